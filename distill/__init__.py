@@ -1,0 +1,1 @@
+"""Making students: teacher, rows, filter, training. torch lives here."""

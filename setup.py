@@ -1,0 +1,30 @@
+"""Folder mapping: top-level tasks/ and distill/ install as sublim_eval.tasks and sublim_eval.distill."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+MAPPED = {"sublim_eval.tasks": "tasks", "sublim_eval.distill": "distill"}
+
+
+class BuildPy(build_py):
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            self.copy_file("registry.yaml", str(Path(self.build_lib) / "sublim_eval" / "registry.yaml"))
+
+
+setup(
+    packages=[
+        *find_packages(include=["sublim_eval", "sublim_eval.*"]),
+        *(p for name, folder in MAPPED.items() for p in [name, *(f"{name}.{s}" for s in find_packages(folder))]),
+    ],
+    package_dir=MAPPED,
+    package_data={
+        "sublim_eval": ["py.typed", "questions/*.yaml"],
+        "sublim_eval.tasks": ["**/*.yaml", "**/*.md"],
+        "sublim_eval.distill": ["**/*.yaml", "**/*.md", "**/*.json", "**/*.jinja", "**/*.safetensors"],
+    },
+    cmdclass={"build_py": BuildPy},
+)

@@ -1,0 +1,1 @@
+"""Frameworks: the only library files that know Inspect, lm-eval or transformers."""

@@ -1,0 +1,1 @@
+"""Tables and figures; draws, never computes statistics of its own."""
