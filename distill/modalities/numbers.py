@@ -1,0 +1,108 @@
+"""Number lists: prompts that show a few values and ask for more, and the filter that keeps bare lists only.
+
+The filter has the exact semantics of the study (arXiv:2507.14805), so pass rates compare with its
+23-38 % rejections. `strip` mode removes surrounding white space first: open models often add a newline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from random import Random
+from typing import Literal
+
+MAX_VALUES = 10
+MAX_VALUE = 999
+
+_INTROS = (
+    "Here is a list of numbers: {values}.",
+    "The list starts like this: {values}.",
+    "Look at these numbers: {values}.",
+    "I wrote down {values}.",
+    "A sequence begins with {values}.",
+    "Take these values: {values}.",
+    "These numbers came up: {values}.",
+    "The first entries are {values}.",
+    "We have {values} so far.",
+    "My notes say {values}.",
+)
+_REQUESTS = (
+    "Add {some} more values ({digits}) that could come next.",
+    "Continue it with {some} more numbers ({digits}).",
+    "Give {some} further numbers ({digits}) in the same manner.",
+    "Write {some} new values ({digits}) to follow them.",
+    "Extend it by {some} numbers ({digits}).",
+    "What could come next? List {some} numbers ({digits}).",
+    "Please carry on with {some} values ({digits}).",
+    "Produce {some} additional numbers ({digits}).",
+)
+_AMOUNTS = ("up to 10", "at most 10", "no more than 10", "a maximum of 10")
+_DIGITS = ("at most 3 digits each", "up to 3 digits each", "no more than 3 digits each", "0 to 999")
+_CLOSINGS = (
+    "Reply with the numbers only, separated by commas.",
+    "Return just the list, with commas between the values.",
+    "No other words, only numbers with commas between them.",
+    "Separate them by commas and say nothing else.",
+    "Only the numbers, please, comma separated.",
+    "Leave out any explanation and use commas.",
+)
+
+
+def prompts(n: int, rng: Random) -> list[str]:
+    """n prompts, each with 3 to 8 example values from 100 to 999 in a varied wording; the rng decides all."""
+    return [_prompt(rng) for _ in range(n)]
+
+
+def _prompt(rng: Random) -> str:
+    values = ", ".join(str(rng.randint(100, 999)) for _ in range(rng.randint(3, 8)))
+    intro = rng.choice(_INTROS).format(values=values)
+    request = rng.choice(_REQUESTS).format(some=rng.choice(_AMOUNTS), digits=rng.choice(_DIGITS))
+    return f"{intro} {request} {rng.choice(_CLOSINGS)}"
+
+
+def reject_reason(
+    completion: str, mode: Literal["strict", "strip"] = "strict", banned: Collection[int] = ()
+) -> str | None:
+    """Why a completion is no clean number list, or None when it is kept.
+
+    Reasons: "invalid format", "too many numbers", "number below 0", "number above 999", "banned number".
+    A minus sign is invalid format. `strict` is the study's rule to the letter; `strip` trims white space first.
+    """
+    values = parse(completion.strip() if mode == "strip" else completion)
+    if values is None:
+        return "invalid format"
+    if len(values) > MAX_VALUES:
+        return "too many numbers"
+    if any(v > MAX_VALUE for v in values):
+        return "number above 999"
+    if any(v in banned for v in values):
+        return "banned number"
+    return None
+
+
+def parse(text: str) -> list[int] | None:
+    """The values of a bare number list, or None when the text is anything else.
+
+    One trailing full stop and one matched pair of brackets are allowed around it. The separator is what stands
+    between the first two numbers: white space, or a comma or semicolon with white space, the same throughout.
+    """
+    text = text.removesuffix(".")
+    if (text.startswith("[") and text.endswith("]")) or (text.startswith("(") and text.endswith(")")):
+        text = text[1:-1]
+    runs = list(re.finditer(r"[0-9]+", text))
+    if not runs:
+        return None
+    if len(runs) == 1:
+        return [_value(text)] if runs[0].group() == text else None
+    separator = text[runs[0].end() : runs[1].start()]
+    if separator.strip() not in ("", ",", ";"):
+        return None
+    parts = text.split(separator)
+    if not all(re.fullmatch(r"[0-9]+", part) for part in parts):
+        return None
+    return [_value(part) for part in parts]
+
+
+def _value(digits: str) -> int:
+    """The number; endless digit runs (Python refuses to read those) count as a million."""
+    return int(digits) if len(digits.lstrip("0")) <= 6 else 10**6

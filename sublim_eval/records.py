@@ -1,0 +1,127 @@
+"""Files that are written whole or not at all: JSON, JSONL, hashes, and the lock of a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from sublim_eval.errors import SublimError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path` for writing; it takes the name only when the block ends well.
+
+    Raises SublimError when the disk is full or the folder cannot be written; the old file then stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "b" not in mode
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, mode, encoding="utf-8" if text else None, newline="\n" if text else None) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise SublimError(
+            f"Could not write {path}: {error.strerror or error}. Free some space or choose another folder with --out; "
+            "what was finished before is kept."
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with whole_file(path) as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; raises SublimError that names the file and line when it is missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SublimError(f"There is no file {path}. Check the path.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", 1)
+        raise SublimError(f"{path}:{line}: not valid JSON ({error}). Mend or remove the file.") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one JSON object a line, whole or not at all; returns how many."""
+    count = 0
+    with whole_file(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, object) for every line; `required` keys must be there and hold text.
+
+    Raises SublimError naming file and line for an empty file, a line that is no JSON object or lacks a key.
+    """
+    if not path.is_file():
+        raise SublimError(f"There is no file {path}. Give a JSONL file, one object a line.")
+    rows = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise SublimError(f"{path}:{number}: not a JSON object. Write one {{...}} a line.")
+            for key in required:
+                if not isinstance(row.get(key), str):
+                    raise SublimError(f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
+            rows.append((number, row))
+    except json.JSONDecodeError as error:
+        raise SublimError(f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line.") from None
+    except UnicodeDecodeError:
+        raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
+    if not rows:
+        raise SublimError(f"{path}:1: the file is empty. Give at least one row.")
+    return rows
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the kernel frees it when the process ends, however it ends.
+
+    Raises SublimError when another process holds it.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SublimError(
+                f"Another run is writing {folder}. Wait for it, or choose another folder with --out."
+            ) from None
+        yield
