@@ -24,7 +24,9 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     text = "b" not in mode
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, mode, encoding="utf-8" if text else None, newline="\n" if text else None) as file:
+        with os.fdopen(
+            handle, mode, encoding="utf-8" if text else None, newline="\n" if text else None
+        ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -85,10 +87,14 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> list[tuple[int, di
                 raise SublimError(f"{path}:{number}: not a JSON object. Write one {{...}} a line.")
             for key in required:
                 if not isinstance(row.get(key), str):
-                    raise SublimError(f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
+                    raise SublimError(
+                        f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}."
+                    )
             rows.append((number, row))
     except json.JSONDecodeError as error:
-        raise SublimError(f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line.") from None
+        raise SublimError(
+            f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line."
+        ) from None
     except UnicodeDecodeError:
         raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
     if not rows:

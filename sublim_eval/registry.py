@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml
-
+from sublim_eval import strict
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.records import read_jsonl
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE if (HERE / "registry.yaml").exists() else HERE.parent
@@ -35,6 +36,10 @@ class Category:
     training: str
     persona: str
     source: str
+
+    def __post_init__(self) -> None:
+        if "{plural}" not in self.persona:
+            raise ValueError("`persona` must hold {plural}")
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,13 @@ class Probe:
     questions: str
     scorer: str
     version: str
-    polarity: str
+    polarity: Literal["neutral", "higher is worse", "higher is better"]
     source: str
     trait: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9]\d*-[A-Z]", self.version):
+            raise ValueError(f"version {self.version!r} is not of the form N-X (1-A, 2-C)")
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,10 @@ class Published:
     base: float
     student: float
     source: str
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.base <= 1 and 0 <= self.student <= 1):
+            raise ValueError("base and student are shares from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -204,7 +217,7 @@ def registry(overlay: str | Path | None = None) -> Registry:
 @lru_cache(maxsize=8)
 def _load(stamped: tuple[tuple[Path, int], ...]) -> Registry:
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
-    where: dict[tuple[str, str], str] = {}
+    where: dict[tuple[str, str], strict.Place] = {}
     for file, _ in stamped:
         for table, name, entry, place in _entries(file):
             tables[table][name] = entry
@@ -221,50 +234,6 @@ def _load(stamped: tuple[tuple[Path, int], ...]) -> Registry:
 # ---------------------------------------------------------------- reading, with the line of every entry
 
 
-def _refuse(place: str, what: str, step: str) -> SublimError:
-    return SublimError(f"{place}: {what} {step}")
-
-
-def _compose(file: Path) -> yaml.Node | None:
-    if not file.is_file():
-        raise SublimError(f"There is no registry file {str(file)!r}. Give the path of a YAML file.")
-    try:
-        return yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise _refuse(place, f"not valid YAML ({getattr(error, 'problem', None) or error}).", "Mend that line.") from None
-
-
-def _place(file: Path, node: yaml.Node) -> str:
-    return f"{file}:{node.start_mark.line + 1}"
-
-
-def _mapping(file: Path, node: yaml.Node | None, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """Key -> (key node, value node); refuses what is no mapping and any key given twice."""
-    if not isinstance(node, yaml.MappingNode):
-        place = _place(file, node) if node is not None else f"{file}:1"
-        raise _refuse(place, f"{what} must be a mapping of names to values.", "See registry.yaml for the form.")
-    out: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _refuse(_place(file, key), "a key must be a plain word.", "Mend that line.")
-        if key.value in out:
-            first = out[key.value][0].start_mark.line + 1
-            step = "Remove or rename one of them."
-            raise _refuse(_place(file, key), f"{key.value!r} appears twice (first on line {first}).", step)
-        out[key.value] = (key, value)
-    return out
-
-
-def _plain(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_object(node, deep=True)
-    finally:
-        loader.dispose()
-
-
 TABLES: dict[str, type] = {
     "categories": Category,
     "traits": Trait,
@@ -275,101 +244,53 @@ TABLES: dict[str, type] = {
 }
 
 
-def _entries(file: Path) -> list[tuple[str, str, Any, str]]:
-    """(table, name, dataclass, 'file:line') for every entry of one registry file."""
-    top = _mapping(file, _compose(file), "the registry")
-    found = []
-    if "schema" not in top or _plain(top["schema"][1]) != 1:
-        raise _refuse(f"{file}:1", "`schema: 1` is missing.", "Put it on the first line.")
-    for table, (key, node) in top.items():
+def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict.Place]]:
+    """(table, name, dataclass, place) for every entry of one registry file."""
+    root = strict.read(file, "registry file")
+    top = root.items("the registry")
+    if "schema" not in top or top["schema"][1].value() != 1:
+        raise root.refuse("`schema: 1` is missing.", "Put it on the first line.")
+    for table, (key, place) in top.items():
         if table == "schema":
             continue
         if table not in TABLES:
-            raise _refuse(_place(file, key), str(unknown("section", table, [*TABLES, "schema"], "")), "Rename or remove it.")
+            raise key.refuse(
+                str(unknown("section", table, [*TABLES, "schema"], "")).strip(), "Rename or remove it."
+            )
         if table == "published":
-            if not isinstance(node, yaml.SequenceNode):
-                raise _refuse(_place(file, node), "`published` must be a list.", "Start each entry with a dash.")
-            seen: dict[str, str] = {}
-            for item in node.value:
-                entry = _build(file, Published, None, item)
+            seen: set[str] = set()
+            for item in place.list("`published`"):
+                entry = strict.build(Published, item)
                 if entry.id in seen:
-                    raise _refuse(_place(file, item), f"{entry.id!r} appears twice.", "Rename one of them.")
-                seen[entry.id] = _place(file, item)
-                found.append((table, entry.id, entry, seen[entry.id]))
+                    raise item.refuse(f"{entry.id!r} appears twice.", "Rename one of them.")
+                seen.add(entry.id)
+                yield table, entry.id, entry, item
         else:
-            for name, (_, value) in _mapping(file, node, f"`{table}`").items():
-                found.append((table, name, _build(file, TABLES[table], name, value), _place(file, value)))
-    return found
+            for name, (_, value) in place.items(f"`{table}`").items():
+                yield table, name, strict.build(TABLES[table], value, name), value
 
 
-def _build(file: Path, kind: type, name: str | None, node: yaml.Node) -> Any:
-    """One dataclass from one YAML mapping: unknown keys, missing keys and wrong types are refused."""
-    what = f"{kind.__name__.lower()} {name!r}" if name else f"a {kind.__name__.lower()} entry"
-    given = _mapping(file, node, what)
-    wanted = {f.name: f for f in fields(kind) if not (name and f.name == "name")}
-    for key, (key_node, _) in given.items():
-        if key not in wanted:
-            raise _refuse(_place(file, key_node), str(unknown("key", key, list(wanted), "")), f"Mend it in {what}.")
-    values: dict[str, Any] = {"name": name} if name else {}
-    for key, spec in wanted.items():
-        if key not in given:
-            if spec.default is MISSING and spec.default_factory is MISSING:
-                raise _refuse(_place(file, node), f"{what} has no `{key}`.", f"Add a line `{key}: ...`.")
-            continue
-        value = _plain(given[key][1])
-        problem, value = _typed(str(spec.type), value)
-        if problem:
-            raise _refuse(_place(file, given[key][1]), f"`{key}` of {what} {problem}.", "Mend that line.")
-        values[key] = value
-    return kind(**values)
+def _check_references(made: Registry, where: Mapping[tuple[str, str], strict.Place]) -> None:
+    """Names that point at other entries must find them; no word may belong to two traits of a category."""
 
+    def must_be(table: str, name: str, kind: str, wanted: str | None, known: Mapping[str, Any]) -> None:
+        if wanted is not None and wanted not in known:
+            hint = str(unknown(kind, wanted, list(known), "")).strip()
+            raise where[table, name].refuse(f"{name!r}: {hint}", f"Mend the {kind} of that entry.")
 
-def _typed(wanted: str, value: Any) -> tuple[str, Any]:
-    """('' or what is wrong, the value as the dataclass holds it)."""
-    if wanted.startswith("tuple"):
-        good = isinstance(value, list) and all(isinstance(v, str) and v.strip() for v in value)
-        return ("", tuple(value)) if good else ("must be a list of words", value)
-    if wanted == "float":
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-        return ("", float(value)) if good else ("must be a number from 0 to 1", value)
-    if wanted == "bool":
-        return ("", value) if isinstance(value, bool) else ("must be true or false", value)
-    good = isinstance(value, str) and bool(value.strip())
-    return ("", value) if good else ("must be a non-empty text", value)
-
-
-_POLARITIES = ("neutral", "higher is worse", "higher is better")
-_CHECKS: dict[str, Callable[[Registry, Any], str]] = {
-    "traits": lambda r, t: "" if t.category in r.categories else f"category {t.category!r} is not in `categories`.",
-    "probes": lambda r, p: (
-        f"category {p.category!r} is not in `categories`."
-        if p.category not in r.categories
-        else f"trait {p.trait!r} is not in `traits`."
-        if p.trait is not None and p.trait not in r.traits
-        else f"version {p.version!r} is not of the form N-X (1-A, 2-C)."
-        if not re.fullmatch(r"[1-9]\d*-[A-Z]", p.version)
-        else f"polarity {p.polarity!r} is none of {', '.join(_POLARITIES)}."
-        if p.polarity not in _POLARITIES
-        else ""
-    ),
-    "categories": lambda r, c: "" if "{plural}" in c.persona else "`persona` must hold {plural}.",
-    "published": lambda r, p: "" if p.trait in r.traits else f"trait {p.trait!r} is not in `traits`.",
-}
-
-
-def _check_references(made: Registry, where: Mapping[tuple[str, str], str]) -> None:
-    for table, check in _CHECKS.items():
-        entries = getattr(made, table)
-        for name, entry in entries.items() if isinstance(entries, Mapping) else ((e.id, e) for e in entries):
-            if problem := check(made, entry):
-                raise _refuse(where[table, name], f"{name!r}: {problem}", "Mend that entry.")
     for trait in made.traits.values():
-        others = [t for t in made.traits.values() if t.category == trait.category and t is not trait]
-        for other in others:
-            shared = set(trait.words) & set(other.words)
-            if shared:
-                what = f"{trait.name!r} and {other.name!r} both claim {min(shared)!r}."
-                raise _refuse(where["traits", trait.name], what, "Leave it to one of them.")
+        must_be("traits", trait.name, "category", trait.category, made.categories)
+    for probe in made.probes.values():
+        must_be("probes", probe.name, "category", probe.category, made.categories)
+        must_be("probes", probe.name, "trait", probe.trait, made.traits)
+    for figure in made.published:
+        must_be("published", figure.id, "trait", figure.trait, made.traits)
+        must_be("published", figure.id, "probe", figure.probe, made.probes)
+    for one, other in combinations(made.traits.values(), 2):
+        shared = set(one.words) & set(other.words) if one.category == other.category else set()
+        if shared:
+            what = f"{one.name!r} and {other.name!r} both claim {min(shared)!r}."
+            raise where["traits", other.name].refuse(what, "Leave it to one of them.")
 
 
 # ---------------------------------------------------------------- question sets
@@ -384,8 +305,6 @@ def read_questions(file: Path) -> QuestionSet:
         raise SublimError(f"There is no question file {str(file)!r}. Give a .yaml, .jsonl or .txt file.")
     if file.suffix in (".yaml", ".yml"):
         return _yaml_questions(file)
-    from sublim_eval.records import read_jsonl
-
     if file.suffix == ".jsonl":
         rows = [
             (n, str(row.get("id") or f"q-{n:03d}"), row.get("text") or row.get("question"))
@@ -397,29 +316,19 @@ def read_questions(file: Path) -> QuestionSet:
     made = []
     for number, id_, text in rows:
         if not isinstance(text, str) or not text.strip():
-            raise SublimError(f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.')
+            raise SublimError(
+                f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.'
+            )
         made.append((f"{file}:{number}", Question(id_, text)))
     return QuestionSet(file.stem, "user file", str(file), "unknown", _unique(file, made))
 
 
 def _yaml_questions(file: Path) -> QuestionSet:
-    top = _mapping(file, _compose(file), "a question file")
-    wanted = {f.name for f in fields(QuestionSet)}
-    for key, (node, _) in top.items():
-        if key not in wanted:
-            raise _refuse(_place(file, node), str(unknown("key", key, sorted(wanted), "")), "Rename or remove it.")
-    for key in wanted - {"canary"}:
-        if key not in top:
-            raise _refuse(f"{file}:1", f"`{key}` is missing.", f"Add a line `{key}: ...`.")
-    made = []
-    node = top["questions"][1]
-    for item in node.value if isinstance(node, yaml.SequenceNode) else []:
-        value = _plain(item)
-        if not isinstance(value, dict) or set(value) != {"id", "text"} or not str(value["text"]).strip():
-            raise _refuse(_place(file, item), "a question has exactly `id` and `text`.", "Mend that entry.")
-        made.append((_place(file, item), Question(str(value["id"]), str(value["text"]))))
-    texts = {k: str(_plain(v)) for k, (_, v) in top.items() if k != "questions"}
-    return QuestionSet(**texts, questions=_unique(file, made))
+    root = strict.read(file, "question file")
+    made = strict.build(QuestionSet, root)
+    places = root.items("the question file")["questions"][1].list("`questions`")
+    _unique(file, [(str(place), question) for place, question in zip(places, made.questions, strict=True)])
+    return made
 
 
 def _unique(file: Path, made: list[tuple[str, Question]]) -> tuple[Question, ...]:
@@ -429,6 +338,6 @@ def _unique(file: Path, made: list[tuple[str, Question]]) -> tuple[Question, ...
     for place, question in made:
         for mark in (f"id {question.id!r}", f"text {question.text!r}"):
             if mark in seen:
-                raise _refuse(place, f"the {mark} appears twice.", "Remove or rename one of them.")
+                raise SublimError(f"{place}: the {mark} appears twice. Remove or rename one of them.")
             seen.add(mark)
     return tuple(q for _, q in made)
