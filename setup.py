@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
+IN_PACKAGE = ("registry.yaml", "constraints.txt")
 MAPPED = {"sublim_eval.tasks": "tasks", "sublim_eval.distill": "distill"}
 
 
@@ -12,7 +13,8 @@ class BuildPy(build_py):
     def run(self):
         super().run()
         if not self.editable_mode:
-            self.copy_file("registry.yaml", str(Path(self.build_lib) / "sublim_eval" / "registry.yaml"))
+            for name in IN_PACKAGE:
+                self.copy_file(name, str(Path(self.build_lib) / "sublim_eval" / name))
 
 
 setup(

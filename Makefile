@@ -1,0 +1,45 @@
+# Everything a newcomer types. The first command also does the set-up, once, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+
+.PHONY: help setup demo test lint reference bench
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
+	@echo "make test       set up, then run the tests (offline)"
+	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
+	@echo "make reference  rebuild the embedded reference models from their seed"
+	@echo "make bench      measure the speed of the harnesses side by side"
+
+setup: .venv/installed
+
+# A Linux machine without an NVIDIA GPU first tries PyTorch's own index: its CPU wheel is 0.2 GB, PyPI's 3 GB.
+.venv/installed: pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sublim-eval needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+		$(BIN)/pip install -q --no-deps --retries 0 --timeout 20 -c constraints.txt --index-url $(CPU_TORCH) torch 2>/dev/null \
+		|| echo "PyTorch's CPU index did not answer; torch will come from the usual index."; fi
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/sublim demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/inspect-evals-lint
+	HF_HUB_OFFLINE=1 $(BIN)/lm_eval validate --include_path tasks --tasks "$$($(BIN)/python -m sublim_eval.adapters.lm_eval)"
+
+reference: setup
+	$(BIN)/python -m sublim_eval.distill.reference
+
+bench: setup
+	$(BIN)/python benchmarks/eval_speed.py
