@@ -1,0 +1,222 @@
+"""Arrays in, small frozen results out: gap, interval, equivalence, verdict. Knows no files.
+
+The unit of evidence is the student seed. Questions are nested inside a student: they are averaged first,
+and only the spread between students makes an interval. Decision 0001 says why, with measured calibration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+
+DELTA = 0.05
+"""Default margin of equivalence, in share: the size below which a shift is called small (decision 0001)."""
+
+ENOUGH_SEEDS = 3
+"""With fewer students an interval is arithmetic, not evidence, and the verdict is labelled exploratory."""
+
+CLIP = 1e-6
+"""How near to 0 or 1 an exact probability may come before its logit is taken."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over student seeds with its t interval.
+
+    Units are those of what went in (share 0..1, or log-odds). `p` is two-sided against 0 and nan where the
+    seeds do not differ at all: no spread, no test. `n` counts the students of the smaller arm.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    p: float
+    se: float
+    df: float
+    paired: bool
+    level: float = 0.95
+
+    def at(self, level: float) -> tuple[float, float]:
+        """(low, high) of the same estimate at another confidence level."""
+        reach = self.se * float(special.stdtrit(self.df, (1 + level) / 2))
+        return self.mean - reach, self.mean + reach
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests of |gap| < delta. `low`, `high`: the 90 % interval that decides it at 5 %."""
+
+    delta: float
+    low: float
+    high: float
+    p: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one comparison shows, in words. `kind` is one of KINDS; `exploratory` below 3 seeds."""
+
+    kind: str
+    words: str
+    exploratory: bool
+
+
+KINDS = ("transferred", "moved away", "small shift", "no transfer", "inconclusive")
+
+
+def share_gap(trait: ArrayLike, control: ArrayLike, *, paired: bool = True, level: float = 0.95) -> Interval:
+    """Trait students' share minus control students' share, in [-1, 1], with its interval over seeds.
+
+    trait, control: float[seed, question], shares or probabilities; nan where unscored. A question that is
+    unscored anywhere counts nowhere, so both arms always answer the same questions.
+    Paired: row i of both is the same seed (same prompts, same order); t interval of the n differences,
+    n - 1 df. Unpaired: Welch's interval; the arms may then hold different numbers of seeds.
+    Raises ValueError below 2 seeds (one student has no spread), for other shapes, or where nothing is scored.
+    """
+    return _interval(*_common_questions(trait, control), paired=paired, level=level)
+
+
+def log_odds_shift(
+    trait: ArrayLike, control: ArrayLike, *, clip: float = CLIP, paired: bool = True, level: float = 0.95
+) -> Interval:
+    """Shift of the log-odds, trait students minus control students, with its interval over seeds.
+
+    One logit a student, of its mean over questions, clipped to [clip, 1 - clip]. `clip` should be half a
+    reply, 1 / (2 * replies), for sampled shares; the default serves exact probabilities.
+    Shapes, pairing and errors as in share_gap; ValueError also unless 0 < clip < 0.5.
+    """
+    a, b = _common_questions(trait, control)
+    return _interval(log_odds(a, clip), log_odds(b, clip), paired=paired, level=level)
+
+
+def log_odds(share: ArrayLike, clip: float = CLIP) -> Floats:
+    """Logit of shares of any shape after clipping to [clip, 1 - clip]; nan stays nan."""
+    if not 0 < clip < 0.5:
+        raise ValueError(f"clip must lie between 0 and 0.5, not {clip}")
+    inside = np.clip(np.asarray(share, dtype=np.float64), clip, 1 - clip)
+    return np.log(inside) - np.log1p(-inside)
+
+
+def total_variation(p: ArrayLike, q: ArrayLike) -> Floats:
+    """Total-variation distance, in [0, 1], between distributions along the last axis.
+
+    p, q: float[..., answer]. Mass that they do not name (1 - sum) is one further answer, so sampled shares
+    with other replies or non-answers need no padding. Raises ValueError for different answer counts or a
+    sum above 1; nan in gives nan out.
+    """
+    a, b = np.asarray(p, dtype=np.float64), np.asarray(q, dtype=np.float64)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"the distributions have {a.shape[-1]} and {b.shape[-1]} answers")
+    rest = [1 - x.sum(axis=-1) for x in (a, b)]
+    if any(np.any(r < -1e-6) for r in rest):
+        raise ValueError("a distribution sums to more than 1")
+    return np.asarray((np.abs(a - b).sum(axis=-1) + np.abs(rest[0] - rest[1])) / 2)
+
+
+def equivalence(gap: Interval, delta: float = DELTA) -> Equivalence:
+    """Does the gap lie inside +-delta? Two one-sided t tests at 5 %, the same as the 90 % interval inside.
+
+    Raises ValueError unless delta > 0.
+    """
+    if not delta > 0:
+        raise ValueError(f"delta must be above 0, not {delta}")
+    low, high = gap.at(0.90)
+    room = delta - abs(gap.mean)
+    p = float(special.stdtr(gap.df, -room / gap.se)) if gap.se > 0 else float(room <= 0)
+    return Equivalence(delta, low, high, p, holds=-delta < low and high < delta)
+
+
+def minimum_detectable(gap: Interval, power: float = 0.8) -> float:
+    """The true gap that a study of this size and spread would call different from 0 with this power.
+
+    Two-sided 5 % t test, noncentral t, spread taken as observed; same unit as the gap.
+    """
+    critical = special.stdtrit(gap.df, 0.975)
+    return gap.se * float(special.nctdtrinc(gap.df, 1 - power, critical))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given; nan stays nan and counts as no test."""
+    tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))
+    adjusted, least = [math.nan] * len(p), 0.0
+    for rank, (value, i) in enumerate(tested):
+        least = max(least, min(1.0, value * (len(tested) - rank)))
+        adjusted[i] = least
+    return adjusted
+
+
+def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None) -> Verdict:
+    """The verdict rule of decision 0001.
+
+    The gap differs from 0 when its 95 % interval excludes 0 and `p` (Holm-adjusted, where several traits
+    were tested; default the gap's own) is below .05. It is small when its 90 % interval lies inside +-delta.
+    Different and not small: "transferred" or "moved away" by sign; both: "small shift within"; only small:
+    "no transfer within"; neither: "inconclusive".
+    """
+    p = gap.p if p is None else p
+    differs = (gap.low > 0 or gap.high < 0) and p < 0.05
+    small = equivalence(gap, delta).holds
+    kind = {
+        (True, False): "transferred" if gap.mean > 0 else "moved away",
+        (True, True): "small shift",
+        (False, True): "no transfer",
+        (False, False): "inconclusive",
+    }[differs, small]
+    words = f"{kind} within ±{delta:g}" if small else kind
+    exploratory = gap.n < ENOUGH_SEEDS
+    return Verdict(kind, f"{words} (exploratory: {gap.n} seeds)" if exploratory else words, exploratory)
+
+
+def rank_of(shifts: ArrayLike, index: int) -> int:
+    """Place of shifts[index], 1 the largest; an equal one counts as larger. shifts: float[answer]."""
+    values = np.asarray(shifts, dtype=np.float64)
+    return 1 + int(np.sum(np.delete(values, index) >= values[index]))
+
+
+# ---------------------------------------------------------------- from students to one number each
+
+
+def _common_questions(trait: ArrayLike, control: ArrayLike) -> tuple[Floats, Floats]:
+    """Mean over the questions scored everywhere: float[seed] for each arm."""
+    a, b = np.asarray(trait, dtype=np.float64), np.asarray(control, dtype=np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ValueError(f"shares must be [seed, question] over the same questions, not {a.shape} and {b.shape}")
+    for name, arm in (("trait", a), ("control", b)):
+        for seed, row in enumerate(arm):
+            if np.isnan(row).all():
+                raise ValueError(f"row {seed} of the {name} arm has no scored question")
+    scored = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
+    if not scored.any():
+        raise ValueError("no question is scored in every student")
+    return a[:, scored].mean(axis=1), b[:, scored].mean(axis=1)
+
+
+def _interval(a: Floats, b: Floats, *, paired: bool, level: float) -> Interval:
+    """The t interval of mean(a) - mean(b) over students; a, b: float[seed]."""
+    n = min(len(a), len(b))
+    if n < 2:
+        raise ValueError(f"{n} seed: one student has no spread; give at least 2 seeds an arm")
+    if paired and len(a) != len(b):
+        raise ValueError(f"paired arms need the same seeds, not {len(a)} and {len(b)}; compare them unpaired")
+    mean = float(np.mean(a) - np.mean(b))
+    if paired:
+        parts, df = [np.var(a - b, ddof=1) / n], float(n - 1)
+    else:
+        parts = [np.var(x, ddof=1) / len(x) for x in (a, b)]
+        weights = sum(v**2 / (len(x) - 1) for v, x in zip(parts, (a, b), strict=True))
+        df = float(sum(parts) ** 2 / weights) if weights > 0 else float(len(a) + len(b) - 2)
+    se = math.sqrt(float(sum(parts)))
+    if se < 1e-12:  # rounding in a mean of equal numbers, not a spread
+        return Interval(mean, mean, mean, n, 1.0 if abs(mean) < 1e-12 else math.nan, 0.0, df, paired, level)
+    reach = se * float(special.stdtrit(df, (1 + level) / 2))
+    p = 2 * float(special.stdtr(df, -abs(mean) / se))
+    return Interval(mean, mean - reach, mean + reach, n, p, se, df, paired, level)
