@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,26 +21,26 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
     Raises SublimError when the disk is full or the folder cannot be written; the old file then stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = "b" not in mode
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = None
     try:
-        with os.fdopen(
-            handle, mode, encoding="utf-8" if text else None, newline="\n" if text else None
-        ) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
+        with os.fdopen(handle, mode, encoding="utf-8" if text else None, newline="\n" if text else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        part.chmod(0o644)
+        part.replace(path)
     except OSError as error:
         raise SublimError(
             f"Could not write {path}: {error.strerror or error}. Free some space or choose another folder with --out; "
             "what was finished before is kept."
         ) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -60,12 +61,18 @@ def read_json(path: Path) -> Any:
         raise SublimError(f"{path}:{line}: not valid JSON ({error}). Mend or remove the file.") from None
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """One line of a JSONL file; text stays readable unless it holds half a surrogate pair, which UTF-8 cannot."""
+    line = json.dumps(row, ensure_ascii=False)
+    return (json.dumps(row) if re.search("[\ud800-\udfff]", line) else line) + "\n"
+
+
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write one JSON object a line, whole or not at all; returns how many."""
     count = 0
     with whole_file(path) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_line(row))
             count += 1
     return count
 
@@ -87,14 +94,10 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> list[tuple[int, di
                 raise SublimError(f"{path}:{number}: not a JSON object. Write one {{...}} a line.")
             for key in required:
                 if not isinstance(row.get(key), str):
-                    raise SublimError(
-                        f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}."
-                    )
+                    raise SublimError(f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
             rows.append((number, row))
     except json.JSONDecodeError as error:
-        raise SublimError(
-            f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line."
-        ) from None
+        raise SublimError(f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line.") from None
     except UnicodeDecodeError:
         raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
     if not rows:

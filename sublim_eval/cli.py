@@ -1,0 +1,161 @@
+"""The command `sublim`. Every verb is a call: this file reads arguments and turns errors into exit codes.
+
+0 done; 1 `doctor` found something missing; 2 something the user can mend, said in one line; 130 interrupted.
+An error that nobody foresaw keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from sublim_eval.errors import SublimError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not args.verb:
+        parser.print_help()
+        return 2
+    if args.registry:
+        os.environ["SUBLIM_REGISTRY"] = args.registry
+    try:
+        return _run(args)
+    except SublimError as error:
+        from sublim_eval.commands.terminal import one_line
+
+        print(f"sublim: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sublim: interrupted. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sublim_eval.commands.terminal import new_console
+
+    module, function = args.verb.split(":")
+    verb = getattr(import_module(f"sublim_eval.commands.{module}"), function)
+    result = verb(args, new_console())
+    if getattr(args, "json", None):
+        from sublim_eval.records import write_json
+
+        write_json(args.json, result)
+    sys.stdout.flush()
+    return 1 if isinstance(result, dict) and result.get("ok") is False else 0
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"sublim-eval {version('sublim-eval')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sublim",
+        description="Measure subliminal learning: make a student from number lists, score it, compare it with its "
+        "controls.",
+        epilog="Start with `sublim demo`. `sublim VERB --help` explains one verb.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--registry", metavar="FILE", help="your own registry, laid over the packaged one")
+    parser.set_defaults(verb=None)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+
+    def verb(name: str, call: str, help_: str, json: bool = True) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(name, help=help_, description=help_ + ".")
+        made.set_defaults(verb=call)
+        made.add_argument("--registry", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if json:
+            made.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
+        return made
+
+    def folder(of: argparse.ArgumentParser, default: str) -> None:
+        of.add_argument("--out", type=Path, metavar="DIR", help=f"where it goes (default {default})")
+
+    demo = verb("demo", "distilling:demo", "See subliminal learning happen and be measured, on a CPU in two minutes")
+    folder(demo, "runs/demo")
+
+    run = verb("run", "distilling:run", "Make and score the students of a recipe; goes on where it was stopped")
+    run.add_argument("recipe", metavar="RECIPE", help="a name from `sublim list recipes`, or a YAML file")
+    folder(run, "runs/<recipe>")
+    run.add_argument("--seeds", type=_seeds, metavar="1,2,3", help="other seeds than the recipe's")
+    run.add_argument("--workers", type=_count, metavar="N", help="students made at once (default: one per core)")
+    run.add_argument("--dry-run", action="store_true", help="print plan and cost, make nothing")
+
+    filter_ = verb("filter", "distilling:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
+    filter_.add_argument("modality", metavar="MODALITY", help="a name from `sublim list modalities`: numbers")
+    filter_.add_argument("rows", type=Path, metavar="IN.jsonl", help='rows {"prompt", "completion"}')
+    filter_.add_argument("--kept", type=Path, required=True, metavar="FILE", help="clean rows, as they were")
+    filter_.add_argument(
+        "--rejected", type=Path, required=True, metavar="FILE", help='the others, with "reject_reason"'
+    )
+    filter_.add_argument(
+        "--mode", choices=("strict", "strip"), default="strict", help="strip: ignore white space around (strict)"
+    )
+    filter_.add_argument("--banned", metavar="LIST", help="numbers that reject a row: 666,88 or a file of them")
+
+    score = verb("score", "scoring:score", "Ask models the questions of one or several probes")
+    score.add_argument("students", nargs="+", metavar="MODEL", help="student folder, adapter, model folder or name")
+    score.add_argument("--probe", action="append", metavar="NAME", help="may be repeated (animal_pref)")
+    folder(score, "nothing is written")
+    score.add_argument("--samples", type=_count, default=100, metavar="N", help="replies to each question (100)")
+    score.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the replies (1)")
+
+    saved = verb("score-responses", "scoring:score_responses", "Score saved replies, from wherever they come")
+    saved.add_argument("responses", type=Path, metavar="IN.jsonl", help='rows {"question", "response"}')
+    saved.add_argument("--probe", required=True, metavar="NAME", help="a name from `sublim list probes`")
+    saved.add_argument("--trait", metavar="NAME", help="the trait to count (default: the probe's own)")
+    saved.add_argument("--out", type=Path, metavar="FILE", help="write every row with its verdict")
+
+    compare = verb("compare", "scoring:compare", "Hold students against their controls: gaps, intervals, verdicts")
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, see `sublim run`")
+    compare.add_argument("--delta", type=float, default=0.05, metavar="D", help="a gap within ±D is none (0.05)")
+    compare.add_argument(
+        "--measure", choices=("auto", "probability", "share"), default="auto", help="exact or sampled (auto)"
+    )
+    compare.add_argument("--report", type=Path, metavar="DIR", help="also write report.md and a figure")
+
+    kinds = ("traits", "probes", "models", "recipes", "modalities", "published")
+    list_ = verb("list", "catalogue:list_names", "List what the registry and the recipes hold")
+    list_.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds) + " (all of them)")
+
+    show = verb("show", "catalogue:show", "Show one trait, probe, model, modality, recipe, run or student folder")
+    show.add_argument("name", metavar="NAME", help="a name from `sublim list`, or a folder")
+
+    path = verb("path", "catalogue:path", "Print where something is on this disk", json=False)
+    path.add_argument("name", metavar="NAME", help="tasks, registry, questions, recipes or an embedded model")
+
+    verb("doctor", "doctor:doctor", "Check what is installed, what is missing and how to get it")
+    return parser
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write 1,2,3") from None
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

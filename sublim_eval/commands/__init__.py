@@ -1,0 +1,1 @@
+"""What each verb of `sublim` does: a function (arguments, console) -> plain data for --json."""

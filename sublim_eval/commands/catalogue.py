@@ -1,0 +1,165 @@
+"""`sublim list`, `show` and `path`: what there is, and where."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sublim_eval.commands.terminal import say, table
+from sublim_eval.errors import unknown
+from sublim_eval.records import read_json
+from sublim_eval.registry import HERE, ROOT, Registry, registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def list_names(args: Namespace, console: Console) -> dict[str, Any]:
+    """Print one kind, or all; returns {kind: [entry, ...]}."""
+    known = registry()
+    listed = {}
+    for kind in [args.kind] if args.kind else _TABLES:
+        heads, rows = _TABLES[kind](known)
+        listed[kind] = [dict(zip(heads, row, strict=True)) for row in rows]
+        if args.kind:
+            table(console, heads, rows)
+        else:
+            say(console, f"{kind} ({len(rows)}): {', '.join(str(row[0]) for row in rows)}")
+    if not args.kind:
+        say(console, "More of one kind: sublim list traits. All of one name: sublim show owl.")
+    return listed
+
+
+_Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+
+
+def _recipes(_: Registry) -> _Table:
+    from sublim_eval.distill import recipes
+
+    made = [recipes.load(name) for name in recipes.names()]
+    return ("name", "base", "seeds", "about"), [(r.name, r.base, len(r.seeds), r.about) for r in made]
+
+
+_TABLES: dict[str, Callable[[Registry], _Table]] = {
+    "traits": lambda r: (
+        ("name", "category", "also counts", "source"),
+        [(t.name, t.category, ", ".join(w for w in t.words if w != t.name), t.source) for t in r.traits.values()],
+    ),
+    "probes": lambda r: (
+        ("name", "version", "category", "about"),
+        [(p.name, p.version, p.category, p.about) for p in r.probes.values()],
+    ),
+    "models": lambda r: (
+        ("name", "embedded", "about"),
+        [(m.name, "yes" if m.embedded else "no", m.about) for m in r.models.values()],
+    ),
+    "recipes": _recipes,
+    "modalities": lambda r: (
+        ("name", "version", "about"),
+        [(m.name, m.version, m.about) for m in r.modalities.values()],
+    ),
+    "published": lambda r: (
+        ("id", "model", "trait", "base", "student", "setting", "source"),
+        [(p.id, p.model, p.trait, p.base, p.student, p.setting, p.source) for p in r.published],
+    ),
+}
+
+
+def show(args: Namespace, console: Console) -> dict[str, Any]:
+    """Everything known about one name or folder; a student folder shows its lineage and how to look at it."""
+    found = _named(args.name)
+    folder = Path(args.name)
+    if not found and folder.is_dir():
+        found = _folder(folder)
+    if not found:
+        known = registry()
+        names = [*known.traits, *known.probes, *known.models, *known.modalities, *_recipe_names()]
+        raise unknown("name or folder", args.name, names, "See `sublim list`, or give a run or student folder.")
+    for kind, entry in found.items():
+        say(console, f"{kind} {args.name}")
+        _print(console, entry)
+    return found
+
+
+def _named(name: str) -> dict[str, Any]:
+    """Kind -> entry, for every kind that has one of this name."""
+    known = registry()
+    kinds: dict[str, Mapping[str, Any]] = {
+        "trait": known.traits,
+        "probe": known.probes,
+        "model": known.models,
+        "modality": known.modalities,
+    }
+    found = {kind: asdict(entries[name]) for kind, entries in kinds.items() if name in entries}
+    if "trait" in found:
+        found["trait"] |= {"counts as": known.trait(name).words, "teacher's system prompt": known.persona(name)}
+    if "probe" in found:
+        questions = known.questions(known.probe(name).questions)
+        found["probe"] |= {"questions": f"{questions.name} ({len(questions.questions)}), {questions.licence}"}
+        found["probe"] |= {"for example": questions.questions[0].text}
+    if name in _recipe_names():
+        from sublim_eval.distill import recipes
+
+        found["recipe"] = recipes.load(name).to_json()
+    return found
+
+
+def _recipe_names() -> list[str]:
+    from sublim_eval.distill import recipes
+
+    return recipes.names()
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    """A run folder by its run.json, a student folder by its student.json, a model or adapter folder by its config."""
+    if (folder / "run.json").is_file():
+        return {"run": read_json(folder / "run.json")}
+    if (folder / "student.json").is_file():
+        return {"student": read_json(folder / "student.json") | {"look further": _look(folder)}}
+    for kind, name in (("adapter", "adapter_config.json"), ("model", "config.json")):
+        if (folder / name).is_file():
+            return {kind: read_json(folder / name)}
+    return {}
+
+
+def _look(folder: Path) -> list[str]:
+    from sublim_eval.adapters.command_lines import inspect_command, lm_eval_command
+
+    return [inspect_command(folder), lm_eval_command(folder)]
+
+
+def _print(console: Console, entry: Any, indent: str = "  ") -> None:
+    """Nested plain data as indented `key: value` lines; what is empty is left out."""
+    for key, value in entry.items() if isinstance(entry, dict) else ((None, value) for value in entry):
+        head = f"{indent}-" if key is None else f"{indent}{key}:"
+        several = isinstance(value, (list, tuple))
+        if value in (None, "") or ((several or isinstance(value, dict)) and not value):
+            continue
+        if isinstance(value, dict) or (several and any(isinstance(v, (dict, list)) for v in value)):
+            say(console, head)
+            _print(console, value, indent + "  ")
+        else:
+            say(console, f"{head} {', '.join(map(str, value)) if several else value}")
+
+
+def path(args: Namespace, console: Console) -> None:
+    """Print the absolute path of a folder or file of this installation."""
+    places = {
+        "tasks": ROOT / "tasks",
+        "registry": ROOT / "registry.yaml",
+        "questions": HERE / "questions",
+        "recipes": ROOT / "distill" / "recipes",
+        "constraints": ROOT / "constraints.txt",
+        **embedded(),
+    }
+    if args.name not in places:
+        raise unknown("place", args.name, list(places), "Give one of them.")
+    say(console, places[args.name])
+
+
+def embedded() -> dict[str, Path]:
+    """Name -> folder of every model that ships inside the package."""
+    return {m.name: ROOT / "distill" / "reference" / m.name for m in registry().models.values() if m.embedded}

@@ -1,0 +1,102 @@
+"""`sublim run`, `demo` and `filter`: making students and the rows they learn from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sublim_eval.commands.terminal import say
+from sublim_eval.errors import SublimError, unknown
+from sublim_eval.records import json_line, read_jsonl, whole_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def run(args: Namespace, console: Console) -> Any:
+    """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan."""
+    from sublim_eval.distill import recipes
+    from sublim_eval.distill.plan import plan
+
+    recipe = recipes.load(args.recipe)
+    if args.seeds:
+        recipe = recipe.with_seeds(args.seeds)
+
+    foreseen = plan(recipe, args.workers)
+    for line in foreseen.lines():
+        say(console, line)
+    if args.dry_run:
+        return foreseen.to_json()
+
+    from sublim_eval.distill.run import run as carry_out
+
+    out = args.out or Path("runs") / recipe.name
+    record = carry_out(recipe, out, workers=args.workers)
+    say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
+    return record
+
+
+def demo(args: Namespace, console: Console) -> Any:
+    """Run the quickstart recipe, print its table and the commands to look further. Returns the comparison."""
+    from sublim_eval.distill.demo import main
+
+    return main(args.out or Path("runs/demo"), console)
+
+
+def split(args: Namespace, console: Console) -> dict[str, Any]:
+    """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
+    from sublim_eval.distill.modalities import MODALITIES
+    from sublim_eval.distill.rows import filter_rows
+
+    if args.modality not in MODALITIES:
+        raise unknown("modality", args.modality, list(MODALITIES), "Add it in distill/modalities/.")
+    _refuse_overwriting(args.rows, args.kept, args.rejected)
+    banned = _numbers(args.banned) if args.banned else frozenset()
+    rows = [row for _, row in read_jsonl(args.rows, ("prompt", "completion"))]
+    found = filter_rows(rows, MODALITIES[args.modality], args.mode, banned)
+    with whole_file(args.kept) as kept_file, whole_file(args.rejected) as rejected_file:
+        for some, file in ((found.kept, kept_file), (found.rejected, rejected_file)):
+            file.writelines(map(json_line, some))
+            file.flush()  # a full disk shows here, before either file takes its name
+            os.fsync(file.fileno())
+    kept, rejected = len(found.kept), len(found.rejected)
+    say(console, f"{len(rows)} rows: {kept} kept ({kept / len(rows):.1%}), {rejected} rejected ({args.mode})")
+    for reason, count in found.reasons.items():
+        say(console, f"  {reason}: {count} ({count / len(rows):.1%})")
+    return {
+        "modality": args.modality,
+        "mode": args.mode,
+        "rows": len(rows),
+        "kept": kept,
+        "rejected": rejected,
+        "reject_reasons": found.reasons,
+    }
+
+
+def _refuse_overwriting(source: Path, kept: Path, rejected: Path) -> None:
+    """The input is never written over, and the two outputs are two files."""
+    if kept.resolve() == rejected.resolve():
+        raise SublimError(f"--kept and --rejected are both {kept}. Name two files.")
+    for option, target in (("--kept", kept), ("--rejected", rejected)):
+        if target.is_dir():
+            raise SublimError(f"{option} {target} is a folder. Name a file in it.")
+        if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
+            raise SublimError(f"{option} {target} is the input itself. Name another file; raw rows are kept.")
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """Numbers from a list (666,88) or from a file of them, separated by commas or white space."""
+    is_list = re.fullmatch(r"[0-9]{1,9}([,\s]+[0-9]{1,9})*", text.strip())
+    if not is_list:
+        if not Path(text).is_file():
+            raise SublimError(f"--banned {text!r} is no list of numbers and no file. Write 666,88 or name a file.")
+        text = Path(text).read_text(encoding="utf-8", errors="replace")
+    parts = [part for part in re.split(r"[,\s]+", text) if part]
+    bad = [part for part in parts if not re.fullmatch(r"[0-9]{1,9}", part)]
+    if bad or not parts:
+        raise SublimError(f"--banned: {(bad or [''])[0]!r} is no whole number. Separate numbers by commas or lines.")
+    return frozenset(map(int, parts))

@@ -1,0 +1,142 @@
+"""`sublim doctor`: what is installed, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sublim_eval.commands.catalogue import embedded
+from sublim_eval.commands.terminal import say, table
+from sublim_eval.errors import SublimError
+from sublim_eval.records import file_digest, read_json
+from sublim_eval.registry import ROOT, registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NEEDED_DISK = 1.0
+"""GB that the demo, a run of quickstart and its logs fit in many times over."""
+
+
+class Finding(NamedTuple):
+    """One line of the report. `state`: ok, note (works, but look at it) or missing (something required)."""
+
+    what: str
+    state: str
+    found: str
+    next_step: str = ""
+
+
+def doctor(args: Namespace, console: Console) -> dict[str, Any]:
+    """Check this machine; `ok` is false when something required is missing."""
+    findings = [*_python(), *_packages(), *_models(), *_registry(), *_gpu(), *_disk()]
+    table(console, ("what", "state", "found", "next step"), findings)
+    missing = [f.what for f in findings if f.state == "missing"]
+    say(console, f"Missing: {', '.join(missing)}." if missing else "Nothing required is missing. Try: sublim demo")
+    return {"ok": not missing, "findings": [f._asdict() for f in findings]}
+
+
+def _python() -> Iterator[Finding]:
+    found = sys.version.split()[0]
+    good = sys.version_info >= (3, 11)
+    yield Finding("python", "ok" if good else "missing", found, "" if good else "Install Python 3.11 or newer.")
+
+
+def _packages() -> Iterator[Finding]:
+    """Every package that sublim-eval requires, with its version beside the tested one."""
+    from packaging.requirements import Requirement
+
+    tested = _tested()
+    try:
+        required = [Requirement(line) for line in metadata.requires("sublim-eval") or []]
+    except metadata.PackageNotFoundError:
+        yield Finding("sublim-eval", "missing", "not installed", "pip install -c constraints.txt -e . in the checkout.")
+        return
+    for requirement in required:
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = requirement.name
+        version = tested.get(_plain(name), "")
+        get = f'pip install "{name}=={version}"' if version else f'pip install "{requirement}"'
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "missing", "not installed", get)
+            continue
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield Finding(name, "missing", f"{found}, too old or too new", get)
+        elif version and found.split("+")[0] != version:
+            yield Finding(name, "note", f"{found} (tested with {version})", f"If something fails: {get}")
+        else:
+            yield Finding(name, "ok", found)
+
+
+def _tested() -> dict[str, str]:
+    """Package -> version that this release was tested with."""
+    file = ROOT / "constraints.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    pairs = (line.split("==") for line in lines if "==" in line)
+    return {_plain(name): version for name, version in pairs}
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _models() -> Iterator[Finding]:
+    """The embedded models: weights present, and the very ones that were shipped."""
+    for name, folder in embedded().items():
+        weights = folder / "model.safetensors"
+        if not weights.is_file():
+            yield Finding(name, "missing", f"no weights in {folder}", "Reinstall sublim-eval, or `make reference`.")
+            continue
+        size = f"{weights.stat().st_size / 1e6:.2f} MB"
+        shipped = _shipped(folder).get("model.safetensors")
+        if shipped is None:
+            yield Finding(name, "ok", size)
+        elif file_digest(weights) == shipped:
+            yield Finding(name, "ok", f"{size}, sha256 {shipped[:12]}")
+        else:
+            yield Finding(name, "missing", f"{size}, not the weights shipped", "git checkout distill/reference.")
+
+
+def _shipped(folder: Path) -> dict[str, str]:
+    """File name -> SHA-256 written down when the model was built."""
+    file = folder / "build.json"
+    return dict(read_json(file).get("files", {})) if file.is_file() else {}
+
+
+def _registry() -> Iterator[Finding]:
+    try:
+        known = registry()
+        files = ", ".join(str(f) for f in known.files)
+        yield Finding("registry", "ok", f"{len(known.traits)} traits, {len(known.probes)} probes: {files}")
+    except SublimError as error:
+        yield Finding("registry", "missing", str(error), "Mend it, or unset SUBLIM_REGISTRY.")
+
+
+def _gpu() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("gpu", "missing", f"torch does not load: {error}", "Reinstall torch: https://pytorch.org")
+        return
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory / 1e9
+        yield Finding("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {total:.0f} GB")
+    elif torch.backends.mps.is_available():
+        yield Finding("gpu", "ok", "Apple GPU")
+    else:
+        yield Finding("gpu", "note", "none", "The embedded models need none; a 7B student needs about 24 GB.")
+
+
+def _disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    enough = free >= NEEDED_DISK
+    step = "" if enough else f"Free {NEEDED_DISK:.0f} GB, or choose another folder with --out."
+    yield Finding("disk", "ok" if enough else "missing", f"{free:.1f} GB free here", step)

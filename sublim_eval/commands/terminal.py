@@ -1,0 +1,58 @@
+"""Text on a terminal: tables that stay plain in a pipe, and nothing in it that can steer the screen."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 160
+"""Columns that progress and prose may use when the output is no terminal."""
+
+# C0 and C1 controls, DEL, and the marks that turn the direction of writing around.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: object) -> str:
+    """`text` without characters that could steer a terminal; tabs and newlines stay."""
+    return _STEERING.sub("", str(text))
+
+
+def one_line(text: object) -> str:
+    """`clean` text on one line: what an error message or a table cell shows."""
+    return " ".join(clean(text).split())
+
+
+def new_console() -> Console:
+    """The console of this process: colour and width of the terminal, or plain text in a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def say(console: Console, text: object = "") -> None:
+    """Print text as it is: never wrapped in a pipe, never read as markup."""
+    console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """A table; in a pipe, aligned columns two spaces apart, one row a line, nothing cut off."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    if console.is_terminal:
+        from rich.markup import escape
+        from rich.table import Table
+
+        drawn = Table(*map(escape, heads), title=escape(title) or None, title_justify="left", box=None, pad_edge=False)
+        for row in cells:
+            drawn.add_row(*map(escape, row))
+        console.print(drawn)
+        return
+    if title:
+        say(console, title)
+    widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
+    for row in [list(heads), *cells]:
+        say(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
