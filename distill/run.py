@@ -1,0 +1,242 @@
+"""Carrying out a recipe: which jobs wait for which, on how many processes, and the record of it all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, locked, read_json, write_json
+
+from .plan import Plan, plan
+from .recipes import Recipe
+from .stages import finished
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+"""glibc gives large blocks back to the system at once and thrashes on training batches unless told otherwise."""
+
+PACKAGES = ("sublim-eval", "torch", "transformers", "peft", "inspect-ai", "lm-eval", "numpy", "tokenizers")
+
+Job = tuple[str, str, int]
+"""(kind, name, seed): ("base", model, 0), ("rows", source, seed) or ("student", arm, seed)."""
+
+
+def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Console | None = None) -> dict[str, Any]:
+    """Carry out `recipe` in the folder `out` and return its record, run.json.
+
+    Finished stages are kept, so a killed run goes on where it stopped. Raises SublimError when another run holds
+    the folder, when the folder holds another recipe, when the disk is too small, or when a stage fails.
+    """
+    counted = plan(recipe, workers)
+    counted.check_disk(out)
+    with locked(out):
+        _same_recipe(recipe, out)
+        began = time.monotonic()
+        record = {
+            "schema": 1,
+            "status": "unfinished",
+            "recipe": recipe.to_json(),
+            "recipe_hash": digest(recipe.to_json()),
+        }
+        write_json(out / "run.json", {**record, "versions": versions()})
+        _carry_out(recipe, out, counted, console or Console(stderr=True))
+        record = {**record, "status": "done", "versions": versions(), "machine": machine(), **assemble(recipe, out)}
+        record["seconds"] = round(time.monotonic() - began, 1)
+        write_json(out / "run.json", record)
+    return record
+
+
+def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
+    """What the finished stages of a run say, in the shape that `sublim compare` reads."""
+    from .pipeline import base_label, weights_hash
+
+    def facts(folder: Path) -> dict[str, Any]:
+        found = finished(folder)
+        if found is None:
+            raise SublimError(
+                f"{folder} is missing or was changed. Run the recipe again; it makes only what is missing."
+            )
+        return {k: v for k, v in found.items() if k not in ("inputs", "files")}
+
+    def scores(label: str) -> dict[str, str]:
+        facts(out / "scores" / label)
+        return {probe: f"scores/{label}/{probe}.json" for probe in recipe.probes}
+
+    sources = sorted({arm.source for arm in recipe.arms.values()})
+    bases = sorted({recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()})
+    return {
+        "bases": [{"name": b, "weights_hash": weights_hash(b), "scores": scores(base_label(b))} for b in bases],
+        "arms": {a.name: {**recipe.to_json()["arms"][a.name], "source": a.source} for a in recipe.arms.values()},
+        "teachers": [
+            {
+                "trait": source,
+                "folder": f"teachers/{source}-s{seed}",
+                **facts(out / "teachers" / f"{source}-s{seed}"),
+                "seed": seed,
+                "scores": scores(f"teacher-{source}-s{seed}"),
+            }
+            for source in sources
+            if source != "base"
+            for seed in recipe.seeds
+        ],
+        "rows": [
+            {
+                "source": source,
+                "seed": seed,
+                "folder": f"rows/{source}-s{seed}",
+                **facts(out / "rows" / f"{source}-s{seed}"),
+            }
+            for source in sources
+            for seed in recipe.seeds
+        ],
+        "students": [
+            {
+                "arm": arm.name,
+                "folder": f"students/{arm.name}-s{seed}",
+                **facts(out / "students" / f"{arm.name}-s{seed}"),
+                "seed": seed,
+                "scores": scores(f"{arm.name}-s{seed}"),
+            }
+            for arm in recipe.arms.values()
+            for seed in recipe.seeds
+        ],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that can move a number."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and accelerator of this machine."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": gpu}
+
+
+def _same_recipe(recipe: Recipe, out: Path) -> None:
+    """A run folder belongs to one recipe; only its seeds may grow."""
+    if not (out / "run.json").is_file():
+        return
+    before = read_json(out / "run.json").get("recipe", {})
+    now = recipe.to_json()
+    changed = sorted(k for k in now if k != "seeds" and digest(now[k]) != digest(before.get(k)))
+    if changed:
+        raise SublimError(
+            f"{out} holds a run of another recipe (different: {', '.join(changed)}). Choose another folder with --out."
+        )
+
+
+# ---------------------------------------------------------------- jobs on processes
+
+
+def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> None:
+    bases = sorted({recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()})
+    sources = sorted({arm.source for arm in recipe.arms.values()})
+    waiting: dict[Job, list[Job]] = {("rows", source, seed): [] for seed in recipe.seeds for source in sources}
+    for arm in recipe.arms.values():
+        for seed in recipe.seeds:
+            waiting["rows", arm.source, seed].append(("student", arm.name, seed))
+    total = len(bases) + len(waiting) + sum(map(len, waiting.values()))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with _pool(counted.workers) as submit, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=total)
+        running = {submit(work, recipe, out, job): job for job in waiting}
+        running |= {submit(work, recipe, out, job): job for job in (("base", base, 0) for base in bases)}
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                future.result()
+                running |= {submit(work, recipe, out, next_): next_ for next_ in waiting.get(job, ())}
+                bar.update(task, advance=1, description=f"{job[0]} {job[1]}" + (f" seed {job[2]}" if job[2] else ""))
+
+
+def work(recipe: Recipe, out: Path, job: Job) -> None:
+    """Do one job; every part of it is a stage that is skipped when it stands."""
+    from . import pipeline
+
+    kind, name, seed = job
+    if kind == "rows":
+        pipeline.make_rows(recipe, name, seed, out)
+    elif kind == "student":
+        pipeline.make_student(recipe, recipe.arms[name], seed, out)
+    else:
+        pipeline.score_base(recipe, name, out)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Future[None]]]:
+    """A `submit` on that many processes, or in this one when it is one. Leaving early ends the processes."""
+    os.environ |= {k: v for k, v in MALLOC.items() if k not in os.environ}
+    if workers == 1:
+        yield _at_once
+        return
+    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    if hasattr(context, "set_forkserver_preload"):
+        context.set_forkserver_preload([f"{__package__}.preload"])
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))
+    try:
+        yield pool.submit
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise SublimError(
+            "A worker process was killed, most likely for lack of memory. Give the same command again: finished "
+            "stages are kept."
+        ) from None
+    finally:
+        for process in multiprocessing.active_children():
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _at_once(function: Callable[..., None], *arguments: Any) -> Future[None]:
+    future: Future[None] = Future()
+    function(*arguments)
+    future.set_result(None)
+    return future
+
+
+def _begin_worker(threads: int) -> None:
+    """Workers leave Ctrl-C to the parent and end with it, however it ends."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+
+    def watch(sentinels: Iterable[int]) -> None:
+        wait_for(list(sentinels))
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, args=([parent.sentinel],), daemon=True).start()

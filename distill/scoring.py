@@ -1,0 +1,71 @@
+"""Scoring: a model goes through Inspect, task by task, and what comes back is one ProbeScores file a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sublim_eval.errors import SublimError
+from sublim_eval.records import read_json
+from sublim_eval.results import ProbeScores
+
+SAMPLES = 100
+"""Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
+
+
+def score(
+    model: str,
+    probes: Sequence[str],
+    folder: Path,
+    *,
+    label: str,
+    seed: int,
+    samples: int = SAMPLES,
+    system: str | None = None,
+) -> dict[str, Path]:
+    """Run `probes` on `sublim/<model>` in Inspect; writes folder/<probe>.json and the logs beside them.
+
+    seed: of the sampled replies. system: a prompted teacher's persona; students are asked without one.
+    Returns probe -> file. Raises SublimError when a task did not end well, or when a student is about to be asked
+    under another chat template than it was trained with.
+    """
+    import inspect_ai
+
+    check_template(model)
+    settings: dict[str, Any] = {"system_message": system} if system else {}
+    logs = inspect_ai.eval(
+        [f"sublim_eval/{probe}" for probe in probes],
+        model=f"sublim/{model}",
+        num_choices=samples,
+        seed=seed,
+        log_dir=str(folder / "logs"),
+        display="none",
+        score_display=False,
+        **settings,
+    )
+    files = {}
+    for probe, log in zip(probes, logs, strict=True):
+        if log.status != "success":
+            reason = log.error.message if log.error else log.status
+            raise SublimError(
+                f"Scoring {label} on {probe} failed: {reason}. Its log is {log.location}; mend it and run again."
+            )
+        files[probe] = folder / f"{probe}.json"
+        ProbeScores.from_inspect_log(log, model=label).write(files[probe])
+    return files
+
+
+def check_template(model: str) -> None:
+    """Refuse to ask a student under another rendering of the chat than the one it was trained with."""
+    from sublim_eval.adapters import local
+
+    card = Path(model) / "student.json"
+    if not card.is_file():
+        return
+    trained, now = read_json(card).get("template_hash"), local.load(model).prompt_hash([""])
+    if trained is not None and trained != now:
+        raise SublimError(
+            f"{model} was trained under another chat template or default system prompt than it would be asked with; "
+            "shares would not mean anything. Restore the tokenizer files that were saved with it."
+        )

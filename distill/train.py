@@ -1,0 +1,204 @@
+"""One function that moves weights: PEFT says which, transformers' Trainer how.
+
+The loss covers completion tokens and the end of the turn, nothing else, and logits are computed at those
+positions only. No system prompt: a student reads what the harness will show it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, Trainer, TrainingArguments, set_seed
+
+from sublim_eval.adapters import local
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, write_json
+
+from .recipes import Tuning
+
+IGNORED = -100
+"""Label of positions that carry no loss; torch's cross_entropy convention."""
+
+
+def tune(
+    base: str, examples: Sequence[tuple[str, str]], tuning: Tuning, seed: int, folder: Path, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Tune `base` on (prompt, completion) examples and save what moved, with tokenizer, in `folder`.
+
+    The folder loads as it is with transformers, PEFT, `sublim/` and lm-eval. `facts` go into student.json.
+    Returns steps, final loss (nats per completion token), effective batch, trainable parameters and hashes.
+    Raises SublimError when the loss is not finite or no example fits into `max_length`.
+    """
+    source = local.resolve(base)
+    tokenizer = local.load(base).tokenizer
+    set_seed(seed)
+    loaded = AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32, use_safetensors=True)
+    model = with_trainable(loaded, tuning, tokenizer, str(source.base))
+    data = encode(examples, tokenizer, tuning.max_length)
+    began = time.monotonic()
+    trainer = CompletionTrainer(
+        model=model,
+        args=_arguments(tuning, seed, folder),
+        train_dataset=data,  # type: ignore[arg-type]
+        data_collator=_Collator(tokenizer.pad_token_id),
+    )
+    result = trainer.train()
+    told = {
+        **facts,
+        "method": tuning.method,
+        "base": base,
+        "seed": seed,
+        "examples": len(data),
+        "steps": result.global_step,
+        "loss": round(result.training_loss, 6),
+        "effective_batch": tuning.batch_size * tuning.accumulate * max(1, trainer.accelerator.num_processes),
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "prompts_hash": digest([prompt for prompt, _ in examples]),
+        "template_hash": local.load(base).prompt_hash([""]),
+    }
+    save(model, tokenizer, folder, told)
+    return {**told, "seconds": round(time.monotonic() - began, 2)}
+
+
+def with_trainable(model: PreTrainedModel, tuning: Tuning, tokenizer: Any, base: str) -> nn.Module:
+    """The model with exactly the weights trainable that `tuning.method` names."""
+    from peft import LNTuningConfig, LoraConfig, PromptTuningConfig, get_peft_model
+
+    config: Any
+    if tuning.method == "full":
+        return model.requires_grad_(True)
+    if tuning.method == "lora":
+        config = LoraConfig(
+            task_type="CAUSAL_LM", r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules="all-linear"
+        )
+    elif tuning.method == "ln_tuning":
+        norms = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__.endswith("Norm")}
+        config = LNTuningConfig(task_type="CAUSAL_LM", target_modules=sorted(norms))
+    else:
+        config = PromptTuningConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=tuning.virtual_tokens,
+            prompt_tuning_init="TEXT",
+            prompt_tuning_init_text=tuning.init_text,
+            tokenizer_name_or_path=base,
+        )
+    return get_peft_model(model, config)
+
+
+def encode(examples: Sequence[tuple[str, str]], tokenizer: Any, max_length: int) -> list[dict[str, list[int]]]:
+    """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
+
+    Examples longer than `max_length` tokens are left out. Raises SublimError when none remains.
+    """
+    ending = turn_end(tokenizer)
+    prompts = [local.render(tokenizer, prompt) for prompt, _ in examples]
+    heads = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    tails = tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
+    data = [
+        {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}
+        for head, tail in zip(heads, tails, strict=True)
+        if len(head) + len(tail) + len(ending) <= max_length
+    ]
+    if not data:
+        raise SublimError(f"No example fits into {max_length} tokens. Raise `max_length` in the recipe.")
+    return data
+
+
+def turn_end(tokenizer: Any) -> list[int]:
+    """The tokens with which the chat template ends an assistant turn, up to its first special token."""
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "MARK"}]
+    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("MARK")[2]
+    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    first = next((i for i, token in enumerate(ids) if token in special), None)
+    return ids[: first + 1] if first is not None else [tokenizer.eos_token_id]
+
+
+class _Collator:
+    """Pads a batch on the right; the mask and the labels follow."""
+
+    def __init__(self, pad: int):
+        self.pad = pad
+
+    def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        width = max(len(row["input_ids"]) for row in rows)
+
+        def padded(key: str, fill: int) -> torch.Tensor:
+            return torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows])
+
+        mask = torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows])
+        return {"input_ids": padded("input_ids", self.pad), "labels": padded("labels", IGNORED), "attention_mask": mask}
+
+
+class CompletionTrainer(Trainer):
+    """transformers' Trainer with logits at loss positions only, and a stop when the loss is not finite."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Mean negative log-likelihood, in nats, over the completion tokens of the (accumulated) batch."""
+        labels = inputs["labels"][:, 1:]
+        columns = (labels != IGNORED).any(dim=0).nonzero().flatten()
+        prompt_learning = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+        ahead = model.active_peft_config.num_virtual_tokens if prompt_learning else 0  # type: ignore[union-attr]
+        outputs = model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=columns + ahead
+        )
+        wanted = labels[:, columns].flatten()
+        loss = F.cross_entropy(outputs.logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum")
+        loss = loss / ((wanted != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step; raises SublimError at the first loss that is not finite."""
+        loss = super().training_step(*args, **kwargs)
+        if not math.isfinite(loss.item()):
+            raise SublimError(
+                f"The training loss became {loss.item()} at step {self.state.global_step + 1}. "
+                "Lower `learning_rate` or `max_grad_norm` in the recipe and run again; finished stages are kept."
+            )
+        return loss
+
+
+def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder / "unused"),
+        per_device_train_batch_size=tuning.batch_size,
+        gradient_accumulation_steps=tuning.accumulate,
+        num_train_epochs=tuning.epochs or 1,
+        max_steps=-1 if tuning.steps is None else tuning.steps,
+        learning_rate=tuning.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=tuning.warmup_steps,
+        max_grad_norm=tuning.max_grad_norm,
+        weight_decay=tuning.weight_decay,
+        optim=tuning.optimizer,
+        seed=seed,
+        data_seed=seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        use_cpu=not torch.cuda.is_available(),
+    )
+
+
+def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any]) -> None:
+    """Write weights (safetensors), tokenizer, a neutral generation_config.json and student.json."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    neutral = GenerationConfig(
+        do_sample=True, temperature=1.0, top_p=1.0, top_k=0, repetition_penalty=1.0,
+        eos_token_id=turn_end(tokenizer)[-1], pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    neutral.save_pretrained(folder)
+    write_json(folder / "student.json", told)
