@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     score = verb("score", "scoring:score", "Ask models the questions of one or several probes")
     score.add_argument("students", nargs="+", metavar="MODEL", help="student folder, adapter, model folder or name")
     score.add_argument("--probe", action="append", metavar="NAME", help="may be repeated (animal_pref)")
-    folder(score, "nothing is written")
+    folder(score, "runs/scores")
     score.add_argument("--samples", type=_count, default=100, metavar="N", help="replies to each question (100)")
     score.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the replies (1)")
 

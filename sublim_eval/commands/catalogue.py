@@ -118,17 +118,13 @@ def _folder(folder: Path) -> dict[str, Any]:
     if (folder / "run.json").is_file():
         return {"run": read_json(folder / "run.json")}
     if (folder / "student.json").is_file():
-        return {"student": read_json(folder / "student.json") | {"look further": _look(folder)}}
+        from sublim_eval.distill.demo import commands
+
+        return {"student": read_json(folder / "student.json") | {"look further": [[c] for c in commands(folder)]}}
     for kind, name in (("adapter", "adapter_config.json"), ("model", "config.json")):
         if (folder / name).is_file():
             return {kind: read_json(folder / name)}
     return {}
-
-
-def _look(folder: Path) -> list[str]:
-    from sublim_eval.adapters.command_lines import inspect_command, lm_eval_command
-
-    return [inspect_command(folder), lm_eval_command(folder)]
 
 
 def _print(console: Console, entry: Any, indent: str = "  ") -> None:
