@@ -1,0 +1,61 @@
+"""Recipes: strict, with the line of every mistake; the packaged ones plan without a model."""
+
+import dataclasses
+
+import pytest
+
+from sublim_eval.distill import recipes
+from sublim_eval.distill.plan import plan
+from sublim_eval.errors import SublimError
+
+QUICK = (recipes.HERE / "quickstart.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_packaged_recipe_loads_names_itself_and_says_its_cost(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    lines = plan(recipe).lines()
+    assert any("cost" in line for line in lines)
+    assert any(f"students {len(recipe.arms) * len(recipe.seeds)} " in line for line in lines)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_packaged_recipe_has_a_control_arm(name):
+    assert any(arm.role == "control" for arm in recipes.load(name).arms.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("trait: owl}", "trait: owll}", r"Did you mean 'owl'"),
+        ("samples: 100", "sampels: 100", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
+        ("min_kept: 1500", "min_kept: 9999", r"min_kept <= keep"),
+        ("epochs: 2,", "", r"exactly one of `epochs` and `steps`"),
+        ("seeds: [1, 2, 3]", "seeds: [1, 1]", r"`seeds` must be different"),
+        ("seeds: [1, 2, 3]", "seeds: one", r"`seeds` .*must be a list"),
+        ("probes: [animal_pref, tree_pref]", "probes: [animal_perf]", r"Did you mean 'animal_pref'"),
+        ("modality: numbers", "modality: nubers", r"Did you mean 'numbers'"),
+        ("  control: {role: control}\n", "", r"control arm 'control' that is not there"),
+        ("by: finetune", "by: prompt", r"`tuning` belongs to `by: finetune`"),
+        ("batch_size: 64, epochs", "batch_size: many, epochs", r"must be a whole number"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_line(tmp_path, old, new, said):
+    assert old in QUICK
+    file = tmp_path / "mine.yaml"
+    file.write_text(QUICK.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SublimError, match=said) as caught:
+        recipes.load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_an_unknown_recipe_suggests_a_near_one():
+    with pytest.raises(SublimError, match="Did you mean 'quickstart'"):
+        recipes.load("quikstart")
+
+
+def test_a_disk_that_is_too_small_is_refused_before_the_start(tmp_path):
+    huge = dataclasses.replace(plan(recipes.load("quickstart")), disk_bytes=10**18)
+    with pytest.raises(SublimError, match=r"MB free.*--out"):
+        huge.check_disk(tmp_path / "not" / "yet")
