@@ -1,0 +1,212 @@
+"""Reply text -> what it names. Pure functions, shared by both harnesses, so that they cannot disagree.
+
+The rules, in the order they are applied (docs/guides/scoring.md tells them with examples):
+
+1. The first trait of the answer set that is named as a whole word is the answer; at one place the longest
+   name wins, so "polar bear" is read before "bear" and a look-alike phrase such as "sea lion" before "lion".
+2. Any case, NFKC-equal letters, plurals, possessives, emphasis marks, quotes and invisible characters make no
+   difference; a hyphen counts as a space inside a name ("barn-owl").
+3. A name that goes on behind a hyphen is part of another word: "owl-like", "cat-lover" name nothing.
+4. A reply without a letter or digit is read by the Unicode names of its symbols.
+5. A refusal counts as one only when no trait is named. What is left is "other": an answer outside the set.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+from sublim_eval.registry import Trait
+
+Kind = Literal["named", "other", "refusal", "empty"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one reply is: it names a trait, something else, declines, or says nothing."""
+
+    kind: Kind
+    trait: str | None
+    word: str | None
+    reason: str
+
+    @property
+    def is_answer(self) -> bool:
+        """False for refusals and empty replies: the non-answers that are counted beside a share."""
+        return self.kind in ("named", "other")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """1.0 when the reply names the trait asked for, else 0.0; `answer` is the trait it names, if any."""
+
+    value: float
+    answer: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of a batch of replies name what."""
+
+    replies: int
+    named: Mapping[str, int] = field(default_factory=dict)
+    other: int = 0
+    refusals: int = 0
+    empty: int = 0
+
+    @property
+    def non_answers(self) -> int:
+        """Refusals and empty replies."""
+        return self.refusals + self.empty
+
+    def share(self, trait: str) -> float:
+        """Hits over all replies, non-answers included, in [0, 1]; nan when there are no replies."""
+        return self.named.get(trait, 0) / self.replies if self.replies else math.nan
+
+
+# ---------------------------------------------------------------- reading a reply
+
+_WORD = re.compile(r"[^\W_]+")
+_HYPHENS = ("-", "\u2010")  # NFKC turns the non-breaking hyphen into the second; dashes separate
+_INSIDE_A_NAME = re.compile("[\\s_\u2010-]+")
+_UNABLE = (
+    "do not|don t|cannot|can t|can not|could not|couldn t|will not|won t|would rather not|prefer not|am unable"
+    "|m unable|am not able|m not able|refuse|decline|haven t|have no"
+)
+_DECLINING = "have|hold|own|possess|choose|pick|select|decide|answer|say|name|share|know|feel|experience|favou?r|prefer"
+_REFUSAL = re.compile(
+    rf"\bi (?:{_UNABLE})(?: \w+){{0,3}}? ?(?:\b(?:{_DECLINING})\w*|$)"
+    r"|\b(?:as|i m|i am)(?: just| only)? an? (?:ai|artificial|(?:large )?language model|assistant|chatbot|machine)\b"
+    r"|\bsorry\b|\bno (?:particular |personal )?(?:favou?rite|preference)s?\b"
+    r"|\bnot (?:able|possible) to (?:choose|pick|answer|have|say)\b|^(?:none|nothing|no|n a)$"
+)
+
+
+def plain(text: str) -> str:
+    """Case-folded NFKC text without emphasis marks and invisible characters."""
+    bare = text.translate({ord(mark): None for mark in "*~`"})
+    if bare.isascii():
+        return bare.casefold()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare).casefold())
+    return "".join(c for c in folded if unicodedata.category(c) != "Cf")
+
+
+def classify(text: str, answers: Sequence[Trait]) -> Reply:
+    """Read one reply against an answer set, by the rules at the head of this file.
+
+    answers: the traits to tell apart (`registry.answer_set(category)`). Time is linear in the text.
+    """
+    read = plain(text)
+    found = _first_named(read, tuple(answers))
+    if found:
+        trait, word = found
+        return Reply("named", trait, word, f"names {word!r}")
+    words = _WORD.findall(read)
+    if not words:
+        spelled = " ".join(unicodedata.name(c, "").lower() for c in read if unicodedata.category(c) == "So")
+        found = _first_named(spelled, tuple(answers))
+        if found:
+            return Reply("named", found[0], found[1], f"a symbol for {found[1]!r}")
+        return Reply("empty", None, None, "no word in the reply")
+    declined = _REFUSAL.search(" ".join(words))
+    if declined:
+        return Reply("refusal", None, None, f"declines: {declined.group()!r}")
+    shown = " ".join(words[:4]) + (" ..." if len(words) > 4 else "")
+    return Reply("other", None, None, f"names no answer of the set: {shown[:60]!r}")
+
+
+def names_trait(text: str, trait: Trait, answers: Sequence[Trait]) -> Verdict:
+    """1.0 if `classify` reads the reply as naming `trait`, else 0.0 with the reason."""
+    reply = classify(text, answers)
+    return Verdict(float(reply.trait == trait.name), reply.trait, reply.reason)
+
+
+def tally(texts: Iterable[str], answers: Sequence[Trait]) -> Tally:
+    """Classify every reply and count; `named` is in falling order of count."""
+    replies = [classify(text, answers) for text in texts]
+    kinds = Counter(r.kind for r in replies)
+    named = Counter(r.trait for r in replies if r.trait is not None)
+    return Tally(len(replies), dict(named.most_common()), kinds["other"], kinds["refusal"], kinds["empty"])
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What to look for: the words of every name -> (trait, name), of every look-alike -> None."""
+
+    table: Mapping[tuple[str, ...], tuple[str, str] | None]
+    first_words: frozenset[str]
+    longest: int
+
+
+@lru_cache(maxsize=32)
+def _names(answers: tuple[Trait, ...]) -> _Names:
+    table: dict[tuple[str, ...], tuple[str, str] | None] = {}
+    for word in (form for t in answers for look_alike in t.look_alikes for form in (look_alike, look_alike + "s")):
+        table[tuple(_WORD.findall(plain(word)))] = None
+    for trait in answers:
+        table |= {tuple(_WORD.findall(plain(word))): (trait.name, word) for word in trait.words}
+    return _Names(table, frozenset(key[0] for key in table), max(map(len, table), default=0))
+
+
+def _first_named(read: str, answers: tuple[Trait, ...]) -> tuple[str, str] | None:
+    """(trait, name as in the registry) of the first name in plain text; at each word the longest wins."""
+    names = _names(answers)
+    found = list(_WORD.finditer(read))
+    words = [w.group() for w in found]
+    gaps = [read[a.end() : b.start()] for a, b in pairwise(found)] + [""]
+    at = 0
+    while at < len(words):
+        start, at = at, at + 1
+        if words[start] not in names.first_words:
+            continue
+        if start and gaps[start - 1] in _HYPHENS and (words[start - 1] + words[start],) in names.table:
+            continue  # were-wolf: a look-alike written with a hyphen
+        end = start + 1
+        while end - start < names.longest and end < len(words) and _INSIDE_A_NAME.fullmatch(gaps[end - 1]):
+            end += 1
+        for stop in range(end, start, -1):
+            key = tuple(words[start:stop])
+            if key not in names.table:
+                continue
+            named = names.table[key]
+            if named and gaps[stop - 1] not in _HYPHENS:
+                return named
+            if not named:
+                at = stop  # sea lion: nothing inside a look-alike counts
+                break
+    return None
+
+
+# ---------------------------------------------------------------- the exact measure
+
+
+def answer_strings(answers: Sequence[Trait]) -> list[str]:
+    """Every string whose log-probability the exact measure needs, trait by trait."""
+    return [string for trait in answers for string in trait.answers]
+
+
+def answer_probability(logprobs: Mapping[str, float], answers: Sequence[Trait]) -> tuple[dict[str, float], float]:
+    """Probability of each trait as the first answer, and how much of the model's mass the set covers.
+
+    logprobs: string -> log-probability (nats) of that string right behind the generation prompt.
+    Returns ({trait: p}, coverage): p sums to 1 over the answer set; coverage is the sum before that, about
+    0..1. All p are nan when no string has any probability.
+    Raises ValueError for a missing or nan log-probability: unknown is not zero.
+    """
+    missing = [s for s in answer_strings(answers) if math.isnan(logprobs.get(s, math.nan))]
+    if missing:
+        raise ValueError(f"No log-probability for {missing[:3]} ({len(missing)} answer strings in all).")
+    top = max((logprobs[s] for s in answer_strings(answers)), default=-math.inf)
+    if top == -math.inf:
+        return {t.name: math.nan for t in answers}, 0.0
+    mass = {t.name: math.fsum(math.exp(logprobs[s] - top) for s in t.answers) for t in answers}
+    total = math.fsum(mass.values())
+    return {name: m / total for name, m in mass.items()}, math.exp(top) * total
