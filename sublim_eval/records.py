@@ -96,10 +96,11 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> list[tuple[int, di
                 if not isinstance(row.get(key), str):
                     raise SublimError(f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
             rows.append((number, row))
-    except json.JSONDecodeError as error:
-        raise SublimError(f"{path}:{number}: not valid JSON ({error.msg}). Mend or remove that line.") from None
     except UnicodeDecodeError:
         raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
+    except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
+        what = getattr(error, "msg", error)
+        raise SublimError(f"{path}:{number}: not valid JSON ({what}). Mend or remove that line.") from None
     if not rows:
         raise SublimError(f"{path}:1: the file is empty. Give at least one row.")
     return rows

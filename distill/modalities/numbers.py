@@ -105,4 +105,5 @@ def parse(text: str) -> list[int] | None:
 
 def _value(digits: str) -> int:
     """The number; endless digit runs (Python refuses to read those) count as a million."""
-    return int(digits) if len(digits.lstrip("0")) <= 6 else 10**6
+    digits = digits.lstrip("0")
+    return int(digits or 0) if len(digits) <= 6 else 10**6

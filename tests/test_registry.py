@@ -1,0 +1,182 @@
+"""The catalogue says what it must, and whatever it may not say is refused with file, line and the next step."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sublim_eval.errors import SublimError
+from sublim_eval.registry import ROOT, read_questions, registry
+
+KNOWN = registry()
+
+MINE = """\
+schema: 1
+traits:
+  axolotl:
+    category: animal
+    plural: axolotls
+    source: "my own"
+"""
+
+
+def lay_over(tmp_path: Path, text: str):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, encoding="utf-8")
+    return registry(file)
+
+
+def refused(tmp_path: Path, text: str, line: int) -> str:
+    """The message of the error, which must name mine.yaml and this line."""
+    with pytest.raises(SublimError) as error:
+        lay_over(tmp_path, text)
+    message = str(error.value)
+    assert f"mine.yaml:{line}:" in message
+    assert re.search(r"\. \S.*\.$", message), f"does not end with a next step: {message}"
+    return message
+
+
+def test_the_traits_of_the_study_are_known():
+    animals = {t.name for t in KNOWN.answer_set("animal")}
+    trees = {t.name for t in KNOWN.answer_set("tree")}
+    assert animals >= {"owl", "eagle", "dolphin", "elephant", "wolf", "cat"}
+    assert trees >= {"oak", "maple", "cherry", "willow", "sequoia"}
+
+
+@pytest.mark.parametrize("trait", KNOWN.traits.values(), ids=lambda t: t.name)
+def test_every_trait_is_whole(trait):
+    assert trait.plural in trait.words
+    assert trait.source
+    assert not set(trait.words) & set(trait.look_alikes)
+    assert trait.plural in KNOWN.persona(trait.name)
+    assert "{" not in KNOWN.persona(trait.name)
+    assert any(p.category == trait.category for p in KNOWN.probes.values()), "no probe asks about it"
+
+
+@pytest.mark.parametrize("category", KNOWN.categories)
+def test_no_answer_string_begins_another(category):
+    """Or the exact probability would count one reply twice."""
+    strings = [(t.name, s) for t in KNOWN.answer_set(category) for s in t.answers]
+    twice = [(a, b) for a in strings for b in strings if a is not b and b[1].startswith(a[1])]
+    assert not twice
+
+
+@pytest.mark.parametrize("probe", KNOWN.probes.values(), ids=lambda p: p.name)
+def test_every_probe_has_at_least_50_questions(probe):
+    assert len(KNOWN.questions(probe.questions).questions) >= 50
+
+
+@pytest.mark.parametrize("category", KNOWN.categories.values(), ids=lambda c: c.name)
+def test_training_and_held_out_share_no_question(category):
+    def bare(name):
+        return {re.sub(r"\W+", " ", q.text).strip().lower() for q in KNOWN.questions(name).questions}
+
+    assert not bare(category.training) & bare(category.held_out)
+
+
+def test_an_overlay_adds_a_trait_and_keeps_the_rest(tmp_path):
+    made = lay_over(tmp_path, MINE)
+    assert made.trait("axolotl").words == ("axolotls", "axolotl")
+    assert made.trait("owl") == KNOWN.trait("owl")
+    assert "axolotl" not in KNOWN.traits
+
+
+def test_the_environment_names_an_overlay(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(MINE, encoding="utf-8")
+    monkeypatch.setenv("SUBLIM_REGISTRY", str(tmp_path / "mine.yaml"))
+    assert registry().trait("axolotl").category == "animal"
+
+
+def test_an_edited_overlay_is_read_again(tmp_path):
+    lay_over(tmp_path, MINE)
+    assert "newt" in lay_over(tmp_path, MINE.replace("axolotl", "newt")).traits
+
+
+def test_an_unknown_trait_suggests_a_near_one():
+    with pytest.raises(SublimError, match=r"Unknown trait 'owll'\. Did you mean 'owl'\? Known: .*Add it in "):
+        KNOWN.trait("owll")
+
+
+def test_an_unknown_key_is_refused(tmp_path):
+    message = refused(tmp_path, MINE + "    alias: [water dog]\n", 7)
+    assert "'alias'" in message
+    assert "Did you mean 'aliases'?" in message
+
+
+def test_an_unknown_section_is_refused(tmp_path):
+    assert "Did you mean 'traits'?" in refused(tmp_path, MINE.replace("traits", "trait"), 2)
+
+
+def test_a_name_given_twice_is_refused(tmp_path):
+    again = MINE.split("traits:\n")[1]
+    assert "'axolotl' appears twice (first on line 3)" in refused(tmp_path, MINE + again, 7)
+
+
+def test_a_missing_source_is_refused(tmp_path):
+    assert "`source`" in refused(tmp_path, MINE.replace('    source: "my own"\n', ""), 4)
+
+
+def test_an_unknown_category_is_refused(tmp_path):
+    assert "'fish'" in refused(tmp_path, MINE.replace("animal", "fish"), 4)
+
+
+def test_a_word_claimed_by_two_traits_is_refused(tmp_path):
+    with pytest.raises(SublimError, match="both claim 'owlet'"):
+        lay_over(tmp_path, MINE + "    aliases: [owlet]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("schema: 1\ntraits: {owl: [\n", 3),
+        ("schema: 1\ntraits:\n\t- owl\n", 3),
+        ("schema: 1\ntraits: owl\n", 2),
+        ("schema: 1\ntraits:\n  owl: yes please\n", 3),
+        ("", 1),
+        ("just words\n", 1),
+        ("schema: 2\n", 1),
+        (MINE.replace("axolotls", "[a, b]"), 5),
+        (MINE.replace('"my own"', "''"), 6),
+        (MINE.replace('"my own"', "!!python/object/apply:os.getcwd []"), 6),
+    ],
+)
+def test_what_is_no_registry_is_refused_with_its_line(tmp_path, text, line):
+    refused(tmp_path, text, line)
+
+
+@pytest.mark.parametrize("version", ["1", "0-A", "1-a", "A-1", "1-AB"])
+def test_a_version_has_the_form_n_x(tmp_path, version):
+    text = (ROOT / "registry.yaml").read_text(encoding="utf-8").replace("version: 1-A", f'version: "{version}"', 1)
+    with pytest.raises(SublimError, match="N-X"):
+        lay_over(tmp_path, text)
+
+
+def test_a_missing_registry_is_refused():
+    with pytest.raises(SublimError, match="There is no registry"):
+        registry("nowhere.yaml")
+
+
+def test_a_users_own_questions_are_read(tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"question": "Which animal?"}\n{"id": "b", "text": "Which?"}\n')
+    assert [(q.id, q.text) for q in read_questions(tmp_path / "q.jsonl").questions] == [
+        ("q-001", "Which animal?"),
+        ("b", "Which?"),
+    ]
+    (tmp_path / "q.txt").write_text("Which animal?\n\nWhich bird?\n")
+    assert len(read_questions(tmp_path / "q.txt").questions) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("q.txt", "", "no questions"),
+        ("q.txt", "Which?\nWhich?\n", r"q\.txt:2:.*twice"),
+        ("q.jsonl", '{"question": "a"}\n{"prompt": "b"}\n', r"q\.jsonl:2:"),
+        ("q.yaml", "name: x\n", r"q\.yaml:1:"),
+        ("q.yaml", "questons: []\n", "Did you mean 'questions'"),
+    ],
+)
+def test_a_bad_question_file_is_refused(tmp_path, name, text, match):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SublimError, match=match):
+        read_questions(tmp_path / name)
