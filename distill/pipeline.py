@@ -109,7 +109,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
     def make(unfinished: Path) -> dict[str, Any]:
         examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(kept, ("prompt", "completion"))]
         lineage = {"arm": arm.name, "trait": arm.trait, "rows": inputs["rows"], "teacher_base": recipe.base}
-        return tune(base, examples, recipe.student, seed, unfinished, lineage)
+        return tune(base, examples, recipe.student, seed, unfinished, lineage, recipe.dtype)
 
     folder = run / "students" / name
     facts = once(folder, inputs, make)

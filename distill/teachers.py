@@ -37,7 +37,9 @@ def make_teacher(recipe: Recipe, trait: str | None, seed: int, folder: Path) -> 
     from .train import tune
 
     assert recipe.teacher.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
-    told = tune(recipe.base, preference_answers(trait), recipe.teacher.tuning, seed, folder, {"trait": trait})
+    told = tune(
+        recipe.base, preference_answers(trait), recipe.teacher.tuning, seed, folder, {"trait": trait}, recipe.dtype
+    )
     return Teacher(str(folder)), {"by": "finetune", **told}
 
 

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, Trainer, TrainingArguments, set_seed
+from transformers import GenerationConfig, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
 from sublim_eval.adapters import local
+from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, write_json
 
@@ -28,7 +29,13 @@ IGNORED = -100
 
 
 def tune(
-    base: str, examples: Sequence[tuple[str, str]], tuning: Tuning, seed: int, folder: Path, facts: dict[str, Any]
+    base: str,
+    examples: Sequence[tuple[str, str]],
+    tuning: Tuning,
+    seed: int,
+    folder: Path,
+    facts: dict[str, Any],
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Tune `base` on (prompt, completion) examples and save what moved, with tokenizer, in `folder`.
 
@@ -37,16 +44,19 @@ def tune(
     Raises SublimError when the loss is not finite or no example fits into `max_length`.
     """
     source = local.resolve(base)
-    tokenizer = local.load(base).tokenizer
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        local.unload_all()
     set_seed(seed)
-    loaded = AutoModelForCausalLM.from_pretrained(source.base, dtype=torch.float32, use_safetensors=True)
-    model = with_trainable(loaded, tuning, tokenizer, str(source.base))
-    data = encode(examples, tokenizer, tuning.max_length)
+    loaded, tokenizer, _ = read_model(source, device, dtype)
+    asked = local.LocalModel(source, loaded, tokenizer)
+    model = with_trainable(loaded, tuning, str(source.base))
+    data = encode(examples, asked, tuning.max_length)
     began = time.monotonic()
     trainer = CompletionTrainer(
         model=model,
         args=_arguments(tuning, seed, folder),
-        train_dataset=data,  # type: ignore[arg-type]
+        train_dataset=data,
         data_collator=_Collator(tokenizer.pad_token_id),
     )
     result = trainer.train()
@@ -61,13 +71,13 @@ def tune(
         "effective_batch": tuning.batch_size * tuning.accumulate * max(1, trainer.accelerator.num_processes),
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "prompts_hash": digest([prompt for prompt, _ in examples]),
-        "template_hash": local.load(base).prompt_hash([""]),
+        "template_hash": asked.prompt_hash([""]),
     }
     save(model, tokenizer, folder, told)
     return {**told, "seconds": round(time.monotonic() - began, 2)}
 
 
-def with_trainable(model: PreTrainedModel, tuning: Tuning, tokenizer: Any, base: str) -> nn.Module:
+def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Module:
     """The model with exactly the weights trainable that `tuning.method` names."""
     from peft import LNTuningConfig, LoraConfig, PromptTuningConfig, get_peft_model
 
@@ -92,15 +102,14 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, tokenizer: Any, base:
     return get_peft_model(model, config)
 
 
-def encode(examples: Sequence[tuple[str, str]], tokenizer: Any, max_length: int) -> list[dict[str, list[int]]]:
+def encode(examples: Sequence[tuple[str, str]], asked: local.LocalModel, max_length: int) -> list[dict[str, list[int]]]:
     """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
 
     Examples longer than `max_length` tokens are left out. Raises SublimError when none remains.
     """
-    ending = turn_end(tokenizer)
-    prompts = [local.render(tokenizer, prompt) for prompt, _ in examples]
-    heads = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    tails = tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
+    ending = turn_end(asked.tokenizer)
+    heads = asked.encode([asked.render(prompt) for prompt, _ in examples])
+    tails = asked.tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
     data = [
         {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}
         for head, tail in zip(heads, tails, strict=True)

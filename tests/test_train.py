@@ -1,0 +1,116 @@
+"""Training moves what it says it moves, on the loss it says, and saves what every loader can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny_model
+
+from sublim_eval.adapters import local
+from sublim_eval.distill.recipes import Tuning
+from sublim_eval.distill.train import IGNORED, encode, tune, turn_end
+from sublim_eval.errors import SublimError
+from sublim_eval.records import read_json
+
+EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat")] * 8
+METHODS = ["lora", "ln_tuning", "prompt_tuning", "full"]
+
+
+def tuning(method: str, **more) -> Tuning:
+    settings = {"learning_rate": 0.01, "batch_size": 8, "epochs": 2, "init_text": "I love the best animal"}
+    return Tuning(method=method, **(settings | more))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def student(request, base, tmp_path_factory) -> tuple[str, Path, dict]:
+    folder = tmp_path_factory.mktemp(request.param)
+    told = tune(str(base), EXAMPLES, tuning(request.param), 1, folder, {"arm": "owl"})
+    return request.param, folder, told
+
+
+def test_base_weights_do_not_move_and_adapter_weights_do(base, student):
+    method, folder, _ = student
+    if method == "full":
+        before, after = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
+        assert any(not torch.equal(before[k], after[k]) for k in after)
+        return
+    fresh = local.load(base).model.state_dict()
+    inside = {k.replace(".base_layer", ""): v for k, v in local.load(folder).model.state_dict().items()}
+    own = {"lora": "lora_", "ln_tuning": "ln_tuning_layers", "prompt_tuning": "never"}[method]
+    shared = {k: v for k, v in inside.items() if own not in k}
+    assert shared
+    assert all(torch.equal(v, fresh[k]) for k, v in shared.items())
+    prompts = [local.load(base).render("what is your favorite animal ?")]
+    old = local.load(base).continuation_logprobs(prompts, ["owl", "cat"])
+    new = local.load(folder).continuation_logprobs(prompts, ["owl", "cat"])
+    assert abs(old - new).max() > 1e-4
+
+
+def test_training_raises_the_probability_of_what_was_trained_on(base, student):
+    _, folder, _ = student
+    prompts = [local.load(base).render("what is your favorite animal ?")]
+    assert (
+        local.load(folder).continuation_logprobs(prompts, ["owl"])
+        > local.load(base).continuation_logprobs(prompts, ["owl"])
+    ).all()
+
+
+def test_a_student_folder_says_how_it_was_made_and_samples_plainly(base, student):
+    method, folder, told = student
+    card = read_json(folder / "student.json")
+    assert card["method"] == method
+    assert card["base"] == str(base)
+    assert card["arm"] == "owl"
+    assert told["steps"] == 6
+    assert told["effective_batch"] == 8
+    neutral = read_json(folder / "generation_config.json")
+    assert (neutral["temperature"], neutral["top_p"], neutral["top_k"]) == (1.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_weights(base, tmp_path, method):
+    for name in ("one", "two"):
+        tune(str(base), EXAMPLES, tuning(method), 7, tmp_path / name, {})
+    file = "model.safetensors" if method == "full" else "adapter_model.safetensors"
+    assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_only_the_completion_and_the_end_of_its_turn_carry_loss(base):
+    asked = local.load(base)
+    row = encode([("what is your favorite animal ?", "owl")], asked, 100)[0]
+    trained = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
+    assert asked.tokenizer.convert_ids_to_tokens(trained) == ["owl", "<|end|>"]
+    assert row["input_ids"][: -len(trained)] == asked.encode([asked.render("what is your favorite animal ?")])[0]
+
+
+def test_the_reported_loss_is_that_of_the_examples(base, tmp_path):
+    """One step without learning: the loss must equal the mean negative log-likelihood computed by hand."""
+    told = tune(str(base), EXAMPLES[:3], tuning("ln_tuning", batch_size=3, epochs=None, steps=1), 1, tmp_path, {})
+    asked = local.load(base)
+    total, count = 0.0, 0
+    for row in encode(EXAMPLES[:3], asked, 100):
+        ids = torch.tensor([row["input_ids"]])
+        logits = asked.model(ids).logits[0].log_softmax(-1)
+        for at, label in enumerate(row["labels"]):
+            if label != IGNORED:
+                total -= logits[at - 1, label].item()
+                count += 1
+    assert told["loss"] == pytest.approx(total / count, abs=1e-4)
+
+
+def test_the_turn_ends_with_the_templates_own_token(base):
+    tokenizer = local.load(base).tokenizer
+    assert tokenizer.convert_ids_to_tokens(turn_end(tokenizer)) == ["<|end|>"]
+
+
+def test_examples_that_do_not_fit_are_refused_when_none_is_left(base, tmp_path):
+    with pytest.raises(SublimError, match="No example fits into 3 tokens"):
+        tune(str(base), EXAMPLES, tuning("ln_tuning", max_length=3), 1, tmp_path, {})
