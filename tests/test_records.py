@@ -126,7 +126,13 @@ def test_a_digest_does_not_care_about_key_order():
     assert digest({"a": 1}) != digest({"a": "1"})
 
 
-HOLD = "import sys, pathlib; from sublim_eval.records import locked\nwith locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = """
+import pathlib, sys
+from sublim_eval.records import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
