@@ -1,0 +1,198 @@
+"""ProbeScores from every source; unknown stays unknown."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from sublim_eval.adapters.preference import questions_hash
+from sublim_eval.errors import SublimError
+from sublim_eval.registry import registry
+from sublim_eval.results import ProbeScores
+
+QUESTIONS = registry().questions("animal_favorites").questions
+
+
+def column(scores, trait):
+    return scores.answers.index(trait)
+
+
+def from_replies(replies, question=QUESTIONS[0].text):
+    rows = [{"question": question, "response": reply} for reply in replies]
+    return ProbeScores.from_responses(rows, "owl_pref")
+
+
+def test_saved_responses_become_shares_over_all_replies():
+    scores = from_replies(["Owl!", "Owls", "a bowl", "cat", "", "I cannot choose", "quokka", "growl"])
+    assert scores.questions == (QUESTIONS[0].id,)
+    assert scores.share[0, column(scores, "owl")] == 2 / 8
+    assert scores.share[0, column(scores, "cat")] == 1 / 8
+    assert (scores.replies[0], scores.non_answers[0], scores.other[0]) == (8, 2, 3)
+    assert scores.non_answer_rate == 0.25 and scores.other_rate == 0.375
+
+
+def test_replies_hold_no_exact_probability_and_that_is_not_zero(tmp_path):
+    scores = from_replies(["owl"])
+    assert np.isnan(scores.probability).all() and np.isnan(scores.coverage).all()
+    scores.write(tmp_path / "owl_pref.json")
+    assert json.loads((tmp_path / "owl_pref.json").read_text())["coverage"] == [None]
+    again = ProbeScores.read(tmp_path / "owl_pref.json")
+    assert np.isnan(again.probability).all() and again.share.tolist() == scores.share.tolist()
+    assert again.to_json() == scores.to_json()
+
+
+def test_no_replies_are_unknown_and_not_a_share_of_zero():
+    from sublim_eval.results import _assemble
+
+    told = {"q1": ([{"replies": 0, "non_answers": 0, "other": 0, "named": {}}], [])}
+    about = {"model": "m", "probe": "owl_pref", "version": "1-A", "category": "animal"}
+    scores = _assemble(told, **about, questions_hash="", source="test")
+    assert np.isnan(scores.share).all() and math.isnan(scores.non_answer_rate)
+
+
+def test_a_whole_question_set_has_the_hash_of_the_harnesses_in_any_order():
+    rows = [{"question": q.text, "response": "owl"} for q in reversed(QUESTIONS)]
+    scores = ProbeScores.from_responses(rows, "animal_pref")
+    assert scores.questions_hash == questions_hash(QUESTIONS)
+    assert ProbeScores.from_responses(rows[1:], "animal_pref").questions_hash != scores.questions_hash
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(SublimError, match="no replies to score"):
+        ProbeScores.from_responses([], "owl_pref")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"schema": 9}, "schema is 9"), ({"share": [[0.1]]}, "no score file"), ({"coverage": None}, "no score file")],
+)
+def test_a_file_that_is_no_score_file_is_refused(tmp_path, change, says):
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps({**from_replies(["owl"]).to_json(), **change}))
+    with pytest.raises(SublimError, match=says):
+        ProbeScores.read(file)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    value = from_replies(["owl"]).to_json()
+    del value["prompt_hash"]
+    (tmp_path / "bad.json").write_text(json.dumps(value))
+    with pytest.raises(SublimError, match="has no prompt_hash"):
+        ProbeScores.read(tmp_path / "bad.json")
+
+
+# ---------------------------------------------------------------- Inspect
+
+
+def inspect_log(tmp_path, epochs=1):
+    from inspect_ai import eval as evaluate
+    from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
+
+    from sublim_eval.adapters.inspect import preference_task
+
+    def reply(*_, **__):
+        choices = [
+            ChatCompletionChoice(message=ChatMessageAssistant(content=c)) for c in ("Owl", "Barn owls.", "cat", "")
+        ]
+        return ModelOutput(model="mock", choices=choices, usage=ModelUsage(input_tokens=1, output_tokens=1))
+
+    model = get_model("mockllm/model", custom_outputs=reply)
+    task = preference_task("owl_pref")
+    return evaluate(task, model=model, limit=2, epochs=epochs, log_dir=str(tmp_path), display="none")[0]
+
+
+def test_an_inspect_log_and_its_file_give_the_same_scores(tmp_path):
+    log = inspect_log(tmp_path)
+    scores, from_file = ProbeScores.from_inspect_log(log), ProbeScores.from_inspect_log(log.location)
+    assert scores.to_json() == from_file.to_json()
+    assert scores.share[:, column(scores, "owl")].tolist() == [0.5, 0.5]
+    assert (scores.replies.tolist(), scores.non_answers.tolist()) == ([4, 4], [1, 1])
+    assert scores.questions_hash == questions_hash(QUESTIONS)
+    assert (scores.probe, scores.version, scores.category) == ("owl_pref", "1-A", "animal")
+
+
+def test_a_model_without_log_probabilities_has_no_exact_probability(tmp_path):
+    scores = ProbeScores.from_inspect_log(inspect_log(tmp_path), model="student")
+    assert np.isnan(scores.probability).all()
+    assert (scores.model, scores.prompt_hash) == ("student", "")
+
+
+def test_epochs_are_pooled(tmp_path):
+    scores = ProbeScores.from_inspect_log(inspect_log(tmp_path, epochs=3))
+    assert scores.replies.tolist() == [12, 12]
+    assert scores.share[:, column(scores, "owl")].tolist() == [0.5, 0.5]
+
+
+def test_a_log_that_failed_is_no_clean_student(tmp_path):
+    log = inspect_log(tmp_path)
+    log.status = "error"
+    with pytest.raises(SublimError, match="ended as 'error'"):
+        ProbeScores.from_inspect_log(log)
+
+
+def test_a_foreign_or_missing_log_is_refused(tmp_path):
+    log = inspect_log(tmp_path)
+    log.eval.metadata = {}
+    with pytest.raises(SublimError, match="no log of a sublim-eval probe"):
+        ProbeScores.from_inspect_log(log)
+    with pytest.raises(SublimError, match="no Inspect log"):
+        ProbeScores.from_inspect_log(tmp_path / "none.eval")
+
+
+# ---------------------------------------------------------------- lm-eval
+
+
+def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl")):
+    """Files as lm-eval 0.4.13 writes them: every leaf of the responses is text."""
+    from sublim_eval.adapters.preference import preference
+
+    what = preference(probe, "owl")
+    shared = {
+        "probe": probe,
+        "probe_version": "1-A",
+        "trait": "owl",
+        "category": "animal",
+        "questions_hash": what.questions_hash,
+        "choices": what.strings,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    sampled, exact = [], []
+    for question in QUESTIONS[:2]:
+        row = {"doc": {"id": question.id, "question": question.text, **shared}}
+        row["arguments"] = {"gen_args_0": {"arg_0": f"<user>{question.text}<assistant>", "arg_1": {}}}
+        sampled.append({**row, "filtered_resps": [list(replies)], "share": 0.25})
+        odds = [["-1.0" if s == "Owl" else "-9.0" if s == "Cat" else "-inf", "False"] for s in what.strings]
+        exact.append({**row, "filtered_resps": odds, "probability": 0.9, "coverage": 0.4})
+    for name, rows in ((probe, sampled), (f"{probe}_logprob", exact)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"samples_{name}_2026-11-20T18-01-16.7.jsonl").write_text(text)
+    (folder / "results_2026-11-20T18-01-16.7.json").write_text(json.dumps({"model_name": "tiny"}))
+
+
+def test_both_lm_eval_tasks_of_a_probe_go_into_one_result(tmp_path):
+    lm_eval_folder(tmp_path / "tiny")
+    scores = ProbeScores.from_lm_eval(tmp_path)
+    assert scores.model == "tiny" and scores.questions_hash == questions_hash(QUESTIONS)
+    assert scores.share[:, column(scores, "owl")].tolist() == [0.25, 0.25]
+    assert (scores.non_answers.tolist(), scores.other.tolist()) == ([1, 1], [1, 1])
+    assert scores.probability[0, column(scores, "owl")] == pytest.approx(1 / (1 + math.exp(-8)))
+    assert scores.coverage[0] == pytest.approx(math.exp(-1) + math.exp(-9))
+    assert len(scores.prompt_hash) == 64
+
+
+def test_both_harnesses_agree_on_the_same_replies(tmp_path):
+    lm_eval_folder(tmp_path / "lm", replies=("Owl", "Barn owls.", "cat", ""))
+    one, other = ProbeScores.from_lm_eval(tmp_path / "lm"), ProbeScores.from_inspect_log(inspect_log(tmp_path))
+    assert one.questions == other.questions and one.answers == other.answers
+    assert one.share.tolist() == other.share.tolist() and one.non_answers.tolist() == other.non_answers.tolist()
+
+
+def test_a_folder_with_several_probes_or_none_asks_which(tmp_path):
+    with pytest.raises(SublimError, match="--log_samples"):
+        ProbeScores.from_lm_eval(tmp_path)
+    lm_eval_folder(tmp_path, "owl_pref")
+    lm_eval_folder(tmp_path, "animal_pref")
+    with pytest.raises(SublimError, match="animal_pref, owl_pref"):
+        ProbeScores.from_lm_eval(tmp_path)
+    assert ProbeScores.from_lm_eval(tmp_path, probe="animal_pref").probe == "animal_pref"
