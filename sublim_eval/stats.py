@@ -85,6 +85,11 @@ def share_gap(trait: ArrayLike, control: ArrayLike, *, paired: bool = True, leve
     return _interval(*_common_questions(trait, control), paired=paired, level=level)
 
 
+def point(mean: float) -> Interval:
+    """A difference without an interval: what one student shows. Everything but the mean is nan."""
+    return Interval(mean, math.nan, math.nan, 1, math.nan, math.nan, math.nan, paired=True)
+
+
 def log_odds_shift(
     trait: ArrayLike, control: ArrayLike, *, clip: float = CLIP, paired: bool = True, level: float = 0.95
 ) -> Interval:
@@ -131,7 +136,7 @@ def equivalence(gap: Interval, delta: float = DELTA) -> Equivalence:
         raise ValueError(f"delta must be above 0, not {delta}")
     low, high = gap.at(0.90)
     room = delta - abs(gap.mean)
-    p = float(special.stdtr(gap.df, -room / gap.se)) if gap.se > 0 else float(room <= 0)
+    p = float(room <= 0) if gap.se == 0 else float(special.stdtr(gap.df, -room / gap.se))
     return Equivalence(delta, low, high, p, holds=-delta < low and high < delta)
 
 
@@ -173,7 +178,8 @@ def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None) -> V
     }[differs, small]
     words = f"{kind} within ±{delta:g}" if small else kind
     exploratory = gap.n < ENOUGH_SEEDS
-    return Verdict(kind, f"{words} (exploratory: {gap.n} seeds)" if exploratory else words, exploratory)
+    seeds = f"{gap.n} seed{'s' if gap.n > 1 else ''}"
+    return Verdict(kind, f"{words} (exploratory: {seeds})" if exploratory else words, exploratory)
 
 
 def rank_of(shifts: ArrayLike, index: int) -> int:

@@ -141,6 +141,12 @@ def test_below_three_seeds_is_exploratory():
     assert made.exploratory and made.words == "transferred (exploratory: 2 seeds)"
 
 
+def test_the_point_of_one_student_is_inconclusive():
+    made = stats.verdict(stats.point(0.5))
+    assert made.words == "inconclusive (exploratory: 1 seed)"
+    assert math.isnan(stats.minimum_detectable(stats.point(0.5)))
+
+
 def test_unscored_question_counts_nowhere():
     control = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9]])
     trait = np.array([[0.3, 0.9], [0.31, np.nan], [0.32, 0.9]])
