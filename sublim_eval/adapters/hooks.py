@@ -1,0 +1,48 @@
+"""What Inspect tells us while it runs: which epoch is asked, and that a local folder needs no second load."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.hooks import Hooks, SampleAttemptStart, TaskStart, hooks
+from inspect_ai.model import ModelInfo, set_model_info
+
+
+@dataclass
+class Attempt:
+    """One attempt at one sample: its eval, its epoch (from 1), and how often each question was asked in it."""
+
+    eval_id: str
+    epoch: int
+    asked: Counter[Any] = field(default_factory=Counter)
+
+
+ATTEMPT: ContextVar[Attempt | None] = ContextVar("sublim_attempt", default=None)
+"""The attempt in whose course we are called; None outside an eval."""
+
+
+@hooks(name="sublim_attempt", description="Gives every epoch its own random numbers under one seed")
+class AttemptHook(Hooks):
+    """Epochs of a question must not repeat each other's draws, and a second run must repeat the first's."""
+
+    async def on_sample_attempt_start(self, data: SampleAttemptStart) -> None:
+        """Note eval and epoch for the calls that follow in this sample."""
+        ATTEMPT.set(Attempt(data.eval_id, data.summary.epoch))
+
+
+@hooks(name="sublim_local_model_info", description="Stops Inspect from loading a local hf/ folder twice")
+class LocalModelInfoHook(Hooks):
+    """Inspect constructs a model that it has no information on a second time, only to ask its name.
+
+    Seen in inspect-ai 0.3.285: twice the memory, twice the loading. Telling it the name beforehand avoids this.
+    """
+
+    async def on_task_start(self, data: TaskStart) -> None:
+        """Register the name of a model that is a local folder; every other model is left alone."""
+        provider, _, folder = data.spec.model.partition("/")
+        if provider == "hf" and Path(folder).is_dir():
+            set_model_info(data.spec.model, ModelInfo(organization="local", model=data.spec.model))

@@ -1,0 +1,277 @@
+"""Local models: find them by name, load them once, ask them.
+
+owl = load("reference-a")                       # or a model folder, an adapter folder, a hub id
+owl.sample([owl.render("Your favorite animal?")], n=200, seed=1, max_new_tokens=8)
+owl.continuation_logprobs([owl.render("Your favorite animal?")], ["owl", "cat"])
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sublim_eval.adapters.prompts import prompts_digest, render, render_chat
+from sublim_eval.adapters.sampling import Network, Sample, Settings, Streams, draw, score
+from sublim_eval.adapters.sources import Source, resolve
+from sublim_eval.errors import SublimError
+
+__all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
+
+TINY_BYTES = 200 * 2**20
+"""Below this many bytes of weights a model counts as tiny, and more of them stay loaded."""
+
+
+class LocalModel:
+    """A causal language model with its tokenizer, adapter applied and not merged, ready to be asked.
+
+    model: the transformers module, in eval mode. virtual: float[tokens, hidden] of a prompt-tuning adapter.
+    """
+
+    def __init__(self, source: Source, model: Any, tokenizer: Any, virtual: torch.Tensor | None = None) -> None:
+        self.source, self.model, self.tokenizer, self.virtual = source, model, tokenizer, virtual
+        self.label = source.label
+        self.device: torch.device = next(model.parameters()).device
+        memory = 512 * 2**20
+        if self.device.type == "cuda":
+            memory = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
+        self.network = Network(model, self.device, virtual, memory)
+        self._rendered: dict[tuple[tuple[str, str], ...], str] = {}
+        self._tails: dict[tuple[str, str, tuple[str, ...]], list[list[int]]] = {}
+
+    # ---------------------------------------------------------------- prompts
+
+    def render(self, question: str, system: str | None = None) -> str:
+        """The prompt as the model reads it: chat template, user message, opening of the answer."""
+        return render(self.tokenizer, question, system)
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """A conversation of {"role", "content"} through the chat template, opening of the next answer included."""
+        known = tuple((m["role"], m["content"]) for m in messages)
+        if known not in self._rendered:
+            if len(self._rendered) >= 10_000:
+                self._rendered.clear()
+            self._rendered[known] = render_chat(self.tokenizer, messages)
+        return self._rendered[known]
+
+    def prompt_hash(self, questions: Iterable[str], system: str | None = None) -> str:
+        """SHA-256 over all rendered prompts: equal hashes mean that two models read the same words."""
+        return prompts_digest(self.render(q, system) for q in questions)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids as lm-eval makes them: special tokens as the tokenizer adds them, but never a second BOS."""
+        opening = self.tokenizer.bos_token or self.tokenizer.eos_token
+        bare = [bool(opening) and t.startswith(opening) for t in texts]
+        out: list[list[int]] = [[] for _ in texts]
+        for flag in {*bare}:
+            mine = [i for i, b in enumerate(bare) if b == flag]
+            ids = self.tokenizer([texts[i] for i in mine], add_special_tokens=not flag)["input_ids"]
+            for i, row in zip(mine, ids, strict=True):
+                out[i] = row
+        return out
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Ids that end a reply: of the generation config, the model config, the tokenizer and the chat template."""
+        found: set[int] = set()
+        for given in (
+            self.model.generation_config.eos_token_id if self.model.generation_config else None,
+            self.model.config.eos_token_id,
+            self.tokenizer.eos_token_id,
+        ):
+            found.update(given if isinstance(given, (list, tuple)) else [] if given is None else [given])
+        if self.tokenizer.chat_template:
+            marker = "zebra"
+            chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": marker}]
+            text = self.tokenizer.apply_chat_template(chat, tokenize=False)
+            after = text.rpartition(marker)[2]
+            special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
+            found.update([i for i in self.tokenizer(after, add_special_tokens=False)["input_ids"] if i in special][:1])
+        return frozenset(found)
+
+    # ---------------------------------------------------------------- asking
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int = 1,
+        seed: int | Sequence[int],
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        stop: Sequence[str] = (),
+        keys: Sequence[str] | None = None,
+        batch: int | None = None,
+        logprobs: bool = False,
+        top_logprobs: int = 0,
+    ) -> list[list[Sample]]:
+        """`n` replies to every rendered prompt; `seed` is one number, or one per prompt.
+
+        Draw j of key k (default: the prompt itself) depends on (seed, k, j) alone, whatever else is in the call
+        and whatever `batch`, the most rows in one forward pass (default: what fits in memory); only rounding of
+        the model's own arithmetic can differ between batchings. The model's generation_config.json is ignored
+        but for its end tokens. Raises SublimError for settings that mean nothing.
+        """
+        _check(n, max_new_tokens, temperature, top_p, top_k, batch)
+        keys = list(prompts if keys is None else keys)
+        seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+        if not len(keys) == len(seeds) == len(prompts):
+            raise SublimError(
+                f"{len(prompts)} prompts, {len(keys)} keys, {len(seeds)} seeds. Give one each per prompt."
+            )
+        distinct = list(dict.fromkeys(prompts))
+        number = {p: i for i, p in enumerate(distinct)}
+        owner = np.repeat(np.array([number[p] for p in prompts], dtype=np.int64), n)
+        settings = Settings(
+            max_new_tokens, temperature, top_p, top_k, tuple(stop), logprobs or top_logprobs > 0, top_logprobs
+        )
+        replies = draw(
+            self.network,
+            self.encode(distinct),
+            owner,
+            Streams(seeds, keys, n),
+            settings,
+            self.ends,
+            self._decode,
+            batch,
+        )
+        return [replies[i * n : (i + 1) * n] for i in range(len(prompts))]
+
+    def continuation_logprobs(
+        self, prompts: Sequence[str], continuations: Sequence[str], *, floor: float = 0.0, batch: int | None = None
+    ) -> NDArray[np.float64]:
+        """float64[prompts, continuations]: log-probability (nats) of each string right after each rendered prompt.
+
+        Tokenised as lm-eval does: prompt and string together, then split, white space at the end of the prompt
+        counted with the string. `floor` > 0 leaves branches less likely than it unfollowed: every probability is
+        then off by less than `floor`; 0 is exact.
+        """
+        distinct = list(dict.fromkeys(prompts))
+        contexts = [p.rstrip() for p in distinct]
+        if not all(contexts):
+            raise SublimError("A prompt is empty, so nothing can follow it. Render the question first.")
+        per_prompt = [self._continuations(p, tuple(continuations)) for p in distinct]
+        owner = np.repeat(np.arange(len(distinct)), len(continuations))
+        flat = [tokens for rows in per_prompt for tokens in rows]
+        values = score(self.network, self.encode(contexts), owner, flat, floor, batch)
+        table = values.reshape(len(distinct), len(continuations))
+        number = {p: i for i, p in enumerate(distinct)}
+        return table[[number[p] for p in prompts]] if prompts else table
+
+    def _continuations(self, prompt: str, strings: tuple[str, ...]) -> list[list[int]]:
+        """Token ids of each string after the prompt.
+
+        Text before the last special token cannot change how the text after it is cut, so the work is shared
+        by all prompts that end alike; the first of them is checked against cutting the whole text.
+        """
+        context = prompt.rstrip()
+        moved = prompt[len(context) :]
+        start = max((context.rfind(t) for t in self._specials), default=-1)
+        tail = context[max(start, 0) :]
+        if (tail, moved, strings) not in self._tails:
+            whole = self.encode([context, *(context + moved + s for s in strings)])
+            full = [row[len(whole[0]) :] for row in whole[1:]]
+            ids = self.tokenizer([tail, *(tail + moved + s for s in strings)], add_special_tokens=False)["input_ids"]
+            if start < 0 or [row[len(ids[0]) :] for row in ids[1:]] != full:
+                return full
+            self._tails[tail, moved, strings] = full
+        return self._tails[tail, moved, strings]
+
+    @cached_property
+    def _specials(self) -> tuple[str, ...]:
+        return tuple(str(t) for t in self.tokenizer.added_tokens_decoder.values())
+
+    def spell(self, token: int) -> str:
+        """The text of one token, special ones by their name."""
+        return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _check(n: int, tokens: int, temperature: float, top_p: float, top_k: int, batch: int | None) -> None:
+    for name, value, good, rule in (
+        ("n", n, n >= 1, "1 or more"),
+        ("max_new_tokens", tokens, tokens >= 1, "1 or more"),
+        ("temperature", temperature, 0 <= temperature < float("inf"), "0 or more"),
+        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1"),
+        ("top_k", top_k, top_k >= 0, "0 (off) or more"),
+        ("batch", batch, batch is None or batch >= 1, "1 or more"),
+    ):
+        if not good:
+            raise SublimError(f"{name} is {value}, which means nothing. Give {rule}.")
+
+
+# ---------------------------------------------------------------- loading, once per weights
+
+_LOCK = RLock()
+_LOADED: OrderedDict[tuple[Any, ...], LocalModel] = OrderedDict()
+
+
+def load(
+    name: str | Path, *, device: str | None = None, dtype: str | None = None, capacity: int | None = None
+) -> LocalModel:
+    """The model of that name, loaded at most once per process and weights.
+
+    device: "cpu", "cuda", "cuda:1" (default: CUDA when there is one). dtype: "float32", "bfloat16"
+    (default: float32 on the CPU, else as saved). capacity: how many models stay loaded, the least
+    recently used leaving first (default: 1, or 4 while all are tiny). A folder whose files changed is read anew.
+    Raises SublimError for a name or folder that is no model.
+    """
+    source = resolve(name)
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    key = (source.base, source.adapter, source.stamp(), place, dtype)
+    with _LOCK:
+        if key in _LOADED:
+            _LOADED.move_to_end(key)
+            return _LOADED[key]
+        for stale in [k for k in _LOADED if k[:2] == key[:2] and k[2] != key[2]]:
+            del _LOADED[stale]
+        sizes = [m.source.size for m in _LOADED.values()] + [source.size]
+        room = capacity or (4 if all(0 < s < TINY_BYTES for s in sizes) else 1)
+        while len(_LOADED) >= room:
+            _LOADED.popitem(last=False)
+        _free()
+        from sublim_eval.adapters.weights import read_model
+
+        model, tokenizer, virtual = read_model(source, place, dtype)
+        _LOADED[key] = LocalModel(source, model, tokenizer, virtual)
+        return _LOADED[key]
+
+
+def loaded() -> list[str]:
+    """Labels of the models in memory, least recently used first."""
+    with _LOCK:
+        return [m.label for m in _LOADED.values()]
+
+
+def unload(name: str | Path) -> None:
+    """Let go of a model; its memory is freed once nobody else holds it."""
+    source = resolve(name)
+    with _LOCK:
+        for key in [k for k in _LOADED if k[:2] == (source.base, source.adapter)]:
+            del _LOADED[key]
+        _free()
+
+
+def unload_all() -> None:
+    """Let go of every model."""
+    with _LOCK:
+        _LOADED.clear()
+        _free()
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,390 @@
+"""Drawing replies and scoring continuations on a causal language model, each distinct prefix computed once.
+
+All draws that have written the same tokens after the same prompt share one row of the key-value cache and
+one next-token distribution; they part where they differ. 200 one-word answers to a question thus cost one
+prefill and some twenty single-token steps, and the draws are the same as if each had been made alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+BLOCK = 16
+"""Steps whose uniform numbers are drawn together (one random generator per key and block)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply.
+
+    tokens counts what was drawn, the end-of-turn token included; token_ids are those tokens.
+    logprobs: natural log-probability of each of them under the model itself (temperature 1, no truncation).
+    top: per token the most likely (token id, log-probability) pairs, best first.
+    """
+
+    text: str
+    tokens: int
+    stop_reason: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] | None = None
+    top: tuple[tuple[tuple[int, float], ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to draw: temperature 0 is greedy, top_p 1 and top_k 0 switch truncation off."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A causal model with what one must know to run it row by row.
+
+    virtual: float[tokens, hidden] of a prompt-tuning adapter, put before every prompt; None otherwise.
+    """
+
+    model: Any
+    device: torch.device
+    virtual: torch.Tensor | None = None
+    memory: int = 512 * 2**20
+    keeps: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        accepted = inspect.signature(self.model.forward).parameters
+        object.__setattr__(self, "keeps", "logits_to_keep" in accepted)
+
+    def row_limit(self, length: int) -> int:
+        """How many rows of that length fit the memory allowance (cache copies, activations, float64 rows)."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        item = next(self.model.parameters()).element_size()
+        cache = 6 * config.num_hidden_layers * heads * width * item * (length + 1)
+        activations = 8 * config.hidden_size * item * length
+        return max(1, self.memory // (cache + activations + 32 * config.vocab_size))
+
+    def __call__(self, cache: DynamicCache, mask: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        """float32[rows, vocabulary] of the last position; grows the cache. mask: int[rows, all positions]."""
+        new = next(iter(inputs.values())).shape[1]
+        places = (mask.cumsum(1) - 1).clamp_(min=0)[:, -new:]
+        keep = {"logits_to_keep": 1} if self.keeps else {}
+        padded = bool((mask[:, 0] == 0).any())
+        out = self.model(
+            **inputs,
+            attention_mask=mask if padded else None,
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+            **keep,
+        )
+        return out.logits[:, -1].float()
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Branches:
+        """Run prompts of any lengths, padded on the left, the virtual tokens right before the real ones."""
+        width = max(map(len, prompts))
+        ids = torch.zeros(len(prompts), width, dtype=torch.long)
+        extra = 0 if self.virtual is None else len(self.virtual)
+        mask = torch.zeros(len(prompts), extra + width, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        cache = DynamicCache()
+        if self.virtual is None:
+            return Branches(cache, mask, self(cache, mask, input_ids=ids))
+        words = self.model.get_input_embeddings()(ids)
+        embeds = words.new_zeros(len(prompts), extra + width, words.shape[-1])
+        for row, prompt in enumerate(prompts):
+            start = width - len(prompt)
+            embeds[row, start : start + extra] = self.virtual
+            embeds[row, start + extra :] = words[row, start:]
+        return Branches(cache, mask, self(cache, mask, inputs_embeds=embeds))
+
+    def grow(self, parent: Branches, rows: NDArray[np.int64], tokens: NDArray[np.int64]) -> Branches:
+        """One token further: new row i continues the parent's row rows[i] with tokens[i]."""
+        at = torch.from_numpy(rows).to(self.device)
+        cache = copy.copy(parent.cache)
+        cache.layers = [copy.copy(layer) for layer in parent.cache.layers]
+        cache.reorder_cache(at)  # type: ignore[arg-type]
+        mask = parent.mask[at]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        ids = torch.from_numpy(tokens).to(self.device)[:, None]
+        return Branches(cache, mask, self(cache, mask, input_ids=ids))
+
+
+@dataclass
+class Branches:
+    """Rows that were run: their cache, their mask, and the logits of what comes next."""
+
+    cache: DynamicCache
+    mask: torch.Tensor
+    logits: torch.Tensor
+
+
+@dataclass
+class Piece:
+    """Rows still to be run, with the draws (or items) that sit on each of them.
+
+    node: int[k], row that item k sits on; item: int[k], its number in the caller's list.
+    """
+
+    step: int
+    parent: Branches | None
+    rows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    node: NDArray[np.int64]
+    item: NDArray[np.int64]
+    paths: list[Any]
+
+    def split(self, limit: int) -> Iterator[Piece]:
+        """Pieces of at most `limit` rows, in order; items follow their row. Expects `node` sorted."""
+        for start in range(0, len(self.rows), limit):
+            stop = min(start + limit, len(self.rows))
+            low, high = np.searchsorted(self.node, [start, stop])
+            yield Piece(
+                self.step,
+                self.parent,
+                self.rows[start:stop],
+                self.tokens[start:stop],
+                self.node[low:high] - start,
+                self.item[low:high],
+                self.paths[start:stop],
+            )
+
+
+Visit = Callable[[Piece, Branches], Piece | None]
+
+
+def walk(
+    network: Network, prompts: Sequence[Sequence[int]], owner: NDArray[np.int64], batch: int | None, visit: Visit
+) -> None:
+    """Run prompts, then whatever `visit` returns, in pieces that fit `batch` rows or the memory allowance.
+
+    owner: int[items], the prompt of each item. Depth first, so memory does not grow with the number of items.
+    """
+    extra = 0 if network.virtual is None else len(network.virtual)
+    order = np.array(sorted(set(owner.tolist()), key=lambda p: -len(prompts[p])), dtype=np.int64)
+    place = np.full(len(prompts), -1)
+    place[order] = np.arange(len(order))
+    sits = place[owner]
+    by_row = np.argsort(sits, kind="stable")
+    start = Piece(0, None, order, order, sits[by_row], np.arange(len(owner))[by_row], [() for _ in order])
+    longest = extra + (len(prompts[order[0]]) if len(order) else 0)
+    stack = list(start.split(batch or network.row_limit(longest)))[::-1]
+    with torch.inference_mode():
+        while stack:
+            piece = stack.pop()
+            if piece.parent is None:
+                ran = network.prefill([prompts[p] for p in piece.rows])
+            else:
+                ran = network.grow(piece.parent, piece.rows, piece.tokens)
+                piece.parent = None
+            following = visit(piece, ran)
+            ran.logits = ran.logits[:0]
+            if following is not None:
+                following.parent = ran
+                stack += list(following.split(batch or network.row_limit(ran.mask.shape[1])))[::-1]
+
+
+class Streams:
+    """Uniform numbers: the one for draw j of a key at a step depends on (seed, key, j, step) alone."""
+
+    def __init__(self, seeds: Sequence[int], keys: Sequence[str], n: int) -> None:
+        self.seeds, self.keys, self.n = seeds, keys, n
+        self.blocks: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def __call__(self, items: NDArray[np.int64], step: int) -> NDArray[np.float64]:
+        """float64[items] in [0, 1); item = key number * n + j."""
+        key, draw = np.divmod(items, self.n)
+        out = np.empty(len(items))
+        if self.n == 1:
+            for i, k in enumerate(key.tolist()):
+                out[i] = self._block(k, step // BLOCK)[0, step % BLOCK]
+            return out
+        for k in np.unique(key).tolist():
+            mine = key == k
+            out[mine] = self._block(k, step // BLOCK)[draw[mine], step % BLOCK]
+        return out
+
+    def _block(self, key: int, number: int) -> NDArray[np.float64]:
+        if (key, number) not in self.blocks:
+            name = f"{self.seeds[key]}\0{number}\0{self.keys[key]}".encode()
+            counter = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
+            self.blocks[key, number] = np.random.Generator(np.random.Philox(key=counter)).random((self.n, BLOCK))
+        return self.blocks[key, number]
+
+
+def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """float64[rows, vocabulary]: temperature first, then top_k, then top_p, as transformers orders them."""
+    scaled = logits.double() / settings.temperature
+    if 0 < settings.top_k < scaled.shape[1]:
+        least = scaled.topk(settings.top_k, dim=1).values[:, -1:]
+        scaled = scaled.masked_fill(scaled < least, -torch.inf)
+    chances = scaled.softmax(1)
+    if settings.top_p < 1:
+        ordered, at = chances.sort(dim=1, descending=True, stable=True)
+        beyond = ordered.cumsum(1) - ordered >= settings.top_p
+        beyond[:, 0] = False
+        chances = chances.masked_fill(torch.zeros_like(beyond).scatter(1, at, beyond), 0.0)
+        chances /= chances.sum(1, keepdim=True)
+    return chances
+
+
+def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    """One token per draw by inverting the cumulative distribution of its row.
+
+    The rows are laid end to end, row r on [r, r + 1), so that one search serves all draws.
+    """
+    total = chances.cumsum(1)
+    total /= total[:, -1:].clone()
+    line = (total + torch.arange(len(total), device=total.device, dtype=total.dtype)[:, None]).flatten()
+    at = np.minimum(uniform, 1 - 2**-40) + rows
+    found = torch.searchsorted(line, torch.from_numpy(at).to(line.device), right=True).cpu().numpy()
+    return found - rows * chances.shape[1]
+
+
+def draw(
+    network: Network,
+    prompts: Sequence[Sequence[int]],
+    owner: NDArray[np.int64],
+    uniform: Callable[[NDArray[np.int64], int], NDArray[np.float64]],
+    settings: Settings,
+    ends: frozenset[int],
+    decode: Callable[[tuple[int, ...]], str],
+    batch: int | None = None,
+) -> list[Sample]:
+    """One reply for every entry of `owner` (its prompt's number); equal replies are one shared object.
+
+    uniform(items, step) gives the random numbers; draws of one prompt differ by nothing else.
+    """
+    out = np.empty(len(owner), dtype=object)
+
+    def cut(text: str) -> str | None:
+        found = [text.index(s) for s in settings.stop if s in text]
+        return text[: min(found)] if found else None
+
+    def visit(piece: Piece, ran: Branches) -> Piece | None:
+        size = ran.logits.shape[1]
+        if settings.temperature == 0:
+            tokens = ran.logits.argmax(1).cpu().numpy()[piece.node]
+        else:
+            tokens = pick(distribution(ran.logits, settings), piece.node, uniform(piece.item, piece.step))
+        pairs, sits = np.unique(piece.node * size + tokens, return_inverse=True)
+        rows, tokens = np.divmod(pairs, size)
+        paths = [(piece.paths[r], t) for r, t in zip(rows.tolist(), tokens.tolist(), strict=True)]
+        if settings.logprobs:
+            paths = _with_logprobs(piece.paths, rows, tokens, ran.logits, settings.top_logprobs)
+        done = np.empty(len(pairs), dtype=object)
+        for i, token in enumerate(tokens.tolist()):
+            ended, last = token in ends, piece.step + 1 == settings.max_new_tokens
+            if not (ended or last or settings.stop):
+                continue
+            ids, scores, top = _unroll(paths[i], settings)
+            text = decode(ids[:-1] if ended else ids)
+            kept = cut(text) if settings.stop else None
+            if ended or last or kept is not None:
+                reason = "stop" if ended or kept is not None else "max_tokens"
+                done[i] = Sample(text if kept is None else kept, len(ids), reason, ids, scores, top)
+        finished = np.array([d is not None for d in done])
+        out[piece.item[finished[sits]]] = done[sits[finished[sits]]]
+        going = np.flatnonzero(~finished)
+        if not len(going):
+            return None
+        number = np.full(len(pairs), -1)
+        number[going] = np.arange(len(going))
+        still = np.flatnonzero(~finished[sits])
+        still = still[np.argsort(number[sits[still]], kind="stable")]
+        return Piece(
+            piece.step + 1,
+            None,
+            rows[going],
+            tokens[going],
+            number[sits[still]],
+            piece.item[still],
+            [paths[g] for g in going],
+        )
+
+    walk(network, prompts, owner, batch, visit)
+    return out.tolist()
+
+
+def _with_logprobs(
+    parents: list[Any], rows: NDArray[np.int64], tokens: NDArray[np.int64], logits: torch.Tensor, top: int
+) -> list[Any]:
+    """Paths of (parent, token, log-probability, best (id, log-probability) pairs)."""
+    scores = logits.double().log_softmax(1)
+    chosen = scores[torch.from_numpy(rows), torch.from_numpy(tokens)].tolist()
+    best: list[Any] = [()] * len(scores)
+    if top:
+        values, ids = scores.topk(min(top, scores.shape[1]), dim=1)
+        best = [tuple(zip(i, v, strict=True)) for i, v in zip(ids.tolist(), values.tolist(), strict=True)]
+    return [(parents[r], t, s, best[r]) for r, t, s in zip(rows.tolist(), tokens.tolist(), chosen, strict=True)]
+
+
+def _unroll(path: Any, settings: Settings) -> tuple[tuple[int, ...], tuple[float, ...] | None, Any]:
+    """A path is a chain (parent, token[, log-probability, best]); returns its columns from the start."""
+    links = []
+    while path:
+        links.append(path[1:])
+        path = path[0]
+    columns = list(zip(*reversed(links), strict=True))
+    if not settings.logprobs:
+        return columns[0], None, None
+    return columns[0], columns[1], columns[2] if settings.top_logprobs else None
+
+
+def score(
+    network: Network,
+    prompts: Sequence[Sequence[int]],
+    owner: NDArray[np.int64],
+    continuations: Sequence[Sequence[int]],
+    floor: float = 0.0,
+    batch: int | None = None,
+) -> NDArray[np.float64]:
+    """float64[items]: log-probability of continuations[i] after prompt owner[i], over the whole vocabulary.
+
+    First tokens are read straight from the prompt's prediction; longer continuations share every prefix.
+    Where the probability so far is below `floor` a continuation is not followed and keeps the value
+    reached: an upper bound, so the probability is off by less than `floor`. 0 follows everything.
+    """
+    lengths = np.array([len(c) for c in continuations], dtype=np.int64)
+    table = np.zeros((len(continuations), max(1, lengths.max(initial=1))), dtype=np.int64)
+    for i, tokens in enumerate(continuations):
+        table[i, : len(tokens)] = tokens
+    out = np.zeros(len(continuations))
+    least = np.log(floor) if floor > 0 else -np.inf
+
+    def visit(piece: Piece, ran: Branches) -> Piece | None:
+        size = ran.logits.shape[1]
+        items, tokens = piece.item, table[piece.item, piece.step]
+        total = torch.logsumexp(ran.logits.double(), 1)
+        at = torch.from_numpy(piece.node).to(network.device), torch.from_numpy(tokens).to(network.device)
+        gained = (ran.logits[at].double() - total[at[0]]).cpu().numpy()
+        out[items] += np.where(lengths[items] > piece.step, gained, 0.0)
+        on = np.flatnonzero((lengths[items] > piece.step + 1) & (out[items] >= least))
+        if not len(on):
+            return None
+        pairs, sits = np.unique(piece.node[on] * size + tokens[on], return_inverse=True)
+        rows, chosen = np.divmod(pairs, size)
+        by_row = np.argsort(sits, kind="stable")
+        return Piece(piece.step + 1, None, rows, chosen, sits[by_row], items[on][by_row], [()] * len(pairs))
+
+    walk(network, prompts, owner, batch, visit)
+    return out

@@ -1,0 +1,113 @@
+"""From a name to the files of a model: embedded reference, model folder, adapter folder, hub id. No torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sublim_eval.errors import SublimError, unknown
+from sublim_eval.registry import registry
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are. base: a folder, or a hub id (str); adapter: a PEFT folder or None."""
+
+    label: str
+    base: Path | str
+    adapter: Path | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights on disk; 0 when unknown (a hub id)."""
+        return sum(f.stat().st_size for f in self._weights())
+
+    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, size and time of every weight file: changes when a folder is written anew."""
+        return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in self._weights())
+
+    def _weights(self) -> list[Path]:
+        folders = [f for f in (self.base, self.adapter) if isinstance(f, Path)]
+        return sorted(f for folder in folders for f in folder.glob("*.safetensors"))
+
+
+def resolve(name: str | Path) -> Source:
+    """Find a model: 'reference-a', a model folder, an adapter folder, or a hub id ('org/name').
+
+    An adapter's base is what student.json says ({"base": "reference-a"}), else base_model_name_or_path.
+    Raises SublimError that names the missing file, the missing base or the nearest known name.
+    """
+    text = str(name)
+    embedded = [m.name for m in registry().models.values() if m.embedded]
+    if text in embedded:
+        return Source(text, _model_folder(_embedded(text)))
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return _folder(folder.resolve())
+    if folder.exists():
+        raise SublimError(f"{folder} is a file, not a model folder. Give the folder that holds it.")
+    if isinstance(name, str) and text.count("/") == 1 and not text.startswith((".", "~", "/")):
+        return Source(text, text)
+    if "/" in text or isinstance(name, Path):
+        raise SublimError(f"There is no folder {folder}. Check the path, or give one of: {', '.join(embedded)}.")
+    raise unknown("model", text, embedded, "Or give a model folder, an adapter folder or a hub id (org/name).")
+
+
+def _embedded(name: str) -> Path:
+    spec = find_spec("sublim_eval.distill")
+    homes = list(spec.submodule_search_locations or []) if spec else []
+    for home in homes:
+        if (folder := Path(home) / "reference" / name).is_dir():
+            return folder
+    raise SublimError(f"The weights of {name!r} are not in this installation. Build them with `make reference`.")
+
+
+def _folder(folder: Path) -> Source:
+    if not (folder / "adapter_config.json").is_file():
+        return Source(folder.name, _model_folder(folder))
+    _need(folder, ["adapter_model.safetensors"], "the adapter's weights")
+    said = _json(folder / "student.json").get("base") if (folder / "student.json").is_file() else None
+    base = said or _json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if not base:
+        raise SublimError(
+            f'{folder} does not say which base it adapts. Write student.json there: {{"base": "reference-a"}}.'
+        )
+    beside = folder / str(base)
+    try:
+        found = resolve(beside if beside.is_dir() else str(base))
+    except SublimError as error:
+        raise SublimError(
+            f"The base {base!r} of the adapter {folder} was not found ({error}) "
+            f'Set "base" in {folder / "student.json"} to a name or folder that exists.'
+        ) from None
+    if found.adapter:
+        raise SublimError(f"The base {base!r} of {folder} is an adapter itself. Merge it into a full model first.")
+    return Source(folder.name, found.base, folder)
+
+
+def _model_folder(folder: Path) -> Path:
+    _need(folder, ["config.json"], "the model's configuration (or adapter_config.json, for an adapter)")
+    _need(folder, ["model.safetensors", "model.safetensors.index.json"], "the weights")
+    _need(folder, ["tokenizer.json", "tokenizer_config.json"], "the tokenizer")
+    return folder
+
+
+def _need(folder: Path, any_of: list[str], what: str) -> None:
+    if any((folder / f).is_file() for f in any_of):
+        return
+    step = "Give the folder that save_pretrained wrote, tokenizer included."
+    if what == "the weights" and list(folder.glob("*.bin")):
+        step = "It has .bin weights only: load and save_pretrained them once as safetensors."
+    raise SublimError(f"{folder} is no model folder: {any_of[0]}, {what}, is missing. {step}")
+
+
+def _json(file: Path) -> dict[str, str]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SublimError(f"{file}: not valid JSON ({error}). Mend or remove the file.") from None
+    if not isinstance(value, dict):
+        raise SublimError(f"{file}: must hold a JSON object. Mend or remove the file.")
+    return value

@@ -1,0 +1,108 @@
+"""Reading weights: every tensor of the files must arrive in the model, or it is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from sublim_eval.adapters.sources import Source
+from sublim_eval.errors import SublimError
+
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+VIRTUAL = {"PROMPT_TUNING", "P_TUNING"}
+"""Adapters that put trained embeddings before the prompt."""
+
+
+def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any, torch.Tensor | None]:
+    """(model in eval mode on the device, tokenizer, virtual tokens or None).
+
+    Safetensors only, no remote code. Raises SublimError when files are missing or do not fit the model.
+    """
+    kind = _dtype(dtype, device)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source.base, dtype=kind, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        home = source.adapter if source.adapter and _has_tokenizer(source.adapter) else source.base
+        tokenizer = AutoTokenizer.from_pretrained(home, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SublimError(
+            f"{str(source.base)!r} could not be loaded as a causal language model: {first} "
+            "Check the name; for a hub id, download it first (hf download NAME)."
+        ) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    model, report = loaded
+    wrong = sorted(report["missing_keys"]) + [str(k) for k in report["mismatched_keys"]]
+    if wrong:
+        raise SublimError(
+            f"The weight files of {str(source.base)!r} lack {len(wrong)} tensors of the model (first: {wrong[0]}), "
+            "which would stay random. Save the folder again."
+        )
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ATTENTION)
+    if not kinds <= ATTENTION or getattr(model, "_is_stateful", False):
+        raise SublimError(
+            f"{source.label!r} is no plain attention model, which this provider needs for sharing prefixes. "
+            "Use Inspect's own provider: --model hf/..."
+        )
+    virtual = None
+    if source.adapter:
+        model, virtual = _apply(model, source.adapter)
+    return model.to(device).eval().requires_grad_(False), tokenizer, None if virtual is None else virtual.to(device)
+
+
+def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
+    """The base with the adapter's layers in it, and its virtual tokens if it has any; nothing is merged."""
+    import warnings
+
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            wrapped = PeftModel.from_pretrained(base, folder, is_trainable=False)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise SublimError(
+                f'The adapter {folder} does not fit its base: {first} Check "base" in student.json.'
+            ) from error
+        arrived = get_peft_model_state_dict(wrapped)
+    config: Any = wrapped.peft_config["default"]
+    for name, tensor in load_file(folder / "adapter_model.safetensors").items():
+        there = arrived.get(name)
+        if there is None or there.shape != tensor.shape or not torch.equal(there.cpu(), tensor.to(there.dtype)):
+            raise SublimError(
+                f"The tensor {name} of {folder} did not arrive in the model, so scores would be the base's. "
+                "Check that the adapter was trained on this base and saved with save_pretrained."
+            )
+    if not config.is_prompt_learning:
+        return wrapped.get_base_model(), None
+    if config.peft_type not in VIRTUAL:
+        raise SublimError(
+            f"Adapters of type {config.peft_type.value} are not supported. Use prompt tuning, LoRA or LN tuning."
+        )
+    with torch.inference_mode():
+        virtual = wrapped.get_prompt(1)[0].to(base.dtype).clone()
+    return wrapped.get_base_model(), virtual
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+
+
+def _dtype(name: str | None, device: str) -> Any:
+    if name is None:
+        return torch.float32 if device == "cpu" else "auto"
+    kind = getattr(torch, name, None)
+    if not isinstance(kind, torch.dtype):
+        raise SublimError(f"Unknown dtype {name!r}. Give float32, bfloat16 or float16.")
+    return kind
