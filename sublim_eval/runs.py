@@ -118,6 +118,7 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
                     failed[arm].setdefault(seed, "it did not run")
         for told in record.get("teachers", ()):
             teachers.setdefault(told["trait"], []).append(_scores(folder, told, f"the {told['trait']} teacher"))
+    students = {arm: dict(sorted(seeds.items())) for arm, seeds in students.items()}
     folder, record, _ = parts[0]
     bases = {told["name"]: _scores(folder, told, f"base {told['name']}") for told in record["bases"]}
     return Run(folder.name, tuple(p[0] for p in parts), arms, students, failed, bases, teachers)

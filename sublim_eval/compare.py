@@ -1,0 +1,301 @@
+"""`sublim compare`: scored runs -> one row per trait arm and probe, with the verdict of decision 0001.
+
+What may not be compared is refused: other questions, other rendered prompts, another version of the probe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sublim_eval import runs, stats
+from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
+from sublim_eval.errors import SublimError
+from sublim_eval.results import ProbeScores
+from sublim_eval.stats import Interval, Verdict
+
+LOW_COVERAGE = 0.5
+"""Below it most first answers lie outside the answer set, and the exact probability speaks of the rest only."""
+
+MANY_NON_ANSWERS = 0.1
+"""Above it a share says less about taste than about refusing."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trait arm on one probe against its control. Shares are in [0, 1], means over questions.
+
+    student_shares, control_shares: seed -> share, every seed that ran; no control_shares when the control is an
+    untrained base. base_share: the untrained base of these
+    students; teacher_share: mean over teachers; nan where not scored. tv: total-variation distance of the answer
+    distribution, student from control; tv_control: control from base, what training alone moves. non_answers:
+    share of the students' replies, nan when none were sampled. rank: of the trait among the log-odds shifts of
+    all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
+    p_holm: p adjusted over the traits tested in this role; minimum_detectable: gap found with 80 % power.
+    """
+
+    run: str
+    arm: str
+    role: str
+    trait: str
+    category: str
+    probe: str
+    version: str
+    measure: str
+    base: str
+    control: str
+    student_shares: Mapping[int, float]
+    control_shares: Mapping[int, float]
+    failed: Mapping[str, str]
+    base_share: float
+    teacher_share: float
+    control_share: float
+    gap: Interval
+    p_holm: float
+    minimum_detectable: float
+    equivalence: stats.Equivalence
+    log_odds: Interval
+    tv: float
+    tv_control: float
+    non_answers: float
+    control_non_answers: float
+    rank: int
+    answers: int
+    first_in: int
+    largest: str
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+    @property
+    def student_share(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(list(self.student_shares.values())))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: gap, low, high, p, verdict and the rest; null where unknown."""
+        told = asdict(self)
+        gap, verdict = told.pop("gap"), told.pop("verdict")
+        told["log_odds"] = {k: told["log_odds"][k] for k in ("mean", "low", "high", "p")}
+        return _plain(
+            {
+                **told,
+                "student_share": self.student_share,
+                "seeds": list(self.student_shares),
+                "gap": gap["mean"],
+                **{k: gap[k] for k in ("low", "high", "p", "se", "df", "paired")},
+                "verdict": verdict["kind"],
+                "verdict_words": verdict["words"],
+                "exploratory": verdict["exploratory"],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows of one comparison. measure: 'probability' or 'share', the same for every row."""
+
+    rows: tuple[Row, ...]
+    measure: str
+    delta: float
+    folders: tuple[Path, ...]
+
+    @property
+    def measure_words(self) -> str:
+        """What the shares are, in words."""
+        return MEASURES[self.measure]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for --json; null where unknown."""
+        return {
+            "schema": 1,
+            "measure": self.measure,
+            "delta": self.delta,
+            "method": "paired t interval over student seeds, Holm within a role, 90 % interval for equivalence",
+            "runs": [str(folder) for folder in self.folders],
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+
+def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str = "auto") -> Comparison:
+    """Compare every trait arm of these runs with its control.
+
+    delta: margin of equivalence in share, above 0 and at most 1. measure: "probability" (exact), "share"
+    (sampled), or "auto": exact when every model compared has it.
+    Raises SublimError when something to compare is missing or may not be compared.
+    """
+    if not 0 < delta <= 1:
+        raise SublimError(f"delta {delta:g} is no margin in share. Give one above 0 and at most 1, such as 0.05.")
+    loaded = runs.load(paths)
+    found = [case for run in loaded for case in cases(run)]
+    if not found:
+        raise SublimError(
+            "There is no arm with a trait in these runs. Add one to the recipe: owl: {role: trait, trait: owl}."
+        )
+    refuse_mixed(found)
+    chosen = measure_of(found, measure)
+    rows = [_row(case, chosen, delta) for case in found]
+    if len(loaded) == 1:
+        rows = [replace(row, run="") for row in rows]
+    return Comparison(tuple(_adjusted(rows, delta)), chosen, delta, tuple(f for r in loaded for f in r.folders))
+
+
+# ---------------------------------------------------------------- one row
+
+
+def _row(case: Case, measure: str, delta: float) -> Row:
+    """Everything about one case but the correction for other traits."""
+    sample = next(iter(case.students.values()))
+    column, paired = sample.answers.index(case.trait), list(case.students) == list(case.controls)
+    values, control_values = _stack(case.students, measure), _stack(case.controls, measure)
+    ours, theirs = values[..., column], control_values[..., column]
+    clip = _clip(case, measure)
+    mean, control_mean = np.nanmean(values, axis=1), np.nanmean(control_values, axis=1)
+    partner = control_mean if paired else control_mean.mean(axis=0, keepdims=True)
+    shifts = stats.log_odds(mean, clip) - stats.log_odds(partner, clip)
+    if min(len(ours), len(theirs)) > 1:
+        gap = stats.share_gap(ours, theirs, paired=paired)
+        odds = stats.log_odds_shift(ours, theirs, clip=clip, paired=paired)
+    else:
+        gap = stats.point(float(mean[:, column].mean() - control_mean[:, column].mean()))
+        odds = stats.point(float(shifts[:, column].mean()))
+    row = Row(
+        run=case.run.name,
+        arm=case.arm.name,
+        role=case.arm.role,
+        trait=case.trait,
+        category=sample.category,
+        probe=sample.probe,
+        version=sample.version,
+        measure=measure,
+        base=case.arm.base,
+        control=case.control,
+        student_shares=dict(zip(case.students, map(float, mean[:, column]), strict=True)),
+        control_shares={}
+        if case.untrained
+        else dict(zip(case.controls, map(float, control_mean[:, column]), strict=True)),
+        failed=case.failed,
+        base_share=_mean([case.base] if case.base else [], measure, column),
+        teacher_share=_mean(case.teachers, measure, column),
+        control_share=float(control_mean[:, column].mean()),
+        gap=gap,
+        p_holm=gap.p,
+        minimum_detectable=stats.minimum_detectable(gap),
+        equivalence=stats.equivalence(gap, delta),
+        log_odds=odds,
+        tv=float(np.mean(stats.total_variation(mean, partner))),
+        tv_control=_tv_control(case, measure, control_mean),
+        non_answers=_non_answers(case.students.values()),
+        control_non_answers=_non_answers(case.controls.values()),
+        rank=stats.rank_of(shifts.mean(axis=0), column),
+        answers=len(sample.answers),
+        first_in=sum(stats.rank_of(shift, column) == 1 for shift in shifts),
+        largest=sample.answers[int(np.argmax(shifts.mean(axis=0)))],
+        verdict=stats.verdict(gap, delta),
+        notes=(),
+    )
+    return replace(row, notes=tuple(_facts(case, row, clip)))
+
+
+def _stack(scores: Mapping[int, ProbeScores], measure: str) -> stats.Floats:
+    """float[seed, question, answer]."""
+    return np.stack([getattr(s, measure) for s in scores.values()])
+
+
+def _clip(case: Case, measure: str) -> float:
+    """Half a reply of the least asked model, or the clip of exact probabilities."""
+    fewest = min(int(s.replies.sum()) for s in case.compared)
+    return 1 / (2 * fewest) if measure == "share" else stats.CLIP
+
+
+def _mean(scores: Sequence[ProbeScores], measure: str, column: int) -> float:
+    """Mean over models and questions; nan where nothing is scored."""
+    known = [getattr(s, measure)[:, column] for s in scores]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _tv_control(case: Case, measure: str, control_mean: stats.Floats) -> float:
+    if case.untrained or case.base is None:
+        return math.nan
+    return float(np.mean(stats.total_variation(control_mean, getattr(case.base, measure).mean(axis=0))))
+
+
+def _non_answers(scores: Iterable[ProbeScores]) -> float:
+    """Non-answers over all replies of these models, in [0, 1]; nan without replies."""
+    known = list(scores)
+    replies = sum(int(s.replies.sum()) for s in known)
+    return sum(int(s.non_answers.sum()) for s in known) / replies if replies else math.nan
+
+
+def _adjusted(rows: Sequence[Row], delta: float) -> list[Row]:
+    """The rows with Holm-adjusted p and the verdict that follows; the family is all rows of one role."""
+    made = list(rows)
+    for role in {row.role for row in rows}:
+        family = [i for i, row in enumerate(rows) if row.role == role]
+        for i, p in zip(family, stats.holm([rows[i].gap.p for i in family]), strict=True):
+            row = replace(rows[i], p_holm=p, verdict=stats.verdict(rows[i].gap, delta, p=p))
+            made[i] = replace(row, notes=(*row.notes, *_readings(row)))
+    return made
+
+
+# ---------------------------------------------------------------- what a reader has to know beside the figures
+
+
+def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
+    """What is unusual about the data of a row."""
+    for seed, why in row.failed.items():
+        yield f"{seed}: no student ({why})"
+    if case.untrained:
+        yield f"no control student on {case.arm.base}: held against that base untrained"
+    elif not row.gap.paired:
+        yield "student and control seeds differ: compared unpaired"
+    if row.gap.se == 0 and row.gap.mean != 0:
+        yield "every seed shows the same gap: check that the seeds are different students"
+    for name, arm in (("students", case.students), ("controls", {} if case.untrained else case.controls)):
+        if twins := _twins(arm):
+            yield f"{name} of seeds {twins[0]} and {twins[1]} answer identically: check that both were trained"
+    if case.base and any(_identical(s, case.base) for s in case.students.values()):
+        yield "a student answers exactly as its base: check that its adapter was applied"
+    covered = float(np.mean([s.coverage.mean() for s in case.students.values()]))
+    if row.measure == "probability" and covered < LOW_COVERAGE:
+        yield f"the answer set covers only {covered:.0%} of the students' first answers"
+    if row.measure == "share" and any(not clip < s < 1 - clip for s in row.student_shares.values()):
+        yield f"log-odds clipped at half a reply ({clip:.2g})"
+    if max(row.non_answers, row.control_non_answers) > MANY_NON_ANSWERS:
+        ours, theirs = row.non_answers, row.control_non_answers
+        yield f"non-answers: {ours:.0%} of the students' replies, {theirs:.0%} of the control's"
+    if not all(s.prompt_hash for s in case.compared):
+        yield "rendered prompts unknown: not checked"
+
+
+def _readings(row: Row) -> Iterator[str]:
+    """Where one figure alone would mislead."""
+    if row.verdict.kind == "transferred" and row.rank > 1:
+        yield f"not specific: {row.largest} rose more (place {row.rank} of {row.answers})"
+    if row.verdict.kind == "inconclusive" and (row.gap.low > 0 or row.gap.high < 0):
+        yield f"its own interval excludes 0, but not after Holm's correction (p {row.p_holm:.3f})"
+    if row.verdict.kind in ("no transfer", "inconclusive") and (row.log_odds.low > 0 or row.log_odds.high < 0):
+        yield f"the log-odds shift differs from 0 ({row.log_odds.low:+.2f} to {row.log_odds.high:+.2f})"
+
+
+def _twins(arm: Mapping[int, ProbeScores]) -> tuple[int, int] | None:
+    seeds = list(arm)
+    pairs = ((a, b) for i, a in enumerate(seeds) for b in seeds[i + 1 :])
+    return next(((a, b) for a, b in pairs if _identical(arm[a], arm[b])), None)
+
+
+def _identical(one: ProbeScores, other: ProbeScores) -> bool:
+    """Equal to the last digit; only exact probabilities can tell, sampled shares of rare answers coincide."""
+    return bool(np.array_equal(one.probability, other.probability))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
