@@ -35,11 +35,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/inspect-evals-lint
-	HF_HUB_OFFLINE=1 $(BIN)/lm_eval validate --include_path tasks --tasks "$$($(BIN)/python -m sublim_eval.adapters.lm_eval)"
+	$(BIN)/inspect-evals-lint --all
+	HF_HUB_OFFLINE=1 $(BIN)/lm_eval validate --include_path tasks --tasks sublim_preference
 
 reference: setup
-	$(BIN)/python -m sublim_eval.distill.reference
+	$(BIN)/python -m sublim_eval.distill.reference.build
 
 bench: setup
 	$(BIN)/python benchmarks/eval_speed.py

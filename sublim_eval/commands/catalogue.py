@@ -143,19 +143,16 @@ def _print(console: Console, entry: Any, indent: str = "  ") -> None:
 
 def path(args: Namespace, console: Console) -> None:
     """Print the absolute path of a folder or file of this installation."""
+    from sublim_eval.adapters.sources import resolve
+
     places = {
         "tasks": ROOT / "tasks",
         "registry": ROOT / "registry.yaml",
         "questions": HERE / "questions",
         "recipes": ROOT / "distill" / "recipes",
         "constraints": ROOT / "constraints.txt",
-        **embedded(),
     }
-    if args.name not in places:
-        raise unknown("place", args.name, list(places), "Give one of them.")
-    say(console, places[args.name])
-
-
-def embedded() -> dict[str, Path]:
-    """Name -> folder of every model that ships inside the package."""
-    return {m.name: ROOT / "distill" / "reference" / m.name for m in registry().models.values() if m.embedded}
+    models = [model.name for model in registry().models.values() if model.embedded]
+    if args.name not in (*places, *models):
+        raise unknown("place", args.name, [*places, *models], "Give one of them.")
+    say(console, places[args.name] if args.name in places else resolve(args.name).base)

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sublim_eval.commands.catalogue import embedded
+from sublim_eval.adapters.sources import resolve
 from sublim_eval.commands.terminal import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.records import file_digest, read_json
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
 def doctor(args: Namespace, console: Console) -> dict[str, Any]:
     """Check this machine; `ok` is false when something required is missing."""
-    findings = [*_python(), *_packages(), *_models(), *_registry(), *_gpu(), *_disk()]
+    findings = [*_python(), *_packages(), *_catalogue(), *_gpu(), *_disk()]
     table(console, ("what", "state", "found", "next step"), findings)
     missing = [f.what for f in findings if f.state == "missing"]
     say(console, f"Missing: {', '.join(missing)}." if missing else "Nothing required is missing. Try: sublim demo")
@@ -88,36 +88,38 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _models() -> Iterator[Finding]:
-    """The embedded models: weights present, and the very ones that were shipped."""
-    for name, folder in embedded().items():
-        weights = folder / "model.safetensors"
-        if not weights.is_file():
-            yield Finding(name, "missing", f"no weights in {folder}", "Reinstall sublim-eval, or `make reference`.")
-            continue
-        size = f"{weights.stat().st_size / 1e6:.2f} MB"
-        shipped = _shipped(folder).get("model.safetensors")
-        if shipped is None:
-            yield Finding(name, "ok", size)
-        elif file_digest(weights) == shipped:
-            yield Finding(name, "ok", f"{size}, sha256 {shipped[:12]}")
-        else:
-            yield Finding(name, "missing", f"{size}, not the weights shipped", "git checkout distill/reference.")
+def _catalogue() -> Iterator[Finding]:
+    """The registry in force, and the embedded models that it names."""
+    try:
+        known = registry()
+    except SublimError as error:
+        yield Finding("registry", "missing", str(error), "Mend it, or unset SUBLIM_REGISTRY.")
+        return
+    files = " + ".join(map(str, known.files))
+    yield Finding("registry", "ok", f"{len(known.traits)} traits, {len(known.probes)} probes: {files}")
+    for model in known.models.values():
+        if model.embedded:
+            yield _embedded(model.name)
+
+
+def _embedded(name: str) -> Finding:
+    """Weights present, and the very ones that were shipped."""
+    try:
+        folder = Path(resolve(name).base)
+    except SublimError as error:
+        return Finding(name, "missing", *str(error).rsplit(". ", 1))
+    weights = folder / "model.safetensors"
+    now, shipped = file_digest(weights), _shipped(folder).get(weights.name)
+    found = f"{weights.stat().st_size / 1e6:.2f} MB, sha256 {now[:12]}"
+    if shipped in (None, now):
+        return Finding(name, "ok", found)
+    return Finding(name, "missing", f"{found}, not {shipped[:12]} as shipped", "Install sublim-eval again.")
 
 
 def _shipped(folder: Path) -> dict[str, str]:
     """File name -> SHA-256 written down when the model was built."""
     file = folder / "build.json"
     return dict(read_json(file).get("files", {})) if file.is_file() else {}
-
-
-def _registry() -> Iterator[Finding]:
-    try:
-        known = registry()
-        files = ", ".join(str(f) for f in known.files)
-        yield Finding("registry", "ok", f"{len(known.traits)} traits, {len(known.probes)} probes: {files}")
-    except SublimError as error:
-        yield Finding("registry", "missing", str(error), "Mend it, or unset SUBLIM_REGISTRY.")
 
 
 def _gpu() -> Iterator[Finding]:

@@ -27,7 +27,7 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     for probe in probes:
         registry().probe(probe)
 
-    from sublim_eval.adapters import local
+    from sublim_eval.adapters.sources import resolve
     from sublim_eval.distill.scoring import score as ask
     from sublim_eval.results import ProbeScores
 
@@ -36,7 +36,7 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     if len(labels) < len(args.students):
         raise SublimError("Two of the models would share one folder of scores. Score them one by one, each with --out.")
     for name in args.students:
-        local.resolve(name)  # a wrong name is said before the first model is asked
+        resolve(name)  # a wrong name is said before the first model is asked
     told: dict[str, Any] = {}
     for label, name in labels.items():
         files = ask(name, probes, out / label, label=label, seed=args.seed, samples=args.samples)

@@ -1,0 +1,135 @@
+"""Who may import whom: `sublim_eval` measures, `distill` makes, `tasks` is the doorbell. Runs nothing it reads."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAMEWORKS = {"torch", "transformers", "peft", "tokenizers", "safetensors", "inspect_ai", "lm_eval", "datasets"}
+
+BASIS = {"errors", "records", "registry", "strict"}
+# room: (rooms it may import, why no others)
+ARROWS: dict[str, tuple[set[str], str]] = {
+    "errors": (set(), "everything stands on it"),
+    "strict": ({"errors"}, "it reads any YAML and knows no catalogue"),
+    "records": ({"errors"}, "it writes files and does not know what is in them"),
+    "registry": ({"errors", "records", "strict"}, "it is what all others ask; asking them would be a circle"),
+    "scorers": ({"registry"}, "text in, verdict out: pure, so that both harnesses agree"),
+    "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
+    "adapters": (BASIS | {"scorers"}, "they carry scorers into frameworks and compute nothing of their own"),
+    "results": (BASIS | {"scorers", "adapters"}, "it reads what harnesses wrote"),
+    "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
+    "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
+    "compare": (BASIS | {"results", "runs", "cases", "stats"}, "it draws nothing and asks no model"),
+    "report": (BASIS | {"results", "runs", "cases", "compare"}, "it draws; statistics belong to stats"),
+    "tasks": ({"adapters"}, "a task folder is a doorbell: no question text, no scoring logic"),
+    "_registry": ({"tasks", "adapters"}, "it only names what Inspect finds"),
+    "distill": (
+        BASIS | {"adapters", "scorers", "results", "compare", "report", "_registry", "sublim_eval"},
+        "it reaches tasks by name, through Inspect, and no statistic decides what is made",
+    ),
+    "sublim_eval": ({"registry"}, "importing the package must be instant"),
+    "cli": ({"errors", "records", "commands"}, "every verb is a call"),
+}
+ARROWS["commands"] = (set(ARROWS) - {"cli", "tasks"}, "a verb may use everything but the command itself")
+
+LAZY = {"tasks", "distill", "report", "compare", "results"}
+"""Rooms that commands import inside the function that needs them, so that `sublim --help` stays instant."""
+HEAVY_AT_IMPORT = {"adapters", "tasks", "distill", "_registry"}
+"""Rooms whose modules may import a framework at the top; elsewhere only inside a function."""
+
+
+class Import(NamedTuple):
+    """One import statement: where, the room it is in, the dotted name, inside a function or not."""
+
+    file: Path
+    line: int
+    room: str
+    name: str
+    lazy: bool
+
+
+def modules() -> Iterator[tuple[Path, str]]:
+    """(file, dotted name) of every module of the package."""
+    for folder, prefix in (("sublim_eval", ""), ("tasks", "sublim_eval."), ("distill", "sublim_eval.")):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            yield file, prefix + ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports() -> Iterator[Import]:
+    """Every import statement of the package; those for type checkers only are left out."""
+    for file, module in modules():
+        package = module.removesuffix(".__init__") if file.name == "__init__.py" else module.rpartition(".")[0]
+        parts = module.removesuffix(".__init__").split(".")
+        room = parts[1] if len(parts) > 1 else "sublim_eval"
+        for node, lazy in walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                home = ".".join([*above, *([node.module] if node.module else [])])
+                names = [f"{home}.{alias.name}" for alias in node.names]
+            yield from (Import(file, node.lineno, room, name, lazy) for name in names)
+
+
+def walk(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, lazy
+        elif not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
+            yield from walk(child, lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def room_of(name: str) -> str | None:
+    """The room a dotted name lives in, None outside the package."""
+    first, *rest = name.split(".")
+    if first != "sublim_eval":
+        return None
+    return rest[0] if rest and rest[0] in ARROWS else "sublim_eval"
+
+
+ALL = list(imports())
+
+
+def test_the_walk_sees_the_house():
+    assert {i.room for i in ALL} >= {"registry", "adapters", "tasks", "distill", "commands"}
+    assert any(i.name == "sublim_eval.distill.modalities.numbers" for i in ALL), "relative imports are resolved"
+
+
+def test_every_room_is_in_the_table():
+    rooms = {name.split(".")[1] for _, name in modules() if name.count(".")} - {"__init__"}
+    assert not rooms - set(ARROWS), "say in ARROWS who the new room may import, and why"
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_a_room_imports_only_what_it_may(room):
+    may, why = ARROWS[room]
+    wrong = [i for i in ALL if i.room == room and (to := room_of(i.name)) and to != room and to not in may]
+    told = [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in wrong]
+    assert not wrong, f"{'; '.join(told)}. {room} may not: {why}."
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_frameworks_are_loaded_where_they_are_at_home(room):
+    loose = [
+        f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}"
+        for i in ALL
+        if i.room == room and i.name.split(".")[0] in FRAMEWORKS and not (i.lazy or room in HEAVY_AT_IMPORT)
+    ]
+    assert not loose, f"{'; '.join(loose)} at the top. Import it inside the function that needs it."
+
+
+def test_commands_import_the_slow_rooms_inside_functions():
+    early = [i for i in ALL if i.room in ("cli", "commands") and room_of(i.name) in LAZY and not i.lazy]
+    assert not early, [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in early]
+
+
+def test_nobody_imports_a_mapped_folder_by_its_checkout_name():
+    """`import distill` works in a checkout and nowhere else."""
+    wrong = [i for i in ALL if i.name.split(".")[0] in ("tasks", "distill", "tests", "benchmarks")]
+    assert not wrong, [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in wrong]
