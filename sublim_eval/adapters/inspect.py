@@ -149,8 +149,6 @@ def share(trait: str) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         counts = tally([choice.message.text for choice in state.output.choices], answers)
-        if not counts.replies:
-            return Score.unscored(reason="no_reply", explanation="The model returned no reply at all.")
         named = " ".join(f"{name} {n}" for name, n in counts.named.items())
         return Score(
             value=counts.share(trait),
