@@ -103,6 +103,18 @@ def log_odds_shift(
     return _interval(log_odds(a, clip), log_odds(b, clip), paired=paired, level=level)
 
 
+def arm_interval(shares: ArrayLike, *, clip: float = CLIP, level: float = 0.95) -> tuple[float, float]:
+    """(low, high) for one arm's share over its seeds; shares: float[seed], each in [0, 1].
+
+    A t interval of the log-odds carried back to shares, so that it stays inside 0..1. nan below 2 seeds.
+    """
+    odds = log_odds(shares, clip)
+    if len(odds) < 2:
+        return math.nan, math.nan
+    made = _interval(odds, np.zeros_like(odds), paired=True, level=level)
+    return float(special.expit(made.low)), float(special.expit(made.high))
+
+
 def log_odds(share: ArrayLike, clip: float = CLIP) -> Floats:
     """Logit of shares of any shape after clipping to [clip, 1 - clip]; nan stays nan."""
     if not 0 < clip < 0.5:

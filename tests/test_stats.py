@@ -227,6 +227,12 @@ def test_log_odds_shift_and_its_clip():
         stats.log_odds([0.5], clip=0)
 
 
+def test_interval_of_an_arm_stays_inside_the_shares():
+    low, high = stats.arm_interval([0.95, 0.98, 0.999])
+    assert 0.5 < low < 0.95 and 0.98 < high < 1
+    assert all(math.isnan(x) for x in stats.arm_interval([0.5]))
+
+
 def test_total_variation():
     assert stats.total_variation([0.5, 0.5], [0.5, 0.5]) == 0
     assert stats.total_variation([1.0, 0.0], [0.0, 1.0]) == 1

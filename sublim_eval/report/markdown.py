@@ -1,0 +1,100 @@
+"""report.md: what ran, what came out, in words, a table and a figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from sublim_eval.compare import Comparison
+from sublim_eval.records import read_json, whole_file, write_json
+from sublim_eval.registry import registry
+from sublim_eval.report import table, words
+
+TOY = (
+    "The base is a toy of a few hundred thousand weights: it shows the mechanism and tests the instrument. It says "
+    "nothing about how strong the effect is in a large model."
+)
+LIMITS = (
+    "The interval speaks about other students trained the same way and asked these questions, not about other "
+    "questions, traits or bases.",
+    "A probe measures what a model says in its first answer, not what it values.",
+)
+
+
+def write(
+    comparison: Comparison, folder: Path, *, figure: str | None = "figure.png", commands: Sequence[str] = ()
+) -> Path:
+    """Write folder/report.md and folder/comparison.json, each whole or not at all; returns the report's path.
+
+    figure: file name beside the report; None, or a file that is not there, leaves the picture out.
+    commands: printed as they are, for looking further.
+    """
+    write_json(folder / "comparison.json", comparison.to_json())
+    shown = figure if figure and (folder / figure).is_file() else None
+    with whole_file(folder / "report.md") as file:
+        file.write("\n".join(_lines(comparison, shown, commands)) + "\n")
+    return folder / "report.md"
+
+
+def escape(text: object) -> str:
+    """Text from a model or a user's file, on one line and with nothing that Markdown or HTML would act on."""
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+
+
+def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) -> Iterator[str]:
+    yield "# Students against their controls\n"
+    for folder in comparison.folders:
+        yield f"- {_what_ran(folder)}"
+    yield f"- Measure: {comparison.measure_words}; margin of equivalence ±{comparison.delta:g}.\n"
+    yield "## Verdicts\n"
+    for row in comparison.rows:
+        yield f"- {escape(words.sentence(row))}"
+        yield from (f"  - {escape(note)}" for note in row.notes)
+    if figure:
+        yield f"\n![Share of each arm, every seed, with 95 % intervals]({figure})"
+    yield "\n## Figures\n"
+    yield from _table(table.SHARES, [table.shares(row) for row in comparison.rows])
+    yield ""
+    yield from _table(table.BESIDE, [table.beside(row) for row in comparison.rows])
+    yield "\n## Every seed\n"
+    held = ("arm", "students", "control", "share of each control")
+    yield from _table(
+        held,
+        [
+            (words.label(r), words.seeds(r.student_shares), r.control, words.seeds(r.control_shares))
+            for r in comparison.rows
+        ],
+    )
+    yield f"\n## How to read this\n\n{words.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
+    toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
+    yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))
+    if commands:
+        yield "\n## Look further\n\n```sh"
+        yield from (command.replace("```", "") for command in commands)
+        yield "```"
+
+
+def _what_ran(folder: Path) -> str:
+    """One line on a run: its recipe, base, seeds and rows."""
+    record = read_json(folder / "run.json")
+    recipe = record["recipe"]
+    seeds = ", ".join(map(str, recipe.get("seeds", ())))
+    told = f"Recipe {escape(recipe.get('name', folder.name))} on {escape(recipe['base'])}, seeds {seeds}"
+    kept = [row["kept"] for row in record.get("rows", ()) if "kept" in row]
+    if kept:
+        told += (
+            f", {min(kept):,} to {max(kept):,} rows a student"
+            if min(kept) < max(kept)
+            else f", {kept[0]:,} rows a student"
+        )
+    return f"{told}. {escape(recipe.get('about', ''))}".rstrip()
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(map(escape, heads))} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(map(escape, row))} |"
