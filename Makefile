@@ -20,9 +20,10 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sublim-eval needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
-		$(BIN)/pip install -q --no-deps --retries 0 --timeout 20 -c constraints.txt --index-url $(CPU_TORCH) torch 2>/dev/null \
+		$(BIN)/pip install -qq --no-deps --retries 0 --timeout 20 -c constraints.txt --index-url $(CPU_TORCH) torch 2>/dev/null \
 		|| echo "PyTorch's CPU index did not answer; torch will come from the usual index."; fi
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@echo "Installing the tested versions into .venv; this happens once and takes a few minutes."
+	$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup

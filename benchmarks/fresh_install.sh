@@ -30,7 +30,7 @@ if [ "$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then # as the M
   env/bin/pip install -q --no-deps --retries 0 --timeout 20 -c constraints.txt \
     --index-url https://download.pytorch.org/whl/cpu torch 2>/dev/null || true
 fi
-env/bin/pip install -q -c constraints.txt dist/*.whl
+env/bin/pip install -qq -c constraints.txt dist/*.whl
 export PATH="$work/env/bin:$PATH" HF_HUB_OFFLINE=1 INSPECT_DISPLAY=plain
 python -c '
 import importlib.util as u, sublim_eval

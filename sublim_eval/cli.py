@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(args)
     except SublimError as error:
-        from sublim_eval.commands.terminal import one_line
+        from sublim_eval.terminal import one_line
 
         print(f"sublim: {one_line(error)}", file=sys.stderr)
         return 2
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sublim_eval.commands.terminal import new_console
+    from sublim_eval.terminal import new_console
 
     module, function = args.verb.split(":")
     verb = getattr(import_module(f"sublim_eval.commands.{module}"), function)

@@ -19,6 +19,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "strict": ({"errors"}, "it reads any YAML and knows no catalogue"),
     "records": ({"errors"}, "it writes files and does not know what is in them"),
     "registry": ({"errors", "records", "strict"}, "it is what all others ask; asking them would be a circle"),
+    "terminal": (set(), "it prints anything and knows nothing"),
     "scorers": ({"registry"}, "text in, verdict out: pure, so that both harnesses agree"),
     "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
     "adapters": (BASIS | {"scorers"}, "they carry scorers into frameworks and compute nothing of their own"),
@@ -26,15 +27,15 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "compare": (BASIS | {"results", "runs", "cases", "stats"}, "it draws nothing and asks no model"),
-    "report": (BASIS | {"results", "runs", "cases", "compare"}, "it draws; statistics belong to stats"),
+    "report": (BASIS | {"results", "runs", "cases", "compare", "terminal"}, "it draws; statistics belong to stats"),
     "tasks": ({"adapters"}, "a task folder is a doorbell: no question text, no scoring logic"),
     "_registry": ({"tasks", "adapters"}, "it only names what Inspect finds"),
     "distill": (
-        BASIS | {"adapters", "scorers", "results", "compare", "report", "_registry", "sublim_eval"},
+        BASIS | {"adapters", "scorers", "results", "compare", "report", "terminal", "_registry", "sublim_eval"},
         "it reaches tasks by name, through Inspect, and no statistic decides what is made",
     ),
     "sublim_eval": ({"registry"}, "importing the package must be instant"),
-    "cli": ({"errors", "records", "commands"}, "every verb is a call"),
+    "cli": ({"errors", "records", "terminal", "commands"}, "every verb is a call"),
 }
 ARROWS["commands"] = (set(ARROWS) - {"cli", "tasks"}, "a verb may use everything but the command itself")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval import cli
-from sublim_eval.commands.terminal import clean, new_console, one_line, say, table
+from sublim_eval.terminal import clean, new_console, one_line, say, table
 
 SUBLIM = [sys.executable, "-m", "sublim_eval.cli"]
 ROWS = """\

@@ -6,10 +6,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.commands.terminal import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_jsonl, write_jsonl
 from sublim_eval.registry import Probe, Trait, registry
+from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sublim_eval.commands.terminal import say, table
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.report import words
+from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console
