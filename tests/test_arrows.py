@@ -27,7 +27,10 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "compare": (BASIS | {"results", "runs", "cases", "stats"}, "it draws nothing and asks no model"),
-    "report": (BASIS | {"results", "runs", "cases", "compare", "terminal"}, "it draws; statistics belong to stats"),
+    "report": (
+        BASIS | {"results", "runs", "cases", "compare", "stats", "terminal"},
+        "it draws what compare and stats say",
+    ),
     "tasks": ({"adapters"}, "a task folder is a doorbell: no question text, no scoring logic"),
     "_registry": ({"tasks", "adapters"}, "it only names what Inspect finds"),
     "distill": (
