@@ -63,6 +63,12 @@ def test_other_base_prefers_a_control_on_its_own_base(tmp_path):
     assert found["owl"].control == "control"
 
 
+def test_the_control_that_an_arm_names_is_the_one_taken(tmp_path):
+    arms = {**ARMS, "neutral": {"role": "control"}, "willow": {**ARMS["willow"], "control": "neutral"}}
+    found = rows(compare([make_run(tmp_path / "run", arms, {**SHIFTS, "neutral": 0.0})]))
+    assert (found["owl"].control, found["willow"].control) == ("control", "neutral")
+
+
 def test_exact_probability_where_all_have_it_else_sampled_shares(tmp_path):
     def forget(label, scores):
         return replace(scores, probability=scores.probability * np.nan) if label == "owl-s2" else scores
