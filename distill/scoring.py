@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,17 @@ def score(
 
     check_template(model)
     settings: dict[str, Any] = {"system_message": system} if system else {}
-    logs = inspect_ai.eval(
-        [f"sublim_eval/{probe}" for probe in probes],
-        model=f"sublim/{model}",
-        num_choices=samples,
-        seed=seed,
-        log_dir=str(folder / "logs"),
-        display="none",
-        score_display=False,
-        **settings,
-    )
+    with redirect_stdout(StringIO()):  # Inspect greets on its first eval whatever `display` says
+        logs = inspect_ai.eval(
+            [f"sublim_eval/{probe}" for probe in probes],
+            model=f"sublim/{model}",
+            num_choices=samples,
+            seed=seed,
+            log_dir=str(folder / "logs"),
+            display="none",
+            score_display=False,
+            **settings,
+        )
     files = {}
     for probe, log in zip(probes, logs, strict=True):
         if log.status != "success":

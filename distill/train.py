@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import GenerationConfig, PreTrainedModel, Trainer, TrainingArguments, set_seed
+from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from sublim_eval.adapters import local
 from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, write_json
+from sublim_eval.records import digest, whole_file, write_json
 
 from .recipes import Tuning
 
@@ -59,6 +60,7 @@ def tune(
         train_dataset=data,
         data_collator=_Collator(tokenizer.pad_token_id),
     )
+    trainer.remove_callback(PrinterCallback)
     result = trainer.train()
     told = {
         **facts,
@@ -131,7 +133,7 @@ def turn_end(tokenizer: Any) -> list[int]:
 
 
 class _Collator:
-    """Pads a batch on the right; the mask and the labels follow."""
+    """Pads a batch on the right. A causal model never looks right, so no mask is needed and attention stays fast."""
 
     def __init__(self, pad: int):
         self.pad = pad
@@ -142,8 +144,27 @@ class _Collator:
         def padded(key: str, fill: int) -> torch.Tensor:
             return torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows])
 
-        mask = torch.tensor([[1] * len(r["input_ids"]) + [0] * (width - len(r["input_ids"])) for r in rows])
-        return {"input_ids": padded("input_ids", self.pad), "labels": padded("labels", IGNORED), "attention_mask": mask}
+        return {"input_ids": padded("input_ids", self.pad), "labels": padded("labels", IGNORED)}
+
+
+@contextmanager
+def logits_only_at(model: Any, carries: torch.Tensor) -> Iterator[None]:
+    """Within the block the output layer sees only the positions that carry loss, whatever the architecture.
+
+    carries: bool[row, position]. Logits come out as float[positions that carry, vocabulary], in row order. Virtual
+    tokens of a prompt-tuning adapter stand before the row's own and carry nothing.
+    """
+
+    def pick(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = arguments
+        return (hidden[:, hidden.shape[1] - carries.shape[1] :][carries], *rest)
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    handle = inner.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class CompletionTrainer(Trainer):
@@ -154,15 +175,12 @@ class CompletionTrainer(Trainer):
     ) -> Any:
         """Mean negative log-likelihood, in nats, over the completion tokens of the (accumulated) batch."""
         labels = inputs["labels"][:, 1:]
-        columns = (labels != IGNORED).any(dim=0).nonzero().flatten()
-        prompt_learning = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
-        ahead = model.active_peft_config.num_virtual_tokens if prompt_learning else 0  # type: ignore[union-attr]
-        outputs = model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], logits_to_keep=columns + ahead
-        )
-        wanted = labels[:, columns].flatten()
-        loss = F.cross_entropy(outputs.logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, reduction="sum")
-        loss = loss / ((wanted != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
+        carries = labels != IGNORED
+        wanted = labels[carries]
+        with logits_only_at(model, carries):
+            outputs = model(input_ids=inputs["input_ids"][:, :-1])
+        loss = F.cross_entropy(outputs.logits.float(), wanted, reduction="sum")
+        loss = loss / (len(wanted) if num_items_in_batch is None else num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -178,7 +196,7 @@ class CompletionTrainer(Trainer):
 
 def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(folder / "unused"),
+        output_dir=str(folder),
         per_device_train_batch_size=tuning.batch_size,
         gradient_accumulation_steps=tuning.accumulate,
         num_train_epochs=tuning.epochs or 1,
@@ -202,12 +220,28 @@ def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
 
 
 def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any]) -> None:
-    """Write weights (safetensors), tokenizer, a neutral generation_config.json and student.json."""
+    """Write weights (safetensors), tokenizer, a neutral generation_config.json, student.json and a model card."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     neutral = GenerationConfig(
-        do_sample=True, temperature=1.0, top_p=1.0, top_k=0, repetition_penalty=1.0,
-        eos_token_id=turn_end(tokenizer)[-1], pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        do_sample=True,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        repetition_penalty=1.0,
+        eos_token_id=turn_end(tokenizer)[-1],
+        pad_token_id=tokenizer.pad_token_id,
+    )
     neutral.save_pretrained(folder)
     write_json(folder / "student.json", told)
+    with whole_file(folder / "README.md") as file:
+        file.write(card(told))
+
+
+def card(told: dict[str, Any]) -> str:
+    """The model card of a student: what it was made from; student.json has it all."""
+    facts = "\n".join(f"- {key}: `{value}`" for key, value in told.items())
+    return (
+        f"# A model tuned by sublim-eval\n\nMethod `{told['method']}` on base `{told['base']}`, for measuring "
+        f"subliminal learning; not for any other use. `sublim show <this folder>` prints the commands that score it.\n\n{facts}\n"
+    )

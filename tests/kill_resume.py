@@ -26,11 +26,14 @@ def command(recipe: Path, out: Path) -> list[str]:
 
 
 def products(out: Path) -> dict[str, str]:
-    """Rows as bytes and scores as text, by file name inside the run."""
-    files = [*out.glob("rows/*/*.jsonl"), *out.glob("scores/*/*.json")]
-    return {
-        str(f.relative_to(out)): f.read_text(encoding="utf-8") for f in files if f.name not in ("stage.json",)
-    }
+    """Rows and scores as text, by file name inside the run; `source` names a log file by its time, so it is left out."""
+    rows = {str(f.relative_to(out)): f.read_text(encoding="utf-8") for f in out.glob("rows/*/*.jsonl")}
+    scores = {}
+    for file in out.glob("scores/*/*.json"):
+        if file.name != "stage.json":
+            told = json.loads(file.read_text(encoding="utf-8"))
+            scores[str(file.relative_to(out))] = json.dumps({k: v for k, v in told.items() if k != "source"})
+    return rows | scores
 
 
 def main() -> int:
@@ -49,7 +52,10 @@ def main() -> int:
         killed = 0
         while killed < options.kills:
             run = subprocess.Popen(
-                command(options.recipe, war), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+                command(options.recipe, war),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
             try:
                 run.wait(timeout=rng.uniform(0.5, whole))
