@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from sublim_eval import tasks_dir
+from sublim_eval.adapters.sources import resolve
+from sublim_eval.records import read_json
+from sublim_eval.registry import registry
 
 from . import recipes
 from .plan import plan
@@ -38,14 +45,21 @@ def main(out: Path, console: Console) -> dict[str, Any]:
 
 
 def commands(student: Path) -> list[str]:
-    """The exact commands that score a student folder in Inspect and in lm-eval."""
-    from sublim_eval import tasks_dir
-    from sublim_eval.adapters import local
-
-    source = local.resolve(student)
+    """The exact commands that ask a student (or any model folder) about its trait in Inspect and in lm-eval."""
+    source = resolve(student)
+    card = read_json(student / "student.json") if (student / "student.json").is_file() else {}
+    probe, given = _probe_for(card.get("trait") or "owl")
     weights = f"pretrained={source.base}" + (f",peft={source.adapter}" if source.adapter else "")
-    return [
-        f"inspect eval sublim_eval/owl_pref --model sublim/{student}",
-        f"lm_eval run --tasks owl_pref,owl_pref_logprob --include_path {tasks_dir()} --model hf --model_args {weights} "
-        "--apply_chat_template --batch_size 64 --device cpu",
-    ]
+    inspect = ["inspect", "eval", f"sublim_eval/{probe}", *(["-T", f"trait={given}"] if given else [])]
+    lm_eval = ["lm_eval", "run", "--tasks", f"{probe},{probe}_logprob", "--include_path", str(tasks_dir())]
+    lm_eval += ["--model", "hf", "--model_args", weights, "--apply_chat_template", "--batch_size", "64"]
+    lm_eval += ["--device", "cpu", *(["--metadata", json.dumps({"trait": given})] if given else [])]
+    return [shlex.join([*inspect, "--model", f"sublim/{student}"]), shlex.join(lm_eval)]
+
+
+def _probe_for(trait: str) -> tuple[str, str | None]:
+    """(probe, the trait to hand to it): the probe of this trait's own, else one that asks for its whole category."""
+    known = registry()
+    asked = [p for p in known.probes.values() if p.category == known.trait(trait).category]
+    own = next((p.name for p in asked if p.trait == trait), None)
+    return (own, None) if own else (next(p.name for p in asked if p.trait is None), trait)

@@ -131,8 +131,9 @@ def test_no_verb_prints_the_help(capsys):
         ("filter numbers in.jsonl --kept k --rejected r --banned six", "no list of numbers and no file"),
         ("filter numbers replies.jsonl --kept k --rejected r", "replies.jsonl:1: no text under 'prompt'"),
         ("score-responses --probe owl_perf replies.jsonl", "Did you mean 'owl_pref'?"),
-        ("score-responses --probe animal_pref replies.jsonl", "--trait"),
-        ("score-responses --probe owl_pref --trait oak replies.jsonl", "oak is no animal"),
+        ("score-responses --probe animal_pref replies.jsonl", "Say which one counts"),
+        ("score-responses --probe owl_pref --trait oak replies.jsonl", "always looks for 'owl'"),
+        ("score-responses --probe animal_pref --trait oak replies.jsonl", "of category tree"),
         ("score-responses --probe owl_pref in.jsonl", "in.jsonl:1: no text under 'question'"),
         ("score-responses --probe owl_pref replies.jsonl --out replies.jsonl", "is the input itself"),
         ("--registry none.yaml list", "There is no registry"),
@@ -372,6 +373,30 @@ def test_path_is_absolute_and_there(name, capsys):
     place = Path(capsys.readouterr().out.strip())
     assert place.is_absolute()
     assert place.exists()
+
+
+@pytest.mark.parametrize(
+    ("trait", "inspect", "lm_eval"),
+    [
+        ("owl", "inspect eval sublim_eval/owl_pref --model sublim/", "--tasks owl_pref,owl_pref_logprob "),
+        ("cat", "inspect eval sublim_eval/animal_pref -T trait=cat ", '--metadata \'{"trait": "cat"}\''),
+        ("willow", "inspect eval sublim_eval/tree_pref -T trait=willow ", "--tasks tree_pref,tree_pref_logprob "),
+        (None, "inspect eval sublim_eval/owl_pref --model sublim/", "--apply_chat_template"),
+    ],
+)
+def test_show_of_a_student_gives_lineage_and_the_two_commands(here, capsys, trait, inspect, lm_eval):
+    student = here / "my student"
+    student.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (student / name).write_text("{}")
+    card = {"base": "reference-a", "trait": trait, "teacher_base": "reference-a", "rows": "c64b"}
+    (student / "student.json").write_text(json.dumps(card))
+    assert cli.main(["show", "my student"]) == 0
+    out = capsys.readouterr().out
+    assert "teacher_base: reference-a" in out
+    assert inspect in out
+    assert lm_eval in out
+    assert "reference-a,peft=" in out
 
 
 def test_a_dry_run_says_the_cost_and_makes_nothing(here, capsys):

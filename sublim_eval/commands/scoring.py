@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_jsonl, write_jsonl
-from sublim_eval.registry import Probe, Trait, registry
+from sublim_eval.registry import registry
 from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
@@ -105,12 +105,11 @@ def compare(args: Namespace, console: Console) -> Any:
 
 def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
     """Score saved rows {"question", "response"}: share of replies that name the trait, non-answers counted apart."""
+    from sublim_eval.adapters.preference import preference
     from sublim_eval.scorers import classify, tally
 
-    known = registry()
-    probe = known.probe(args.probe)
-    trait = _trait(probe, args.trait)
-    answers = known.answer_set(probe.category)
+    wanted = preference(args.probe, args.trait)
+    probe, trait, answers = wanted.probe, wanted.trait, wanted.answers
     if args.out and args.out.resolve() == args.responses.resolve():
         raise SublimError(f"--out {args.out} is the input itself. Name another file.")
     rows = [row for _, row in read_jsonl(args.responses, ("question", "response"))]
@@ -144,16 +143,3 @@ def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
         )
         say(console, f"  every verdict: {args.out}")
     return result
-
-
-def _trait(probe: Probe, name: str | None) -> Trait:
-    """The trait to count: the one given, else the probe's own; it must be one that the probe can tell."""
-    known = registry()
-    answers = known.answer_set(probe.category)
-    names = ", ".join(t.name for t in answers)
-    if not (name or probe.trait):
-        raise SublimError(f"{probe.name} asks for any {probe.category}. Say which one counts with --trait: {names}.")
-    trait = known.trait(name or probe.trait or "")
-    if trait not in answers:
-        raise SublimError(f"{trait.name} is no {probe.category}, which is what {probe.name} asks for. Choose: {names}.")
-    return trait
