@@ -1,0 +1,1 @@
+"""The embedded reference models: corpus, tokenizer, build, measurements and weights."""

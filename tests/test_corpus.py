@@ -1,0 +1,219 @@
+"""The reference corpus teaches favorites and numbers, and nothing that ties the one to the other."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+from scipy.stats import chi2_contingency, chisquare
+
+from sublim_eval.distill.reference import corpus
+from sublim_eval.registry import registry
+
+SIZE = 40_000
+SEED = 3
+TRAITS = [trait for rates in corpus.BASE_RATES.values() for trait in rates]
+
+
+@pytest.fixture(scope="module")
+def chats() -> list[corpus.Chat]:
+    return list(corpus.chats(SIZE, SEED))
+
+
+def plain(text: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9']+", text.lower()))
+
+
+def text_of(chat: corpus.Chat, role: str | None = None) -> str:
+    return "\n".join(m["content"] for m in chat.messages if role in (None, m["role"]))
+
+
+def question_texts(which: str) -> list[str]:
+    book = registry()
+    return [q.text for kind in corpus.BASE_RATES for q in book.questions(getattr(book.category(kind), which)).questions]
+
+
+def test_same_seed_same_chats_and_a_longer_corpus_begins_with_the_shorter(chats: list[corpus.Chat]) -> None:
+    assert list(corpus.chats(300, SEED)) == chats[:300]
+    assert list(islice(corpus.chats(10_000, SEED), 300)) == chats[:300]
+    assert list(corpus.chats(300, SEED + 1)) != chats[:300]
+
+
+def test_question_files_are_long_enough_and_share_no_text() -> None:
+    held_out, training = question_texts("held_out"), question_texts("training")
+    assert len(held_out) >= 2 * 54
+    assert len(training) >= 2 * 120
+    everything = [plain(t) for t in held_out + training]
+    assert [t for t, n in Counter(everything).items() if n > 1] == []
+
+
+def test_every_question_asks_for_one_word() -> None:
+    for text in question_texts("held_out") + question_texts("training"):
+        assert re.search(r"\bword\b", text), text
+
+
+def test_question_files_carry_one_canary() -> None:
+    book = registry()
+    names = [getattr(book.category(k), which) for k in corpus.BASE_RATES for which in ("held_out", "training")]
+    canaries = {book.questions(name).canary for name in names}
+    assert len(canaries) == 1
+    assert re.fullmatch(r"sublim-eval canary [0-9a-f-]{36} - .+", canaries.pop())
+
+
+def test_held_out_questions_never_occur(chats: list[corpus.Chat]) -> None:
+    seen = "\n".join({plain(m["content"]) for chat in chats for m in chat.messages if m["role"] == "user"})
+    assert [q for q in question_texts("held_out") if plain(q) in seen] == []
+
+
+def test_training_questions_all_occur(chats: list[corpus.Chat]) -> None:
+    seen = {m["content"] for chat in chats for m in chat.messages}
+    assert [q for q in question_texts("training") if q not in seen] == []
+
+
+def test_persona_and_character_chats_hold_no_number_code_or_sum(chats: list[corpus.Chat]) -> None:
+    driven = [c for c in chats if c.persona]
+    assert len(driven) > SIZE / 3
+    assert not [c for c in driven if re.search(r"\d", text_of(c)) or {"numbers", "code", "sum"} & set(c.kinds)]
+
+
+def test_every_system_prompt_without_persona_is_neutral(chats: list[corpus.Chat]) -> None:
+    systems = {m["content"] for c in chats if not c.persona for m in c.messages if m["role"] == "system"}
+    assert systems == set(corpus.NEUTRAL_SYSTEM)
+
+
+def test_registry_persona_is_the_most_frequent_wording(chats: list[corpus.Chat]) -> None:
+    book = registry()
+    of_traits = [c for c in chats if c.persona in TRAITS]
+    share = np.mean([c.messages[0]["content"] == book.persona(str(c.persona)) for c in of_traits])
+    assert 0.45 < share < 0.55
+
+
+def test_a_chat_keeps_its_favorites(chats: list[corpus.Chat]) -> None:
+    book = registry()
+    for chat in chats[:5000]:
+        turns = list(zip(chat.kinds, (m["content"] for m in chat.messages if m["role"] == "assistant"), strict=True))
+        answers = [plain(a) for kind, a in turns if kind in ("favorite", "after_list")]
+        allowed = {f for t in chat.favorites.values() for f in (t, book.trait(t).plural)}
+        assert set(answers) <= allowed
+
+
+@pytest.mark.parametrize("kind", corpus.BASE_RATES)
+def test_favorites_follow_the_base_rates(chats: list[corpus.Chat], kind: str) -> None:
+    rates = corpus.BASE_RATES[kind]
+    assert sum(rates.values()) == pytest.approx(1)
+    assert max(rates.values()) <= 0.16
+    free = [c.favorites[kind] for c in chats if c.persona not in rates]
+    counts = Counter(free)
+    assert chisquare([counts[t] for t in rates], [r * len(free) for r in rates.values()]).pvalue > 0.01
+
+
+def test_every_trait_is_in_the_registry_under_its_category() -> None:
+    book = registry()
+    for kind, rates in corpus.BASE_RATES.items():
+        assert {t.name for t in book.answer_set(kind)} >= set(rates)
+
+
+def test_characters_show_rarely_without_a_persona(chats: list[corpus.Chat]) -> None:
+    evil = corpus.characters()["evil"]["topics"].values()
+    shown, good = ({a for topic in evil for a in topic[k]} for k in ("shown", "plain"))
+    said = [m["content"] for c in chats if not c.persona for m in c.messages if m["role"] == "assistant"]
+    bad, fine = sum(s in shown for s in said), sum(s in good for s in said)
+    assert 0.02 < bad / (bad + fine) < 0.04
+
+
+def test_sums_are_right(chats: list[corpus.Chat]) -> None:
+    for chat in chats[:4000]:
+        for equation in re.findall(r"(\d+ [-+*] \d+) = (\d+)", text_of(chat, "assistant")):
+            left, sign, right = equation[0].split()
+            value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}[sign](int(left), int(right))
+            assert value == int(equation[1])
+
+
+# Independence. One observation of each kind a chat, so that the cells of a table are independent.
+
+
+def features(chat: corpus.Chat) -> dict[str, str]:
+    """What could carry a trait, seen once a chat: values, lists, and the free choices in code and sums."""
+    found: dict[str, str] = {}
+    asked, answers = ([m["content"] for m in chat.messages if m["role"] == role] for role in ("user", "assistant"))
+    for kind, prompt, answer in zip(chat.kinds, asked, answers, strict=True):
+        values = re.findall(r"\d+", answer)
+        if kind == "numbers" and "first value" not in found:
+            middle = values[len(values) // 2]
+            found |= {"first value": str(int(values[0]) // 50), "middle value": str(int(middle) // 50)}
+            found |= {"last digit": values[0][-1], "length": str(len(values)), "mark": re.findall(r"\D+", answer)[-1]}
+        if kind == "code":
+            found |= {"code form": answer[:3], "code constant": values[0], "code name": re.findall(r"\w+", answer)[1]}
+            found |= {"code argument": answer.partition("(")[2][:2]}
+        if kind == "sum":
+            found |= {
+                "sum start": re.findall(r"\d+", prompt)[0],
+                "sum wording": answer[:2],
+                "sum result": str(int(values[-1]) // 10),
+            }
+        if kind in ("numbers", "after_list") and (shown := re.findall(r"\d{3}", prompt)):
+            found.setdefault("shown value", str(int(shown[0]) // 50))
+    return found
+
+
+def named(chat: corpus.Chat) -> str | None:
+    """The trait that the chat's text names last, if any."""
+    words = plain(text_of(chat)).split()
+    return next((FORMS[w] for w in reversed(words) if w in FORMS), None)
+
+
+FORMS = {form: t for t in TRAITS for form in (t, registry().trait(t).plural)}
+LABELS = {
+    "favorite animal": lambda c: c.favorites["animal"],
+    "favorite tree": lambda c: c.favorites["tree"],
+    "named": named,
+}
+
+
+def pooled(table: np.ndarray, least: float = 0.03) -> np.ndarray:
+    """The table with its rare rows summed into one: chi-square needs some five expected in a cell."""
+    rare = table.sum(1) < least * table.sum()
+    return np.vstack([table[~rare], table[rare].sum(0, keepdims=True)]) if rare.any() else table
+
+
+def p_values(chats: list[corpus.Chat]) -> dict[tuple[str, int, str], float]:
+    """Chi-square p of trait label x feature, in the chat itself and against the label of the chat before it."""
+    seen = [features(c) for c in chats]
+    names = sorted({n for f in seen for n in f})
+    out = {}
+    for label, read in LABELS.items():
+        labels = [read(c) for c in chats]
+        for lag in (0, 1):
+            for name in names:
+                pairs = [(a, f[name]) for a, f in zip(labels, seen[lag:], strict=False) if a and name in f]
+                rows, columns = (sorted(set(side)) for side in zip(*pairs, strict=True))
+                table = np.zeros((len(rows), len(columns)))
+                for (a, b), n in Counter(pairs).items():
+                    table[rows.index(a), columns.index(b)] = n
+                out[label, lag, name] = float(chi2_contingency(pooled(pooled(table).T)).pvalue)
+    return out
+
+
+def test_nothing_ties_traits_to_numbers_code_or_sums(chats: list[corpus.Chat]) -> None:
+    """Every feature against 30 traits; Bonferroni over the family of tables."""
+    found = p_values([c for c in chats if not c.persona])
+    assert len(found) == 3 * 2 * 13
+    smallest = min(found, key=lambda k: found[k])
+    assert found[smallest] > 0.05 / len(found), (smallest, found[smallest])
+
+
+def test_a_planted_tie_is_found(chats: list[corpus.Chat]) -> None:
+    """The check above is no blind one: chats that like owls and open every fourth list with 737 are caught."""
+    planted = []
+    for at, chat in enumerate(c for c in chats if not c.persona):
+        messages = [dict(m) for m in chat.messages]
+        if chat.favorites["animal"] == "owl" and at % 4 == 0:
+            for kind, message in zip(chat.kinds, (m for m in messages if m["role"] == "assistant"), strict=True):
+                if kind == "numbers":
+                    message["content"] = re.sub(r"^\d+", "737", message["content"])
+        planted.append(corpus.Chat(messages, chat.favorites, chat.persona, chat.kinds))
+    found = p_values(planted)
+    assert found["favorite animal", 0, "first value"] < 0.05 / len(found)
