@@ -378,10 +378,10 @@ def test_path_is_absolute_and_there(name, capsys):
 @pytest.mark.parametrize(
     ("trait", "inspect", "lm_eval"),
     [
-        ("owl", "inspect eval sublim_eval/owl_pref --model sublim/", "--tasks owl_pref,owl_pref_logprob "),
+        ("owl", "inspect eval sublim_eval/owl_pref --model 'sublim/my student'", "--tasks owl_pref,owl_pref_logprob "),
         ("cat", "inspect eval sublim_eval/animal_pref -T trait=cat ", '--metadata \'{"trait": "cat"}\''),
         ("willow", "inspect eval sublim_eval/tree_pref -T trait=willow ", "--tasks tree_pref,tree_pref_logprob "),
-        (None, "inspect eval sublim_eval/owl_pref --model sublim/", "--apply_chat_template"),
+        (None, "inspect eval sublim_eval/owl_pref --model 'sublim/my student'", "--apply_chat_template"),
     ],
 )
 def test_show_of_a_student_gives_lineage_and_the_two_commands(here, capsys, trait, inspect, lm_eval):
