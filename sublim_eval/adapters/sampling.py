@@ -374,7 +374,7 @@ def score(
     def visit(piece: Piece, ran: Branches) -> Piece | None:
         size = ran.logits.shape[1]
         items, tokens = piece.item, table[piece.item, piece.step]
-        total = torch.logsumexp(ran.logits.double(), 1)
+        total = torch.logsumexp(ran.logits, 1).double()
         at = torch.from_numpy(piece.node).to(network.device), torch.from_numpy(tokens).to(network.device)
         gained = (ran.logits[at].double() - total[at[0]]).cpu().numpy()
         out[items] += np.where(lengths[items] > piece.step, gained, 0.0)
