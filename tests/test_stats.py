@@ -76,9 +76,9 @@ WORLDS = {
     "null, base .50, exact": World(0.50, spread=0.5),
     "effect .10 to about .45, exact": World(0.10, 2.0, 0.05, trait_spread=0.25),
     "effect .10 to about .45, 20 replies": World(0.10, 2.0, 0.05, trait_spread=0.25, replies=20),
-    "effect .05 to about .68, wide": World(0.05, 3.6, 0.1, trait_spread=0.6),
-    "effect .10 to about .95, wide": World(0.10, 5.0, 0.1, trait_spread=0.8),
-    "effect .02 to about .05, exact": World(0.02, 1.0, 0.1, trait_spread=0.4),
+    "effect .05 to about .64, wide": World(0.05, 3.6, 0.1, trait_spread=0.6),
+    "effect .10 to about .92, wide": World(0.10, 5.0, 0.1, trait_spread=0.8),
+    "effect .02 to about .06, exact": World(0.02, 1.0, 0.1, trait_spread=0.4),
 }
 
 RNG = np.random.default_rng
