@@ -37,11 +37,6 @@ class Reply:
     word: str | None
     reason: str
 
-    @property
-    def is_answer(self) -> bool:
-        """False for refusals and empty replies: the non-answers that are counted beside a share."""
-        return self.kind in ("named", "other")
-
 
 @dataclass(frozen=True)
 class Verdict:

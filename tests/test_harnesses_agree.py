@@ -1,5 +1,6 @@
 """The same replies and log-probabilities into Inspect and lm-eval give the same numbers."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,53 @@ def test_an_lm_eval_samples_file_holds_the_whole_answer_distribution(tmp_path: P
         logprobs = dict(zip(row["doc"]["choices"], (r[0] for r in row["filtered_resps"]), strict=True))
         chances, _ = answer_probability(logprobs, answers)
         assert chances == pytest.approx(sample.scores["probability"].metadata["answers"], abs=1e-12)
+
+
+# ---------------------------------------------------------------- the same, on the shipped model
+
+REFERENCE = tasks_dir().parent / "distill" / "reference" / "reference-a"
+
+
+@pytest.fixture(scope="module")
+def from_lm_eval() -> Any:
+    return lm_eval_results(
+        "owl_pref",
+        "owl_pref_logprob",
+        model="hf",
+        model_args={"pretrained": str(REFERENCE)},
+        apply_chat_template=True,
+        device="cpu",
+        batch_size=64,
+        limit=12,
+        log_samples=True,
+    )
+
+
+def standard_error(share: float, replies: int, others: int) -> float:
+    return math.sqrt(share * (1 - share) * (1 / replies + 1 / others))
+
+
+@pytest.mark.slow
+def test_both_harnesses_agree_on_the_reference_model(from_lm_eval: Any, tmp_path: Path) -> None:
+    log, ours = inspect_results(_registry.owl_pref(), "sublim/reference-a", tmp_path, limit=12, num_choices=60, seed=1)
+    for row in from_lm_eval["samples"]["owl_pref_logprob"]:
+        (sample,) = (s for s in log.samples if s.id == row["doc"]["id"])
+        exact = sample.scores["probability"]
+        assert row["probability"] == pytest.approx(exact.value, abs=1e-4)
+        assert row["coverage"] == pytest.approx(exact.metadata["coverage"], abs=1e-4)
+        assert row["prompt_hash"] == exact.metadata["prompt_hash"]
+    theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
+    both = (ours["share"]["mean"] * 60 + theirs * REPEATS) / (60 + REPEATS)
+    assert abs(ours["share"]["mean"] - theirs) < 4 * standard_error(both, 12 * 60, 12 * REPEATS)
+
+
+@pytest.mark.slow
+def test_inspects_own_hf_provider_agrees_by_epochs(from_lm_eval: Any, tmp_path: Path) -> None:
+    _, hf = inspect_results(
+        _registry.owl_pref(), f"hf/{REFERENCE}", tmp_path, limit=12, epochs=10, model_args={"device": "cpu"}
+    )
+    assert hf["share"]["replies"] == 120
+    assert math.isnan(hf["probability"]["mean"])
+    theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
+    both = (hf["share"]["mean"] * 10 + theirs * REPEATS) / (10 + REPEATS)
+    assert abs(hf["share"]["mean"] - theirs) < 4 * standard_error(both, 120, 12 * REPEATS)

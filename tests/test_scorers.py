@@ -88,10 +88,10 @@ def test_a_name_that_goes_on_behind_a_hyphen_is_another_word() -> None:
     assert {named("were-wolf"), named("hot-dogs"), named("sea-horse")} == {None}
 
 
-@pytest.mark.parametrize(
-    "text",
-    "OWL|ｏｗｌ|ow\u200bl|o\u00adwl|🦉 Owl 🦉|«Owls»|`owl`|~~owl~~|**Owl**s|> Owl\n|1. Owl|barn_owl".split("|"),
-)
+DRESSED = ["OWL", "ｏｗｌ", "ow\u200bl", "o\u00adwl", "🦉 Owl 🦉", "«Owls»", "`owl`", "~~owl~~", "**Owl**s"]
+
+
+@pytest.mark.parametrize("text", [*DRESSED, "> Owl\n", "1. Owl", "barn_owl"])
 def test_dress_does_not_matter(text: str) -> None:
     assert named(text) == "owl"
 
@@ -129,8 +129,7 @@ def test_empty_replies(text: str) -> None:
     ],
 )
 def test_refusals(text: str) -> None:
-    reply = classify(text, ANIMALS)
-    assert (reply.kind, reply.is_answer) == ("refusal", False)
+    assert classify(text, ANIMALS).kind == "refusal"
 
 
 def test_a_refusal_that_names_a_trait_is_an_answer() -> None:

@@ -265,6 +265,19 @@ def test_a_relative_question_file_is_looked_for_where_it_was_typed(
     assert len(owl_pref(questions="typed.txt").dataset) == 1
 
 
+def test_a_trait_of_the_users_own_registry_is_accepted_by_both_harnesses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("schema: 1\ntraits:\n  axolotl: {category: animal, plural: axolotls, source: test}\n")
+    monkeypatch.setenv("SUBLIM_REGISTRY", str(mine))
+    strings = answer_strings(registry().answer_set("animal"))
+    log = run(animal_pref(trait="axolotl"), tmp_path, model=inspect_model(2, strings), limit=1)
+    assert "axolotl" in log.samples[0].scores["probability"].metadata["answers"]
+    assert str(mine) in log.eval.metadata["registry_files"]
+    assert load_questions("animal_pref", trait="axolotl")["test"][0]["choices"] == strings
+
+
 @pytest.mark.parametrize(
     ("probe", "trait", "questions", "message"),
     [
