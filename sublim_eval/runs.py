@@ -61,10 +61,16 @@ def load(paths: Sequence[Path]) -> list[Run]:
         chosen[folder] = None if student is None or before is None else before | {student}
     records = {folder: _record(folder) for folder in chosen}
     alike: dict[str, list[Path]] = {}
-    for folder, record in records.items():
-        recipe = {k: v for k, v in record["recipe"].items() if k != "seeds"}
-        alike.setdefault(digest([recipe, _weights(record)]), []).append(folder)
-    return [_pool([(f, records[f], chosen[f]) for f in folders]) for folders in alike.values()]
+    try:
+        for folder, record in records.items():
+            recipe = {k: v for k, v in record["recipe"].items() if k != "seeds"}
+            alike.setdefault(digest([recipe, _weights(record)]), []).append(folder)
+        return [_pool([(f, records[f], chosen[f]) for f in folders]) for folders in alike.values()]
+    except (KeyError, TypeError, AttributeError) as error:
+        names = ", ".join(str(folder / "run.json") for folder in records)
+        raise SublimError(
+            f"{names}: not as `sublim run` writes it ({type(error).__name__}: {error}). Make the run again."
+        ) from error
 
 
 def _place(path: Path) -> tuple[Path, str | None]:

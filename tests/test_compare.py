@@ -143,6 +143,13 @@ def test_folders_that_are_no_runs_and_unfinished_runs_are_refused(tmp_path):
         compare([])
 
 
+def test_a_record_that_was_cut_short_is_an_error_in_words(tmp_path):
+    run = make_run(tmp_path / "run")
+    edit(run, lambda record: record["students"][0].pop("arm"))
+    with pytest.raises(SublimError, match="not as `sublim run` writes it .*'arm'"):
+        compare([run])
+
+
 def test_every_seed_is_reported_and_failed_ones_are_named(tmp_path):
     run = make_run(tmp_path / "run", seeds=(1, 2, 3, 4))
 
