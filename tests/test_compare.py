@@ -146,7 +146,7 @@ def test_folders_that_are_no_runs_and_unfinished_runs_are_refused(tmp_path):
 def test_a_record_that_was_cut_short_is_an_error_in_words(tmp_path):
     run = make_run(tmp_path / "run")
     edit(run, lambda record: record["students"][0].pop("arm"))
-    with pytest.raises(SublimError, match="not as `sublim run` writes it .*'arm'"):
+    with pytest.raises(SublimError, match=r"not as `sublim run` writes it .*'arm'"):
         compare([run])
 
 
