@@ -35,11 +35,11 @@ def main(out: Path, console: Console) -> dict[str, Any]:
     comparison = compare.compare([out])
     table.print_comparison(comparison, console)
     figure.draw(comparison, out / "report" / "figure.png")
-    markdown.write(comparison, out / "report")
-    student = out / "students" / f"{next(iter(recipe.arms))}-s{recipe.seeds[0]}"
+    further = commands(out / "students" / f"{next(iter(recipe.arms))}-s{recipe.seeds[0]}")
+    markdown.write(comparison, out / "report", commands=further)
     console.print(f"\nFigure and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)
     console.print("Look further at the first student:", highlight=False)
-    for command in commands(student):
+    for command in further:
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
     return comparison.to_json()
 

@@ -34,11 +34,13 @@ def score(
     """
     import inspect_ai
 
+    from sublim_eval import _registry
+
     check_template(model)
     settings: dict[str, Any] = {"system_message": system} if system else {}
     with redirect_stdout(StringIO()):  # Inspect greets on its first eval whatever `display` says
         logs = inspect_ai.eval(
-            [f"sublim_eval/{probe}" for probe in probes],
+            [getattr(_registry, probe)() for probe in probes],
             model=f"sublim/{model}",
             num_choices=samples,
             seed=seed,
