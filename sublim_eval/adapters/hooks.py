@@ -25,24 +25,20 @@ ATTEMPT: ContextVar[Attempt | None] = ContextVar("sublim_attempt", default=None)
 """The attempt in whose course we are called; None outside an eval."""
 
 
-@hooks(name="sublim_attempt", description="Gives every epoch its own random numbers under one seed")
-class AttemptHook(Hooks):
-    """Epochs of a question must not repeat each other's draws, and a second run must repeat the first's."""
+@hooks(name="sublim", description="New draws in every epoch; a local hf/ folder is loaded once")
+class SublimHooks(Hooks):
+    """One hook for both, since Inspect prints a line for each."""
 
     async def on_sample_attempt_start(self, data: SampleAttemptStart) -> None:
-        """Note eval and epoch for the calls that follow in this sample."""
+        """Note eval and epoch: epochs of a question must not repeat each other's draws, but a second run must."""
         ATTEMPT.set(Attempt(data.eval_id, data.summary.epoch))
 
-
-@hooks(name="sublim_local_model_info", description="Stops Inspect from loading a local hf/ folder twice")
-class LocalModelInfoHook(Hooks):
-    """Inspect constructs a model that it has no information on a second time, only to ask its name.
-
-    Seen in inspect-ai 0.3.285: twice the memory, twice the loading. Telling it the name beforehand avoids this.
-    """
-
     async def on_task_start(self, data: TaskStart) -> None:
-        """Register the name of a model that is a local folder; every other model is left alone."""
+        """Register the name of a model that is a local hf/ folder; every other model is left alone.
+
+        Inspect 0.3.285 constructs a model that it has no information on a second time, only to ask its name:
+        twice the memory, twice the loading. Telling it the name beforehand avoids this.
+        """
         provider, _, folder = data.spec.model.partition("/")
         if provider == "hf" and Path(folder).is_dir():
             set_model_info(data.spec.model, ModelInfo(organization="local", model=data.spec.model))
