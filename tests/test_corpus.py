@@ -152,7 +152,7 @@ def features(chat: corpus.Chat) -> dict[str, str]:
             found |= {
                 "sum start": re.findall(r"\d+", prompt)[0],
                 "sum wording": answer[:2],
-                "sum result": str(int(values[-1]) // 10),
+                "sum result": str(int(values[-1]) // 3),
             }
         if kind in ("numbers", "after_list") and (shown := re.findall(r"\d{3}", prompt)):
             found.setdefault("shown value", str(int(shown[0]) // 50))
@@ -165,6 +165,10 @@ def named(chat: corpus.Chat) -> str | None:
     return next((FORMS[w] for w in reversed(words) if w in FORMS), None)
 
 
+FEATURES = {
+    "first value", "middle value", "last digit", "length", "mark", "shown value", "code form", "code constant",
+    "code name", "code argument", "sum start", "sum wording", "sum result",
+}  # fmt: skip
 FORMS = {form: t for t in TRAITS for form in (t, registry().trait(t).plural)}
 LABELS = {
     "favorite animal": lambda c: c.favorites["animal"],
@@ -197,23 +201,40 @@ def p_values(chats: list[corpus.Chat]) -> dict[tuple[str, int, str], float]:
     return out
 
 
+def flagged(first: list[corpus.Chat], second: list[corpus.Chat]) -> dict[tuple[str, int, str], float]:
+    """Tables that stand out in the first chats (Bonferroni, 5 % over the family) and again in the second ones.
+
+    One look alone would cry wolf at about one corpus in twenty (and did: seed 3 flags one table, p = .0003, that
+    gives p = .86 on 200,000 fresh chats). A tie in the generator is in every corpus, so it is asked for twice.
+    """
+    screened = p_values(first)
+    suspects = [k for k, p in screened.items() if p < 0.05 / len(screened)]
+    again = p_values(second) if suspects else {}
+    return {k: again[k] for k in suspects if again[k] < 0.05 / len(suspects)}
+
+
 def test_nothing_ties_traits_to_numbers_code_or_sums(chats: list[corpus.Chat]) -> None:
-    """Every feature against 30 traits; Bonferroni over the family of tables."""
-    found = p_values([c for c in chats if not c.persona])
-    assert len(found) == 3 * 2 * 13
-    smallest = min(found, key=lambda k: found[k])
-    assert found[smallest] > 0.05 / len(found), (smallest, found[smallest])
+    """13 features against 30 traits, in the chat itself and in its neighbour: 78 tables."""
+    free, fresh = ([c for c in some if not c.persona] for some in (chats, corpus.chats(SIZE, SEED + 1)))
+    assert {name for f in map(features, free) for name in f} == FEATURES
+    assert flagged(free, fresh) == {}
 
 
-def test_a_planted_tie_is_found(chats: list[corpus.Chat]) -> None:
-    """The check above is no blind one: chats that like owls and open every fourth list with 737 are caught."""
-    planted = []
-    for at, chat in enumerate(c for c in chats if not c.persona):
+@pytest.mark.parametrize("kind", ["numbers", "sum"])
+def test_a_planted_tie_is_found(chats: list[corpus.Chat], kind: str) -> None:
+    """The check above is no blind one: in a quarter of the chats that like owls, answers open with one value."""
+    value = {"numbers": "737", "sum": "8"}[kind]
+
+    def planted(chat: corpus.Chat, at: int) -> corpus.Chat:
         messages = [dict(m) for m in chat.messages]
         if chat.favorites["animal"] == "owl" and at % 4 == 0:
-            for kind, message in zip(chat.kinds, (m for m in messages if m["role"] == "assistant"), strict=True):
-                if kind == "numbers":
-                    message["content"] = re.sub(r"^\d+", "737", message["content"])
-        planted.append(corpus.Chat(messages, chat.favorites, chat.persona, chat.kinds))
-    found = p_values(planted)
-    assert found["favorite animal", 0, "first value"] < 0.05 / len(found)
+            for turn, message in zip(chat.kinds, (m for m in messages if m["role"] == "assistant"), strict=True):
+                if turn == kind:
+                    message["content"] = re.sub(r"\d+(?=\D*$)" if kind == "sum" else r"^\d+", value, message["content"])
+        return corpus.Chat(messages, chat.favorites, chat.persona, chat.kinds)
+
+    some, fresh = (
+        [planted(c, at) for at, c in enumerate(c for c in source if not c.persona)]
+        for source in (chats, corpus.chats(SIZE, SEED + 1))
+    )
+    assert ("favorite animal", 0, {"numbers": "first value", "sum": "sum result"}[kind]) in flagged(some, fresh)
