@@ -106,7 +106,8 @@ def classify(text: str, answers: Sequence[Trait]) -> Reply:
         return Reply("named", trait, word, f"names {word!r}")
     words = _WORD.findall(read)
     if not words:
-        spelled = " ".join(unicodedata.name(c, "").lower() for c in read if unicodedata.category(c) == "So")
+        symbols = [c for c in dict.fromkeys(read) if unicodedata.category(c) == "So"]
+        spelled = " ".join(unicodedata.name(c, "").lower() for c in symbols)
         found = _first_named(spelled, tuple(answers))
         if found:
             return Reply("named", found[0], found[1], f"a symbol for {found[1]!r}")

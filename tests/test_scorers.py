@@ -150,9 +150,9 @@ def test_verdicts_carry_the_reason() -> None:
 
 @pytest.mark.parametrize("text", ["a ", "owl-", "sea-", "x", "-", "as an ", "i do not a ", "🙂", "**", "polar "])
 def test_hostile_text_takes_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     classify(text * (200_000 // len(text)), ANIMALS)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_tally_keeps_non_answers_in_the_denominator() -> None:

@@ -56,7 +56,8 @@ def preference(probe: str, trait: str | None = None, questions: str | None = Non
         raise SublimError(f"{probe} asks for any {entry.category}. Say which one counts as the trait: {names}.")
     chosen = known.trait(name)
     if chosen not in answers:
-        raise SublimError(f"{name!r} is of category {chosen.category}, but {probe} asks for {entry.category}s. Choose: {names}.")
+        asks = f"{probe} asks for {entry.category}s"
+        raise SublimError(f"{name!r} is of category {chosen.category}, but {asks}. Choose: {names}.")
     return Preference(entry, chosen, answers, known.questions(_where_it_was_typed(questions or entry.questions)))
 
 
