@@ -1,13 +1,22 @@
 """Imported once by the process that workers are forked from, so that they start in milliseconds."""
 
-import inspect_ai
-import peft
-import torch
-import transformers
+import os
+from importlib import import_module
 
-from sublim_eval import _registry
-from sublim_eval.adapters import local, provider
+NAMES = (
+    "inspect_ai",
+    "peft",
+    "torch",
+    "transformers",
+    "sublim_eval._registry",
+    "sublim_eval.adapters.local",
+    "sublim_eval.adapters.provider",
+    "sublim_eval.distill.pipeline",
+    "sublim_eval.distill.train",
+)
 
-from . import pipeline, train
-
-__all__ = ["_registry", "inspect_ai", "local", "peft", "pipeline", "provider", "torch", "train", "transformers"]
+PARENT = os.getppid()
+for name in NAMES:
+    import_module(name)
+if os.getppid() != PARENT:  # the run was interrupted meanwhile; its requests would fail with a traceback each
+    os._exit(1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,7 @@ def _pool(workers: int) -> Iterator[Callable[..., Future[None]]]:
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload([f"{__package__}.preload"])
+        _start_deaf_to_ctrl_c(forkserver.ensure_running)
     threads = max(1, (os.cpu_count() or 1) // workers)
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))
     try:
@@ -224,6 +226,18 @@ def _at_once(function: Callable[..., None], *arguments: Any) -> Future[None]:
     function(*arguments)
     future.set_result(None)
     return future
+
+
+def _start_deaf_to_ctrl_c(start: Callable[[], None]) -> None:
+    """A process started here is born ignoring Ctrl-C: pressed while it still imports, it would print its traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        start()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin_worker(threads: int) -> None:
