@@ -183,8 +183,22 @@ def test_an_hf_folder_is_loaded_once_and_other_names_are_left_alone(
 
 
 def test_failures_reach_the_log_as_they_are(folder: Path, tmp_path: Path) -> None:
-    log = run(folder, tmp_path, model="sublim/reference-aa")
-    assert log.status == "error" and log.error and "Did you mean 'reference-a'" in log.error.message
+    log = run(folder, tmp_path, model="sublim/nobody/no-such-model")
+    assert log.status == "error" and log.error and "could not be loaded" in log.error.message
+
+
+def test_an_unknown_name_fails_before_anything_runs(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SublimError, match="Did you mean 'reference-a'"):
+        run(folder, tmp_path, model="sublim/reference-aa")
+
+
+def test_a_relative_folder_is_found_from_where_the_command_was_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    model = get_model("sublim/base", memoize=False)
+    monkeypatch.chdir(tmp_path)
+    assert replies(ask(model, QUESTIONS[0])[0])
 
 
 def test_a_failure_reaches_every_waiting_request(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from sublim_eval.adapters.batching import ENGINE, Answer, ModelKey, Request, Settings
 from sublim_eval.adapters.hooks import ATTEMPT
+from sublim_eval.adapters.sources import anchored
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.records import digest
 
@@ -49,7 +50,7 @@ UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "response_
 
 
 class SublimAPI(ModelAPI):
-    """Answers through the process-wide engine; the weights are read at the first question."""
+    """Answers through the process-wide engine: a wrong name fails at once, weights are read when first asked."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class SublimAPI(ModelAPI):
             given = {name: ARGUMENTS[name](value) for name, value in model_args.items() if value is not None}
         except (TypeError, ValueError) as error:
             raise SublimError(f"A model argument is no whole number: {error}. Give for example -M batch=64.") from None
-        self.key = ModelKey(model_name, **given)
+        self.key = ModelKey(anchored(model_name), **given)  # Inspect changes the working directory while it runs
         self.chance = secrets.randbits(48)
         self.unseeded = count()
 
@@ -120,7 +121,7 @@ class SublimAPI(ModelAPI):
         """Let go of the model; its memory is freed once nobody else holds it."""
         from sublim_eval.adapters import local
 
-        local.unload(self.model_name)
+        local.unload(self.key.name)
 
     def _seed_and_turn(self, messages: tuple[tuple[str, str], ...], config: GenerateConfig) -> tuple[int, str]:
         """The seed, and what tells this request from others with the same words and seed.

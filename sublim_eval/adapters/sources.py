@@ -55,6 +55,16 @@ def resolve(name: str | Path) -> Source:
     raise unknown("model", text, embedded, "Or give a model folder, an adapter folder or a hub id (org/name).")
 
 
+def anchored(name: str) -> str:
+    """The same model from any working directory: a folder's absolute path, every other name as it is.
+
+    Raises SublimError when there is no such model.
+    """
+    found = resolve(name)
+    home = found.adapter or found.base
+    return str(home) if isinstance(home, Path) and Path(name).expanduser().resolve() == home else name
+
+
 def _embedded(name: str) -> Path:
     spec = find_spec("sublim_eval.distill")
     homes = list(spec.submodule_search_locations or []) if spec else []

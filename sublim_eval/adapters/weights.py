@@ -27,7 +27,12 @@ def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any
     logging.disable_progress_bar()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source.base, dtype=kind, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            source.base,
+            dtype=kind,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **({} if device == "cpu" else {"device_map": device}),
         )
         home = source.adapter if source.adapter and _has_tokenizer(source.adapter) else source.base
         tokenizer = AutoTokenizer.from_pretrained(home, trust_remote_code=False)
