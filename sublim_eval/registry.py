@@ -254,9 +254,7 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict.Place]]:
         if table == "schema":
             continue
         if table not in TABLES:
-            raise key.refuse(
-                str(unknown("section", table, [*TABLES, "schema"], "")).strip(), "Rename or remove it."
-            )
+            raise key.refuse(str(unknown("section", table, [*TABLES, "schema"], "")).strip(), "Rename or remove it.")
         if table == "published":
             seen: set[str] = set()
             for item in place.list("`published`"):
@@ -316,9 +314,7 @@ def read_questions(file: Path) -> QuestionSet:
     made = []
     for number, id_, text in rows:
         if not isinstance(text, str) or not text.strip():
-            raise SublimError(
-                f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.'
-            )
+            raise SublimError(f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.')
         made.append((f"{file}:{number}", Question(id_, text)))
     return QuestionSet(file.stem, "user file", str(file), "unknown", _unique(file, made))
 

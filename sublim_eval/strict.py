@@ -38,9 +38,7 @@ class Place:
         try:
             return loader.construct_object(self.node, deep=True)
         except yaml.YAMLError as error:
-            raise self.refuse(
-                f"not readable ({getattr(error, 'problem', error)}).", "Mend that line."
-            ) from None
+            raise self.refuse(f"not readable ({getattr(error, 'problem', error)}).", "Mend that line.") from None
         finally:
             loader.dispose()
 
@@ -55,9 +53,7 @@ class Place:
                 raise place.refuse("a key must be a plain word.", "Mend that line.")
             if key.value in out:
                 first = out[key.value][0].node.start_mark.line + 1
-                raise place.refuse(
-                    f"{key.value!r} appears twice (first on line {first}).", "Remove or rename one."
-                )
+                raise place.refuse(f"{key.value!r} appears twice (first on line {first}).", "Remove or rename one.")
             out[key.value] = (place, Place(self.file, value))
         return out
 
@@ -140,8 +136,6 @@ def _convert(wanted: Any, place: Place, what: str) -> Any:
         except ValueError:
             pass
     if type(value) is not wanted or (wanted is str and not value.strip()):
-        form = {str: "a non-empty text", int: "a whole number", float: "a number", bool: "true or false"}[
-            wanted
-        ]
+        form = {str: "a non-empty text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
         raise place.refuse(f"{what} must be {form}.", "Mend that line.")
     return value
