@@ -200,6 +200,26 @@ def test_a_real_ctrl_c_leaves_no_file_and_no_traceback(here):
     assert not list(here.glob("?.jsonl"))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX signals")
+def test_ctrl_c_while_a_run_starts_its_workers_is_one_line(here):
+    """A terminal sends Ctrl-C to every process of the run; the workers and their server must not answer."""
+    recipe = Path(__file__).parent / "recipes" / "tiny.yaml"
+    command = [*SUBLIM, "run", str(recipe), "--out", "run", "--workers", "2"]
+    with subprocess.Popen(
+        command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None
+        while "cost" not in child.stdout.readline():
+            pass
+        time.sleep(2)
+        os.killpg(child.pid, signal.SIGINT)
+        _, err = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert err.count("\n") == 1
+    assert err.startswith("sublim: interrupted")
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     with subprocess.Popen([*SUBLIM, "show", "quickstart"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout is not None
