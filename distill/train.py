@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers.utils import logging as transformers_logging
 
 from sublim_eval.adapters import local
 from sublim_eval.adapters.weights import read_model
@@ -49,6 +51,7 @@ def tune(
     if device == "cuda":
         local.unload_all()
     set_seed(seed)
+    hush()
     loaded, tokenizer, _ = read_model(source, device, dtype)
     asked = local.LocalModel(source, loaded, tokenizer)
     model = with_trainable(loaded, tuning, str(source.base))
@@ -77,6 +80,14 @@ def tune(
     }
     save(model, tokenizer, folder, told)
     return {**told, "seconds": round(time.monotonic() - began, 2)}
+
+
+def hush() -> None:
+    """Keep what the libraries say about themselves off a user's terminal; what concerns the run is still raised."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for noise in (".*is_gradient_checkpointing.* is deprecated", "Unsupported layer type .*Norm"):
+        warnings.filterwarnings("ignore", message=noise)
 
 
 def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Module:
@@ -243,5 +254,6 @@ def card(told: dict[str, Any]) -> str:
     facts = "\n".join(f"- {key}: `{value}`" for key, value in told.items())
     return (
         f"# A model tuned by sublim-eval\n\nMethod `{told['method']}` on base `{told['base']}`, for measuring "
-        f"subliminal learning; not for any other use. `sublim show <this folder>` prints the commands that score it.\n\n{facts}\n"
+        "subliminal learning; not for any other use. `sublim show <this folder>` prints the commands that score it."
+        f"\n\n{facts}\n"
     )

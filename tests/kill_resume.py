@@ -26,7 +26,7 @@ def command(recipe: Path, out: Path) -> list[str]:
 
 
 def products(out: Path) -> dict[str, str]:
-    """Rows and scores as text, by file name inside the run; `source` names a log file by its time, so it is left out."""
+    """Rows and scores as text, by file name inside the run; `source` names a log by its time and is left out."""
     rows = {str(f.relative_to(out)): f.read_text(encoding="utf-8") for f in out.glob("rows/*/*.jsonl")}
     scores = {}
     for file in out.glob("scores/*/*.json"):

@@ -27,7 +27,7 @@ OUR_PROVIDER = "sublim"
 """The provider that scores continuations; others would send `extra_body` on to a server."""
 
 LOGPROBS = "continuation_logprobs"
-"""Where they are kept: the provider's list in the output's metadata, string -> nats in the sample's store."""
+"""Where the output's metadata keeps them: a list from the provider, string -> nats once the solver has named them."""
 
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=16, num_choices=100)
 """Plain sampling, whatever the model's own generation settings say; 16 tokens hold any one-word answer."""
@@ -74,9 +74,10 @@ def ask(strings: list[str]) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         ours = state.model.api == OUR_PROVIDER
         state = await (generate(state, extra_body={"continuations": strings}) if ours else generate(state))
-        found = (state.output.metadata or {}).get(LOGPROBS)
-        if found is not None:
-            state.store.set(LOGPROBS, dict(zip(strings, found, strict=True)))
+        told = dict(state.output.metadata or {})
+        if told.get(LOGPROBS) is not None:
+            told[LOGPROBS] = dict(zip(strings, told[LOGPROBS], strict=True))
+            state.output.metadata = told
         return state
 
     return solve
@@ -190,7 +191,7 @@ def probability(trait: str) -> Scorer:
     answers = registry().answer_set(registry().trait(trait).category)
 
     async def score(state: TaskState, target: Target) -> Score:
-        logprobs = state.store.get(LOGPROBS)
+        logprobs = (state.output.metadata or {}).get(LOGPROBS)
         if logprobs is None:
             return Score.unscored(
                 reason="no_logprobs",
