@@ -76,6 +76,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     from sublim_eval.adapters import local
     from sublim_eval.adapters.preference import preference
+    from sublim_eval.records import file_digest
     from sublim_eval.scorers import classify
 
     torch.set_num_threads(args.threads)
@@ -122,12 +123,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     times, log = timed(lambda: through_inspect(f"hf/{folder}", len(texts), epochs=args.hf_epochs, num_choices=1))
     record("inspect hf/", times, len(texts) * args.hf_epochs, owl_share=share(log), epochs=args.hf_epochs)
 
-    def ratio(slow: str, fast: str) -> float | None:
-        """How much longer `slow` takes for the same number of replies."""
+    def ratio(slow: str, fast: str) -> dict[str, float] | None:
+        """How much longer `slow` takes for the same number of replies, by either clock."""
         if slow not in routes:
             return None
-        full = routes[slow]["ms_per_reply"] * replies / 1000
-        return round(full / routes[fast]["wall_s"], 1)
+        scale = replies / routes[slow]["replies"]
+        return {clock: round(scale * routes[slow][clock] / routes[fast][clock], 1) for clock in ("wall_s", "cpu_s")}
 
     exact = "library, exact to 1e-9"
     return {
@@ -142,6 +143,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "routes": routes,
         "setting": {
             "model": args.model,
+            "weights_sha256": {Path(f).name: file_digest(Path(f)) for f, _, _ in source.stamp()},
             "parameters": sum(p.numel() for p in model.model.parameters()),
             "questions": len(texts),
             "samples": args.samples,
@@ -182,7 +184,8 @@ def main() -> None:
     args.hf_epochs = args.hf_epochs or args.samples
     result = measure(args)
     for name, value in result["ratios"].items():
-        print(f"{name:38s} {value} x" if value else f"{name:38s} not measured")
+        times = f"{value['wall_s']} x by wall, {value['cpu_s']} x by CPU time" if value else "not measured"
+        print(f"{name:38s} {times}")
     out = args.out or RESULTS / f"eval_speed-{result['machine']['date'][:10]}.json"
     write_json(out, result)
     print(f"written to {out}")

@@ -24,6 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("models")
     base = tiny_model(home / "base")
     made = {"base": base, "bytes": tiny_model(home / "bytes", kind="qwen2", words=None, seed=1)}
+    made["window"] = tiny_model(home / "window", kind="mistral", seed=2)
     return made | {m: tiny_adapter(base, home / m, m) for m in ("lora", "ln", "prompt")}
 
 
@@ -53,7 +54,7 @@ def texts(replies: list[list[local.Sample]]) -> list[list[str]]:
 # ---------------------------------------------------------------- drawing
 
 
-@pytest.mark.parametrize("which", ["base", "bytes", "prompt"])
+@pytest.mark.parametrize("which", ["base", "bytes", "window", "prompt"])
 def test_the_same_seed_gives_the_same_replies_whatever_the_batching(folders: dict[str, Path], which: str) -> None:
     model = local.load(folders[which])
     prompts = [model.render(q) for q in QUESTIONS]
@@ -183,7 +184,7 @@ def test_logprobs_of_drawn_tokens_are_those_of_a_plain_forward_pass(folders: dic
 # ---------------------------------------------------------------- scoring
 
 
-@pytest.mark.parametrize("which", ["base", "bytes", "lora", "ln", "prompt"])
+@pytest.mark.parametrize("which", ["base", "bytes", "window", "lora", "ln", "prompt"])
 def test_continuation_logprobs_are_the_sums_of_a_plain_forward_pass(folders: dict[str, Path], which: str) -> None:
     model = local.load(folders[which])
     prompts = [model.render(q) for q in QUESTIONS]

@@ -57,17 +57,18 @@ def tiny_model(
     spread: float = 0.3,
     template: bool = True,
 ) -> Path:
-    """Write a random 2-layer `kind` ("llama" or "qwen2") model with tokenizer to `folder` and return it.
+    """Write a random 2-layer model with tokenizer to `folder` and return it.
 
+    kind: "llama", "qwen2" or "mistral" (which sees 5 tokens back).
     spread: standard deviation of the initial weights; larger makes answers less even.
     """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
 
     tokenizer = tiny_tokenizer(words)
     if not template:
         tokenizer.chat_template = None
-    shape = dict(
+    shape: dict[str, Any] = dict(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
         intermediate_size=2 * hidden,
@@ -82,7 +83,9 @@ def tiny_model(
         tie_word_embeddings=False,
     )
     torch.manual_seed(seed)
-    model: Any = LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
+    configs: dict[str, Any] = {"llama": LlamaConfig, "qwen2": Qwen2Config, "mistral": MistralConfig}
+    window = {"sliding_window": 5} if kind == "mistral" else {}
+    model = AutoModelForCausalLM.from_config(configs[kind](**shape, **window))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
