@@ -122,7 +122,8 @@ class Network:
         at = torch.from_numpy(rows).to(self.device)
         cache = copy.copy(parent.cache)
         cache.layers = [copy.copy(layer) for layer in parent.cache.layers]
-        cache.reorder_cache(at)  # type: ignore[arg-type]
+        if len(rows) != len(parent.mask) or (np.diff(rows) != 1).any():
+            cache.reorder_cache(at)  # type: ignore[arg-type]
         mask = parent.mask[at]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         ids = torch.from_numpy(tokens).to(self.device)[:, None]
@@ -232,31 +233,34 @@ class Streams:
 
 
 def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """float64[rows, vocabulary]: temperature first, then top_k, then top_p, as transformers orders them."""
-    scaled = logits.double() / settings.temperature
+    """float32[rows, vocabulary]: temperature first, then top_k, then top_p, as transformers orders them."""
+    scaled = logits if settings.temperature == 1 else logits / settings.temperature
     if 0 < settings.top_k < scaled.shape[1]:
         least = scaled.topk(settings.top_k, dim=1).values[:, -1:]
         scaled = scaled.masked_fill(scaled < least, -torch.inf)
     chances = scaled.softmax(1)
     if settings.top_p < 1:
         ordered, at = chances.sort(dim=1, descending=True, stable=True)
-        beyond = ordered.cumsum(1) - ordered >= settings.top_p
+        beyond = ordered.cumsum(1, dtype=torch.float64) - ordered >= settings.top_p
         beyond[:, 0] = False
         chances = chances.masked_fill(torch.zeros_like(beyond).scatter(1, at, beyond), 0.0)
-        chances /= chances.sum(1, keepdim=True)
     return chances
 
 
 def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """One token per draw by inverting the cumulative distribution of its row.
+    """One token per draw by inverting the cumulative distribution (float64) of its row; rows need not sum to 1.
 
-    The rows are laid end to end, row r on [r, r + 1), so that one search serves all draws.
+    rows: int[draws], ascending, every row at least once. Where rows have several draws they are laid end to end,
+    row r on [r, r + 1), so that one search serves all.
     """
-    total = chances.cumsum(1)
+    total = chances.cumsum(1, dtype=torch.float64)
+    at = torch.from_numpy(np.minimum(uniform, 1 - 2**-40)).to(total.device)
+    if len(rows) == len(total):  # one draw on every row
+        return torch.searchsorted(total, at[:, None] * total[:, -1:], right=True)[:, 0].cpu().numpy()
     total /= total[:, -1:].clone()
-    line = (total + torch.arange(len(total), device=total.device, dtype=total.dtype)[:, None]).flatten()
-    at = np.minimum(uniform, 1 - 2**-40) + rows
-    found = torch.searchsorted(line, torch.from_numpy(at).to(line.device), right=True).cpu().numpy()
+    total += torch.arange(len(total), device=total.device)[:, None]
+    at += torch.from_numpy(rows).to(total.device)
+    found = torch.searchsorted(total.flatten(), at, right=True).cpu().numpy()
     return found - rows * chances.shape[1]
 
 
