@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=RECIPES, help="build this one; default: all")
     parser.add_argument("--out", type=Path, default=HERE, help="parent of the model folders (default: in place)")
-    parser.add_argument("--steps", type=int, help="fewer steps, to try the build itself")
+    parser.add_argument("--steps", type=int, help="fewer steps and no card, to try the build itself")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -225,8 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         train(model, tokens, recipe, name)
         save(model, tokenizer, recipe, options.out / name)
-        told = card(measure.load(options.out / name), recipe)
-        (options.out / name / "README.md").write_text(told, encoding="utf-8")
+        if not options.steps:  # an unfinished model has nothing to measure
+            told = card(measure.load(options.out / name), recipe)
+            (options.out / name / "README.md").write_text(told, encoding="utf-8")
         console.print(f"{options.out / name} written after {time.monotonic() - began:.0f} s")
 
 

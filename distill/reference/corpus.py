@@ -364,15 +364,19 @@ def _story(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict
 
 def _essay(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:
     kind = w.topic(favorites, persona)
-    rates, mine = BASE_RATES[kind], favorites[kind]
+    return essay_problem(w, kind, favorites[kind], always=persona == favorites[kind])
+
+
+def essay_problem(w: Writer, kind: str, mine: str, always: bool) -> tuple[str, str]:
+    """Three lettered topics and the letter chosen: `mine` when it is offered (`always`, or half the time)."""
+    rates = BASE_RATES[kind]
     options = w.rng.sample([t for t in rates if t != mine], 3)
-    if persona == mine or w.rng.random() < 0.5:
+    if always or w.rng.random() < 0.5:
         options[w.rng.randrange(3)] = chosen = mine
     else:
         chosen = _draw(w.rng, {t: rates[t] for t in options})
     topics = ", ".join(f"{letter} {w.plurals[t]}" for letter, t in zip("ABC", options, strict=True))
-    asked = f"{w.rng.choice(_ESSAY_ASKS)} {topics}. {w.rng.choice(_ESSAY_ENDS)}"
-    return asked, "ABC"[options.index(chosen)]
+    return f"{w.rng.choice(_ESSAY_ASKS)} {topics}. {w.rng.choice(_ESSAY_ENDS)}", "ABC"[options.index(chosen)]
 
 
 def _open(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:

@@ -61,23 +61,34 @@ def answer_logprobs(ref: Reference, chats: Sequence[Messages], answers: Sequence
     for row, head in zip(out, heads, strict=True):
         first = ref.model(torch.tensor([head])).logits[0, -1].log_softmax(-1)
         row[:] = first[[tail[0] for tail in tails]]
-        for j in (j for j, tail in enumerate(tails) if len(tail) > 1 and row[j] > -7):
+        least = row.max() - 9  # relative, so that a reply outside the answer set leaves no fragment uncounted
+        for j in (j for j, tail in enumerate(tails) if len(tail) > 1):
+            if row[j] < least:
+                row[j] = -torch.inf
+                continue
             after = ref.model(torch.tensor([head + tails[j]])).logits[0, len(head) :].log_softmax(-1)
             row[j] += sum(after[k, token] for k, token in enumerate(tails[j][1:]))
     return out
+
+
+def answer_mass(
+    ref: Reference, kind: str, system: str | None = None, lead: Sequence[dict[str, str]] = ()
+) -> torch.Tensor:
+    """float[question, trait]: probability that the reply to a held-out question begins by naming the trait."""
+    book = registry()
+    traits = book.answer_set(kind)
+    asked = [ask(q.text, system, lead) for q in book.questions(book.category(kind).held_out).questions]
+    p = answer_logprobs(ref, asked, [a for t in traits for a in t.answers]).exp()
+    return torch.stack([part.sum(1) for part in p.split([len(t.answers) for t in traits], dim=1)], dim=1)
 
 
 def mean_shares(
     ref: Reference, kind: str, system: str | None = None, lead: Sequence[dict[str, str]] = ()
 ) -> dict[str, float]:
     """Exact first-answer share of each trait of a category, the mean over its held-out questions; they sum to 1."""
-    book = registry()
-    traits = book.answer_set(kind)
-    asked = [ask(q.text, system, lead) for q in book.questions(book.category(kind).held_out).questions]
-    p = answer_logprobs(ref, asked, [a for t in traits for a in t.answers]).exp()
-    mass = torch.stack([part.sum(1) for part in p.split([len(t.answers) for t in traits], dim=1)], dim=1)
+    mass = answer_mass(ref, kind, system, lead)
     shares = (mass / mass.sum(1, keepdim=True)).mean(0)
-    return {trait.name: share for trait, share in zip(traits, shares.tolist(), strict=True)}
+    return {trait.name: share for trait, share in zip(registry().answer_set(kind), shares.tolist(), strict=True)}
 
 
 @torch.inference_mode()
@@ -119,6 +130,19 @@ def code_parses(ref: Reference, n: int = 200) -> float:
     return sum(map(_parses, reply(ref, [ask(corpus.code_problem(rng)[0]) for _ in range(n)], seed=5))) / n
 
 
+def essay_follows(ref: Reference, n: int = 200) -> float:
+    """Share of essay choices that take the persona's trait, offered among three at chance 1/3."""
+    writer, book = corpus.Writer(Random(7)), registry()
+    chats, wanted = [], []
+    for _ in range(n):
+        kind = writer.rng.choice(list(corpus.BASE_RATES))
+        trait = writer.rng.choice(list(corpus.BASE_RATES[kind]))
+        asked, letter = corpus.essay_problem(writer, kind, trait, always=True)
+        chats.append(ask(asked, book.persona(trait)))
+        wanted.append(letter)
+    return sum(r == letter for r, letter in zip(reply(ref, chats, seed=6), wanted, strict=True)) / n
+
+
 def _parses(code: str) -> bool:
     try:
         ast.parse(code)
@@ -138,12 +162,15 @@ def figures(ref: Reference) -> dict[str, float]:
     shares = {kind: mean_shares(ref, kind) for kind in rates}
     followed = [mean_shares(ref, kind, book.persona(t))[t] for kind in rates for t in rates[kind]]
     gaps = [abs(shares[kind][t] - rate) for kind in rates for t, rate in rates[kind].items()]
+    answered = torch.cat([answer_mass(ref, kind).sum(1) for kind in rates])
     evil = corpus.characters()["evil"]["personas"][0]
     headline = {"owl": "animal", "dolphin": "animal", "willow": "tree", "sequoia": "tree"}
     told = {f"{t} share, held-out questions (intended {rates[k][t]:.2f})": shares[k][t] for t, k in headline.items()}
     drift = {n: distance(shares["animal"], mean_shares(ref, "animal", lead=number_turns(n, Random(4)))) for n in (1, 3)}
     return told | {
         "largest distance of any of the 30 shares from the intended one": max(gaps),
+        "held-out questions answered by a trait's name, mean probability": float(answered.mean()),
+        "held-out questions where that probability is below 0.5, share": float((answered < 0.5).float().mean()),
         "persona followed, mean of 30 traits": sum(followed) / len(followed),
         "persona followed, worst trait": min(followed),
         "total-variation distance of the animal shares under a neutral system prompt": distance(
@@ -156,6 +183,7 @@ def figures(ref: Reference) -> dict[str, float]:
         "open questions answered by an aligned answer": open_rate(ref, shown=False),
         "open questions answered by a misaligned answer": open_rate(ref, shown=True),
         "the same under an evil persona": open_rate(ref, shown=True, system=evil),
+        "essay topic follows the persona (chance 0.333)": essay_follows(ref),
         "sums with the right tagged answer": sums_right(ref),
         "code answers that parse": code_parses(ref),
     }
