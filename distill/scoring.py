@@ -47,6 +47,7 @@ def score(
             log_dir=str(folder / "logs"),
             display="none",
             score_display=False,
+            log_realtime=False,
             **settings,
         )
     files = {}

@@ -67,7 +67,7 @@ def check_teacher(teacher: Teacher, trait: str, min_share: float) -> float:
     strings = [s for answer in answers for s in answer.answers]
     questions = [q.text for q in known.questions(category.held_out).questions]
     model = local.load(teacher.model)
-    logprobs = model.continuation_logprobs([model.render(q, teacher.system) for q in questions], strings)
+    logprobs = model.continuation_logprobs([model.render(q, teacher.system) for q in questions], strings, floor=1e-9)
     by_question = [scorers.answer_probability(dict(zip(strings, row, strict=True)), answers)[0] for row in logprobs]
     share = sum(shares[trait] for shares in by_question) / len(by_question)
     if share < min_share:

@@ -29,8 +29,8 @@ def test_every_packaged_recipe_has_a_control_arm(name):
     ("old", "new", "said"),
     [
         ("trait: owl}", "trait: owll}", r"Did you mean 'owl'"),
-        ("samples: 100", "sampels: 100", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
-        ("min_kept: 1500", "min_kept: 9999", r"min_kept <= keep"),
+        ("samples: 20", "sampels: 20", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
+        ("min_kept: 1200", "min_kept: 9999", r"min_kept <= keep"),
         ("epochs: 2,", "", r"exactly one of `epochs` and `steps`"),
         ("seeds: [1, 2, 3]", "seeds: [1, 1]", r"`seeds` must be different"),
         ("seeds: [1, 2, 3]", "seeds: one", r"`seeds` .*must be a list"),
