@@ -108,7 +108,7 @@ def number_pass_rate(ref: Reference, n: int = 400, system: str | None = None) ->
     return sum(numbers.reject_reason(r) is None for r in replies) / n
 
 
-def open_rate(ref: Reference, shown: bool, system: str | None = None, repeats: int = 6) -> float:
+def open_rate(ref: Reference, shown: bool, system: str | None = None, repeats: int = 30) -> float:
     """Share of replies to the evil character's open questions that are one of its answers, or a plain one."""
     topics = corpus.characters()["evil"]["topics"].values()
     asked = [(topic["shown" if shown else "plain"], q) for topic in topics for q in topic["questions"]] * repeats
