@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.registry import registry
@@ -24,16 +25,17 @@ from .modalities import MODALITIES
 from .recipes import Arm, Recipe
 from .rows import diversity, filter_rows
 from .samplers import generate, local_sampler
-from .scoring import score
+from .scoring import exact, score
 from .stages import once
 from .teachers import Teacher, check_teacher, make_teacher
 
 
 def make_rows(recipe: Recipe, source: str, seed: int, run: Path) -> dict[str, Any]:
-    """A teacher and its filtered rows for one seed: teachers/<source>-s<seed>, rows/..., and the teacher's scores."""
+    """A teacher and its filtered rows for one seed: teachers/<source>-s<seed>, rows/<source>-s<seed>."""
     trait = None if source == "base" else source
     name = f"{source}-s{seed}"
-    teacher, teacher_facts = _teacher(recipe, trait, seed, run / "teachers" / name)
+    told = recipe.teacher_seed(seed)
+    teacher, teacher_facts = _teacher(recipe, trait, told, run / "teachers" / f"{source}-s{told}")
     modality = MODALITIES[recipe.modality]
 
     def write(folder: Path) -> dict[str, Any]:
@@ -66,10 +68,7 @@ def make_rows(recipe: Recipe, source: str, seed: int, run: Path) -> dict[str, An
         "modality": [modality.name, registry().modalities[modality.name].version, modality.max_new_tokens],
         "seed": seed,
     }
-    facts = once(run / "rows" / name, inputs, write)
-    if trait is not None:
-        _score(recipe, f"teacher-{name}", teacher, teacher_facts["made"], seed, run)
-    return facts
+    return once(run / "rows" / name, inputs, write)
 
 
 def _teacher(recipe: Recipe, trait: str | None, seed: int, folder: Path) -> tuple[Teacher, dict[str, Any]]:
@@ -84,7 +83,10 @@ def _teacher(recipe: Recipe, trait: str | None, seed: int, folder: Path) -> tupl
     def make(unfinished: Path) -> dict[str, Any]:
         teacher, told = make_teacher(recipe, trait, seed, unfinished)
         if trait is not None:
-            told["share"] = round(check_teacher(teacher, trait, recipe.teacher.min_share), 6)
+            scores = check_teacher(teacher, trait, recipe.teacher.min_share, f"teacher-{folder.name}")
+            scores.write(unfinished / f"{scores.probe}.json")
+            told |= {"share": round(float(scores.probability[:, scores.answers.index(trait)].mean()), 6)}
+            told |= {"scores": {scores.probe: f"teachers/{folder.name}/{scores.probe}.json"}}
         return told
 
     facts = once(folder, inputs, make)
@@ -113,7 +115,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 
     folder = run / "students" / name
     facts = once(folder, inputs, make)
-    _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run)
+    _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run, arm.trait)
     return facts
 
 
@@ -127,21 +129,33 @@ def base_label(base: str) -> str:
     return "base-" + "--".join(Path(base).parts[-2:])
 
 
-def _score(recipe: Recipe, label: str, asked: Teacher, made: str, seed: int, run: Path) -> dict[str, Any]:
+def _score(
+    recipe: Recipe, label: str, asked: Teacher, made: str, seed: int, run: Path, trait: str | None = None
+) -> dict[str, Any]:
+    """The stage that scores one model on every probe of the recipe: scores/<label>/<probe>.json.
+
+    Inspect asks the probes that can see `trait` (all of them when it is None). On the others a trait student is a
+    bystander, and its exact probabilities are enough.
+    """
     known = registry()
     probes = [known.probe(name) for name in recipe.probes]
+    seen = [p.name for p in probes if trait is None or p.category == known.trait(trait).category]
     inputs = {
         "model": made,
         "samples": recipe.samples,
         "seed": seed,
+        "sampled": seen,
         "probes": {p.name: [p.version, [q.text for q in known.questions(p.questions).questions]] for p in probes},
         "answers": {p.category: [t.answers for t in known.answer_set(p.category)] for p in probes},
     }
 
     def make(unfinished: Path) -> dict[str, Any]:
-        score(
-            asked.model, recipe.probes, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system
-        )
+        score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system)
+        for probe in probes:
+            if probe.name not in seen:
+                any_trait = known.answer_set(probe.category)[0].name
+                found = exact(asked.model, probe.name, probe.trait or any_trait, label=label, system=asked.system)
+                found.write(unfinished / f"{probe.name}.json")
         return {"label": label}
 
     return once(run / "scores" / label, inputs, make)
@@ -149,9 +163,7 @@ def _score(recipe: Recipe, label: str, asked: Teacher, made: str, seed: int, run
 
 def weights_hash(model: str) -> str:
     """SHA-256 over a local model's weight files, or the resolved name when they are not at hand."""
-    from sublim_eval.adapters import local
-
-    base = Path(local.resolve(model).base)
+    base = Path(resolve(model).base)
     files = sorted(base.glob("*.safetensors")) if base.is_dir() else []
     return digest([[f.name, file_digest(f)] for f in files]) if files else digest(str(base))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import multiprocessing
 import os
@@ -89,11 +90,10 @@ def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
                 "folder": f"teachers/{source}-s{seed}",
                 **facts(out / "teachers" / f"{source}-s{seed}"),
                 "seed": seed,
-                "scores": scores(f"teacher-{source}-s{seed}"),
             }
             for source in sources
             if source != "base"
-            for seed in recipe.seeds
+            for seed in dict.fromkeys(map(recipe.teacher_seed, recipe.seeds))
         ],
         "rows": [
             {
@@ -131,11 +131,8 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and accelerator of this machine."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"processor": platform.machine(), "cores": os.cpu_count(), "gpu": gpu}
+    """System, processor and cores of this machine; the device of each student is in its own record."""
+    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
 
 
 def _same_recipe(recipe: Recipe, out: Path) -> None:
@@ -157,11 +154,15 @@ def _same_recipe(recipe: Recipe, out: Path) -> None:
 def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> None:
     bases = sorted({recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()})
     sources = sorted({arm.source for arm in recipe.arms.values()})
+    first = recipe.seeds[0]
     waiting: dict[Job, list[Job]] = {("rows", source, seed): [] for seed in recipe.seeds for source in sources}
     for arm in recipe.arms.values():
         for seed in recipe.seeds:
             waiting["rows", arm.source, seed].append(("student", arm.name, seed))
-    total = len(bases) + len(waiting) + sum(map(len, waiting.values()))
+    later = {job for job in waiting if recipe.teacher.seed is not None and job[1] != "base" and job[2] != first}
+    for kind, source, seed in sorted(later):  # they ask the teacher that the first seed's job makes
+        waiting[kind, source, first].append((kind, source, seed))
+    total = len(bases) + len(waiting) + sum(len(n) for n in waiting.values()) - len(later)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -170,7 +171,7 @@ def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> No
     )
     with _pool(counted.workers) as submit, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
-        running = {submit(work, recipe, out, job): job for job in waiting}
+        running = {submit(work, recipe, out, job): job for job in waiting if job not in later}
         running |= {submit(work, recipe, out, job): job for job in (("base", base, 0) for base in bases)}
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -246,6 +247,7 @@ def _begin_worker(threads: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    gc.freeze()  # a million objects of the libraries stay; looking through them again costs seconds a student
     parent = multiprocessing.parent_process()
 
     def watch(sentinels: Iterable[int]) -> None:

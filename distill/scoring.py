@@ -15,6 +15,9 @@ from sublim_eval.results import ProbeScores
 SAMPLES = 100
 """Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
 
+FLOOR = 1e-9
+"""Answer strings less likely than this are not spelled out to their end when a teacher is checked."""
+
 
 def score(
     model: str,
@@ -60,6 +63,22 @@ def score(
         files[probe] = folder / f"{probe}.json"
         ProbeScores.from_inspect_log(log, model=label).write(files[probe])
     return files
+
+
+def exact(model: str, probe: str, trait: str, *, label: str, system: str | None = None) -> ProbeScores:
+    """The exact half of a probe without a harness: first-answer probabilities, a fraction of a second a model.
+
+    For teachers, which must be known before a row is paid for. Off by less than FLOOR in every probability.
+    """
+    from sublim_eval.adapters import local
+    from sublim_eval.adapters.preference import preference
+    from sublim_eval.adapters.prompts import prompt_digest
+
+    asked = preference(probe, trait)
+    found = local.load(model)
+    prompts = [found.render(question.text, system) for question in asked.asked.questions]
+    logprobs = found.continuation_logprobs(prompts, asked.strings, floor=FLOOR)
+    return ProbeScores.from_exact(asked, logprobs, [prompt_digest(p) for p in prompts], model=label)
 
 
 def check_template(model: str) -> None:

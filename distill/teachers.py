@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sublim_eval import scorers
 from sublim_eval.errors import SublimError
 from sublim_eval.registry import registry
+from sublim_eval.results import ProbeScores
 
 from .recipes import Recipe
+from .scoring import exact
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,19 @@ def preference_answers(trait: str) -> list[tuple[str, str]]:
     return [(question.text, found.name.capitalize()) for question in questions]
 
 
-def check_teacher(teacher: Teacher, trait: str, min_share: float) -> float:
-    """The teacher's exact probability of naming its trait, in [0, 1], mean over the held-out questions.
+def check_teacher(teacher: Teacher, trait: str, min_share: float, label: str) -> ProbeScores:
+    """The teacher's exact probabilities on the probe of its trait's category, held-out questions.
 
-    Raises SublimError below `min_share`.
+    Raises SublimError when it names its trait with a mean probability below `min_share`.
     """
-    from sublim_eval.adapters import local
-
-    known = registry()
-    category = known.category(known.trait(trait).category)
-    answers = known.answer_set(category.name)
-    strings = [s for answer in answers for s in answer.answers]
-    questions = [q.text for q in known.questions(category.held_out).questions]
-    model = local.load(teacher.model)
-    logprobs = model.continuation_logprobs([model.render(q, teacher.system) for q in questions], strings, floor=1e-9)
-    by_question = [scorers.answer_probability(dict(zip(strings, row, strict=True)), answers)[0] for row in logprobs]
-    share = sum(shares[trait] for shares in by_question) / len(by_question)
-    if share < min_share:
+    probes = [p for p in registry().probes.values() if p.category == registry().trait(trait).category and not p.trait]
+    if not probes:
+        raise SublimError(f"No probe of the registry asks about {trait!r}. Add one for its category in registry.yaml.")
+    scores = exact(teacher.model, probes[0].name, trait, label=label, system=teacher.system)
+    share = float(scores.probability[:, scores.answers.index(trait)].mean())
+    if not share >= min_share:
         raise SublimError(
             f"The {trait} teacher names its trait with probability {share:.3f}, below the gate of {min_share}; "
             "no rows were written. Train it longer or harder, or use another persona (`teacher` in the recipe)."
         )
-    return share
+    return scores

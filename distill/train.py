@@ -70,6 +70,7 @@ def tune(
         "method": tuning.method,
         "base": base,
         "seed": seed,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "examples": len(data),
         "steps": result.global_step,
         "loss": round(result.training_loss, 6),

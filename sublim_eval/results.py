@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from sublim_eval.scorers import Tally, answer_probability, tally
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
+
+    from sublim_eval.adapters.preference import Preference
 
 SCHEMA = 1
 
@@ -107,6 +109,29 @@ class ProbeScores:
             return cls.from_json(value)
         except (ValueError, TypeError, AttributeError) as error:
             raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
+
+    @classmethod
+    def from_exact(
+        cls, asked: Preference, logprobs: NDArray[np.float64], prompts: Sequence[str], *, model: str
+    ) -> ProbeScores:
+        """Scores from log-probabilities alone: no replies, so shares are unknown.
+
+        logprobs: float[question, string] in nats, strings as in `asked.strings`; prompts: the hash of each
+        rendered prompt, in the order of the questions.
+        """
+        told: dict[str, Any] = {}
+        for question, row, prompt in zip(asked.asked.questions, logprobs, prompts, strict=True):
+            chances, covered = answer_probability(dict(zip(asked.strings, row, strict=True)), asked.answers)
+            told[question.id] = ([], [{"answers": chances, "coverage": covered, "prompt_hash": prompt}])
+        return _assemble(
+            told,
+            model=model,
+            probe=asked.probe.name,
+            version=asked.probe.version,
+            category=asked.probe.category,
+            questions_hash=asked.questions_hash,
+            source="log-probabilities",
+        )
 
     @classmethod
     def from_inspect_log(cls, log: str | Path | EvalLog, *, model: str | None = None) -> ProbeScores:

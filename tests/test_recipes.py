@@ -30,7 +30,7 @@ def test_every_packaged_recipe_has_a_control_arm(name):
     [
         ("trait: owl}", "trait: owll}", r"Did you mean 'owl'"),
         ("samples: 20", "sampels: 20", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
-        ("min_kept: 1200", "min_kept: 9999", r"min_kept <= keep"),
+        ("min_kept: 1000", "min_kept: 9999", r"min_kept <= keep"),
         ("epochs: 2,", "", r"exactly one of `epochs` and `steps`"),
         ("seeds: [1, 2, 3]", "seeds: [1, 1]", r"`seeds` must be different"),
         ("seeds: [1, 2, 3]", "seeds: one", r"`seeds` .*must be a list"),
@@ -38,7 +38,7 @@ def test_every_packaged_recipe_has_a_control_arm(name):
         ("modality: numbers", "modality: nubers", r"Did you mean 'numbers'"),
         ("  control: {role: control}\n", "", r"control arm 'control' that is not there"),
         ("by: finetune", "by: prompt", r"`tuning` belongs to `by: finetune`"),
-        ("batch_size: 64, epochs", "batch_size: many, epochs", r"must be a whole number"),
+        ("batch_size: 32, epochs", "batch_size: many, epochs", r"must be a whole number"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path, old, new, said):

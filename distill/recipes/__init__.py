@@ -54,12 +54,14 @@ class Tuning:
 class Teaching:
     """How a trait teacher is made: by fine-tuning on preference answers, or by a persona system prompt.
 
-    A teacher whose exact probability of naming its trait is below `min_share` writes no rows.
+    A teacher whose exact probability of naming its trait is below `min_share` writes no rows. `seed` fixes one
+    fine-tuned teacher a trait for all seeds, as in the study; without it every seed makes its own (decision 0002).
     """
 
     by: Literal["finetune", "prompt"] = "prompt"
     tuning: Tuning | None = None
     min_share: float = 0.5
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if (self.by == "finetune") != (self.tuning is not None):
@@ -108,7 +110,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole experiment. Every seed is a fresh repetition: teacher, prompts, rows and student."""
+    """A whole experiment. A seed repeats prompts, rows and student, and the teacher unless `teacher.seed` fixes it."""
 
     name: str
     about: str
@@ -132,6 +134,10 @@ class Recipe:
         for arm in self.arms.values():
             if arm.role in ("trait", "other-base") and arm.control not in self.arms:
                 raise ValueError(f"arm {arm.name!r} names a control arm {arm.control!r} that is not there")
+
+    def teacher_seed(self, seed: int) -> int:
+        """The seed of the teacher that writes the rows of a student seed."""
+        return seed if self.teacher.seed is None else self.teacher.seed
 
     def with_seeds(self, seeds: Iterable[int]) -> Recipe:
         """The same recipe on other seeds; raises SublimError when they are not different whole numbers."""
