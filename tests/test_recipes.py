@@ -1,6 +1,7 @@
 """Recipes: strict, with the line of every mistake; the packaged ones plan without a model."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,8 @@ from sublim_eval.distill import recipes
 from sublim_eval.distill.plan import plan
 from sublim_eval.errors import SublimError
 
-QUICK = (recipes.HERE / "quickstart.yaml").read_text(encoding="utf-8")
+TINY = Path(__file__).with_name("recipes") / "tiny.yaml"
+TEXT = TINY.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -29,12 +31,12 @@ def test_every_packaged_recipe_has_a_control_arm(name):
     ("old", "new", "said"),
     [
         ("trait: owl}", "trait: owll}", r"Did you mean 'owl'"),
-        ("samples: 20", "sampels: 20", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
-        ("min_kept: 1000", "min_kept: 9999", r"min_kept <= keep"),
-        ("epochs: 2,", "", r"exactly one of `epochs` and `steps`"),
-        ("seeds: [1, 2, 3]", "seeds: [1, 1]", r"`seeds` must be different"),
-        ("seeds: [1, 2, 3]", "seeds: one", r"`seeds` .*must be a list"),
-        ("probes: [animal_pref, tree_pref]", "probes: [animal_perf]", r"Did you mean 'animal_pref'"),
+        ("samples: 4", "sampels: 4", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
+        ("min_kept: 50", "min_kept: 999", r"min_kept <= keep"),
+        ("epochs: 1,", "", r"exactly one of `epochs` and `steps`"),
+        ("seeds: [1, 2]", "seeds: [1, 1]", r"`seeds` must be different"),
+        ("seeds: [1, 2]", "seeds: one", r"`seeds` .*must be a list"),
+        ("probes: [animal_pref]", "probes: [animal_perf]", r"Did you mean 'animal_pref'"),
         ("modality: numbers", "modality: nubers", r"Did you mean 'numbers'"),
         ("  control: {role: control}\n", "", r"control arm 'control' that is not there"),
         ("by: finetune", "by: prompt", r"`tuning` belongs to `by: finetune`"),
@@ -42,12 +44,20 @@ def test_every_packaged_recipe_has_a_control_arm(name):
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path, old, new, said):
-    assert old in QUICK
+    assert old in TEXT
     file = tmp_path / "mine.yaml"
-    file.write_text(QUICK.replace(old, new, 1), encoding="utf-8")
+    file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(SublimError, match=said) as caught:
         recipes.load(file)
     assert str(file) in str(caught.value)
+
+
+def test_a_fixed_teacher_is_made_once_a_trait_and_a_free_one_once_a_seed():
+    free = recipes.load(TINY)
+    fixed = dataclasses.replace(free, teacher=dataclasses.replace(free.teacher, seed=5))
+    assert (plan(free).teachers, plan(fixed).teachers) == (2, 1)
+    assert [free.teacher_seed(s) for s in (1, 2)] == [1, 2]
+    assert [fixed.teacher_seed(s) for s in (1, 2)] == [5, 5]
 
 
 def test_an_unknown_recipe_suggests_a_near_one():
