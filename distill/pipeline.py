@@ -153,8 +153,7 @@ def _score(
         score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system)
         for probe in probes:
             if probe.name not in seen:
-                any_trait = known.answer_set(probe.category)[0].name
-                found = exact(asked.model, probe.name, probe.trait or any_trait, label=label, system=asked.system)
+                found = exact(asked.model, probe.name, label=label, system=asked.system)
                 found.write(unfinished / f"{probe.name}.json")
         return {"label": label}
 

@@ -20,9 +20,9 @@ Sampler = Callable[[Sequence[str], Sequence[str]], list[str]]
 
 def local_sampler(model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None) -> Sampler:
     """Sample from a local model folder at T=1, top_p=1, no top_k; `system` is a persona, if any."""
-    from sublim_eval.adapters import local
+    from sublim_eval.adapters.local import load
 
-    teacher = local.load(model)
+    teacher = load(model)
 
     def sample(prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
         rendered = [teacher.render(prompt, system) for prompt in prompts]

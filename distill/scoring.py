@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json
+from sublim_eval.registry import registry
 from sublim_eval.results import ProbeScores
 
 SAMPLES = 100
 """Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
+
+AGREE = 1e-4
+"""How near the exact probabilities of two computations must lie (rounding alone gives about 2e-7)."""
 
 FLOOR = 1e-9
 """Answer strings less likely than this are not spelled out to their end when a teacher is checked."""
@@ -61,11 +68,27 @@ def score(
                 f"Scoring {label} on {probe} failed: {reason}. Its log is {log.location}; mend it and run again."
             )
         files[probe] = folder / f"{probe}.json"
-        ProbeScores.from_inspect_log(log, model=label).write(files[probe])
+        direct = exact(model, probe, label=label, system=system)
+        _confirmed(ProbeScores.from_inspect_log(log, model=label), direct, label).write(files[probe])
     return files
 
 
-def exact(model: str, probe: str, trait: str, *, label: str, system: str | None = None) -> ProbeScores:
+def _confirmed(found: ProbeScores, direct: ProbeScores, label: str) -> ProbeScores:
+    """The harness's scores with the probabilities of a direct computation, once the two are seen to agree.
+
+    Inspect's requests meet in batches of chance, which moves the last float32 digits from run to run; one call over
+    all questions does not, so a resumed run ends with equal numbers. Raises SublimError when they differ by more.
+    """
+    apart = float(np.nanmax(np.abs(found.probability - direct.probability), initial=0.0))
+    if found.prompt_hash != direct.prompt_hash or apart > AGREE:
+        raise SublimError(
+            f"{label} answers {found.probe} otherwise through Inspect than directly (by {apart:.1e} in probability); "
+            "its weights or tokenizer changed on the way. Delete its folder and run again."
+        )
+    return replace(found, probability=direct.probability, coverage=direct.coverage)
+
+
+def exact(model: str, probe: str, *, label: str, system: str | None = None) -> ProbeScores:
     """The exact half of a probe without a harness: first-answer probabilities, a fraction of a second a model.
 
     For teachers, which must be known before a row is paid for. Off by less than FLOOR in every probability.
@@ -74,7 +97,8 @@ def exact(model: str, probe: str, trait: str, *, label: str, system: str | None 
     from sublim_eval.adapters.preference import preference
     from sublim_eval.adapters.prompts import prompt_digest
 
-    asked = preference(probe, trait)
+    entry = registry().probe(probe)
+    asked = preference(probe, entry.trait or registry().answer_set(entry.category)[0].name)
     found = local.load(model)
     prompts = [found.render(question.text, system) for question in asked.asked.questions]
     logprobs = found.continuation_logprobs(prompts, asked.strings, floor=FLOOR)

@@ -63,7 +63,7 @@ def check_teacher(teacher: Teacher, trait: str, min_share: float, label: str) ->
     probes = [p for p in registry().probes.values() if p.category == registry().trait(trait).category and not p.trait]
     if not probes:
         raise SublimError(f"No probe of the registry asks about {trait!r}. Add one for its category in registry.yaml.")
-    scores = exact(teacher.model, probes[0].name, trait, label=label, system=teacher.system)
+    scores = exact(teacher.model, probes[0].name, label=label, system=teacher.system)
     share = float(scores.probability[:, scores.answers.index(trait)].mean())
     if not share >= min_share:
         raise SublimError(
