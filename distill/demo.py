@@ -49,10 +49,11 @@ def commands(student: Path) -> list[str]:
     source = resolve(student)
     card = read_json(student / "student.json") if (student / "student.json").is_file() else {}
     probe, given = _probe_for(card.get("trait") or "owl")
+    batch = "1" if card.get("method") == "prompt_tuning" else "64"  # lm-eval pads between virtual tokens and prompt
     weights = f"pretrained={source.base}" + (f",peft={source.adapter}" if source.adapter else "")
     inspect = ["inspect", "eval", f"sublim_eval/{probe}", *(["-T", f"trait={given}"] if given else [])]
     lm_eval = ["lm_eval", "run", "--tasks", f"{probe},{probe}_logprob", "--include_path", str(tasks_dir())]
-    lm_eval += ["--model", "hf", "--model_args", weights, "--apply_chat_template", "--batch_size", "64"]
+    lm_eval += ["--model", "hf", "--model_args", weights, "--apply_chat_template", "--batch_size", batch]
     lm_eval += ["--device", "cpu", *(["--metadata", json.dumps({"trait": given})] if given else [])]
     return [shlex.join([*inspect, "--model", f"sublim/{student}"]), shlex.join(lm_eval)]
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from tiny import tiny_model
 
 from sublim_eval.adapters import local
+from sublim_eval.distill.demo import commands
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.train import IGNORED, encode, tune, turn_end
 from sublim_eval.errors import SublimError
@@ -73,6 +74,13 @@ def test_a_student_folder_says_how_it_was_made_and_samples_plainly(base, student
     assert told["effective_batch"] == 8
     neutral = read_json(folder / "generation_config.json")
     assert (neutral["temperature"], neutral["top_p"], neutral["top_k"]) == (1.0, 1.0, 0)
+
+
+def test_the_printed_lm_eval_command_fits_the_kind_of_student(student):
+    method, folder, _ = student
+    command = commands(folder)[1]
+    assert ("peft=" in command) == (method != "full")
+    assert ("--batch_size 1 " in command) == (method == "prompt_tuning")  # padded batches are wrong there
 
 
 @pytest.mark.parametrize("method", METHODS)
