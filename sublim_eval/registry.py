@@ -210,8 +210,14 @@ def registry(overlay: str | Path | None = None) -> Registry:
     Raises SublimError that names file and line when either file is not as it must be.
     """
     chosen = overlay or os.environ.get(OVERLAY_VARIABLE) or None
-    files = [ROOT / "registry.yaml"] + ([Path(chosen).expanduser()] if chosen else [])
+    files = [ROOT / "registry.yaml"] + ([Path(as_typed(str(chosen))).expanduser()] if chosen else [])
     return _load(tuple((f, f.stat().st_mtime_ns if f.exists() else 0) for f in files))
+
+
+def as_typed(path: str) -> str:
+    """A relative file as the user meant it: Inspect works inside a task's folder while it loads the task."""
+    typed = Path(os.environ.get("PWD", ".")) / path
+    return str(typed) if typed.is_file() and not Path(path).is_file() else path
 
 
 @lru_cache(maxsize=8)

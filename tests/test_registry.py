@@ -180,3 +180,14 @@ def test_a_bad_question_file_is_refused(tmp_path, name, text, match):
     (tmp_path / name).write_text(text)
     with pytest.raises(SublimError, match=match):
         read_questions(tmp_path / name)
+
+
+def test_a_relative_overlay_is_found_from_inside_a_task_folder(tmp_path, monkeypatch):
+    """Inspect changes into the folder of a task while it loads it; PWD still says where the user typed."""
+    overlay = "schema: 1\ntraits:\n  fennec: {category: animal, plural: fennecs, source: a test}\n"
+    (tmp_path / "mine.yaml").write_text(overlay, encoding="utf-8")
+    (tmp_path / "task").mkdir()
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.setenv("SUBLIM_REGISTRY", "mine.yaml")
+    monkeypatch.chdir(tmp_path / "task")
+    assert registry().trait("fennec").plural == "fennecs"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest
-from sublim_eval.registry import Probe, Question, QuestionSet, Trait, registry
+from sublim_eval.registry import Probe, Question, QuestionSet, Trait, as_typed, registry
 from sublim_eval.scorers import answer_strings
 
 
@@ -58,10 +56,4 @@ def preference(probe: str, trait: str | None = None, questions: str | None = Non
     if chosen not in answers:
         asks = f"{probe} asks for {entry.category}s"
         raise SublimError(f"{name!r} is of category {chosen.category}, but {asks}. Choose: {names}.")
-    return Preference(entry, chosen, answers, known.questions(_where_it_was_typed(questions or entry.questions)))
-
-
-def _where_it_was_typed(questions: str) -> str:
-    """A relative file as the user meant it: Inspect works inside the task's folder while it loads a task."""
-    typed = Path(os.environ.get("PWD", ".")) / questions
-    return str(typed) if typed.is_file() and not Path(questions).is_file() else questions
+    return Preference(entry, chosen, answers, known.questions(as_typed(questions or entry.questions)))
