@@ -21,6 +21,7 @@ from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, Tra
 from transformers.utils import logging as transformers_logging
 
 from sublim_eval.adapters import local
+from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, whole_file, write_json
@@ -132,16 +133,6 @@ def encode(examples: Sequence[tuple[str, str]], asked: local.LocalModel, max_len
     if not data:
         raise SublimError(f"No example fits into {max_length} tokens. Raise `max_length` in the recipe.")
     return data
-
-
-def turn_end(tokenizer: Any) -> list[int]:
-    """The tokens with which the chat template ends an assistant turn, up to its first special token."""
-    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "MARK"}]
-    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("MARK")[2]
-    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    first = next((i for i, token in enumerate(ids) if token in special), None)
-    return ids[: first + 1] if first is not None else [tokenizer.eos_token_id]
 
 
 class _Collator:

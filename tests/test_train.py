@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from tiny import tiny_model
 
 from sublim_eval.adapters import local
+from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.distill.demo import commands
 from sublim_eval.distill.recipes import Tuning
-from sublim_eval.distill.train import IGNORED, encode, tune, turn_end
+from sublim_eval.distill.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json
 

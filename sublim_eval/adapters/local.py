@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.adapters.prompts import prompts_digest, render, render_chat
+from sublim_eval.adapters.prompts import prompts_digest, render, render_chat, turn_end
 from sublim_eval.adapters.sampling import Network, Sample, Settings, Streams, draw, score
 from sublim_eval.adapters.sources import Source, resolve
 from sublim_eval.errors import SublimError
@@ -89,12 +89,7 @@ class LocalModel:
         ):
             found.update(given if isinstance(given, (list, tuple)) else [] if given is None else [given])
         if self.tokenizer.chat_template:
-            marker = "zebra"
-            chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": marker}]
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False)
-            after = text.rpartition(marker)[2]
-            special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-            found.update([i for i in self.tokenizer(after, add_special_tokens=False)["input_ids"] if i in special][:1])
+            found.add(turn_end(self.tokenizer)[-1])
         return frozenset(found)
 
     # ---------------------------------------------------------------- asking

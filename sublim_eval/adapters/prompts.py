@@ -38,6 +38,16 @@ def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
         ) from error
 
 
+def turn_end(tokenizer: Any) -> list[int]:
+    """The tokens with which the chat template ends an assistant turn, up to its first special token."""
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "MARK"}]
+    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("MARK")[2]
+    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    first = next((i for i, token in enumerate(ids) if token in special), None)
+    return ids[: first + 1] if first is not None else [tokenizer.eos_token_id]
+
+
 def prompt_digest(rendered: str) -> str:
     """SHA-256 of one rendered prompt, as it stands in every log."""
     return hashlib.sha256(rendered.encode()).hexdigest()
