@@ -136,12 +136,14 @@ def machine() -> dict[str, Any]:
 
 
 def _same_recipe(recipe: Recipe, out: Path) -> None:
-    """A run folder belongs to one recipe; only its seeds may grow."""
+    """A run folder belongs to one recipe; only its seeds may change, and what it says about itself."""
     if not (out / "run.json").is_file():
         return
     before = read_json(out / "run.json").get("recipe", {})
     now = recipe.to_json()
-    changed = sorted(k for k in now if k != "seeds" and digest(now[k]) != digest(before.get(k)))
+    changed = sorted(
+        k for k in now if k not in ("seeds", "about", "source") and digest(now[k]) != digest(before.get(k))
+    )
     if changed:
         raise SublimError(
             f"{out} holds a run of another recipe (different: {', '.join(changed)}). Choose another folder with --out."

@@ -72,7 +72,7 @@ def test_arms_of_a_seed_answer_the_same_prompts(tiny_run):
 
 def test_a_second_run_makes_nothing_again(tiny_run):
     before = stamps(tiny_run)
-    run(TINY.with_seeds([1]), tiny_run, workers=1)
+    run(dataclasses.replace(TINY.with_seeds([1]), about="in other words"), tiny_run, workers=1)
     assert stamps(tiny_run) == before
 
 
