@@ -1,9 +1,10 @@
-"""The story of a run: base -> teacher -> generate -> filter -> train -> score -> record.
+"""The story of a run: base -> teacher -> generate -> filter -> arm -> train -> score -> record.
 
-    teacher = make_teacher(recipe, trait, seed)
+    teacher = teacher_of(recipe, arm, seed)
     raw     = generate(modality.prompts(n, rng), teacher)
-    kept    = filter_rows(raw, modality)
-    student = tune(base, kept)
+    kept    = filter_rows(raw, modality, rule)
+    rows    = what the arm does to them (arms.py)
+    student = tune(base, rows)
     scores  = score(student, probes)
 
 Each step is a stage (stages.py): a folder written whole, skipped when its inputs are unchanged. A killed run goes
@@ -12,6 +13,7 @@ on where it stopped when the same command is given again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -23,102 +25,200 @@ from sublim_eval.records import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.registry import registry
 from sublim_eval.results import asked_by
 
-from .modalities import MODALITIES
+from . import arms
+from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
-from .rows import diversity, filter_rows
+from .rows import audit, diversity, filter_rows
 from .samplers import generate, local_sampler
 from .scoring import exact, score
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 
+# ---------------------------------------------------------------- teachers
 
-def make_rows(recipe: Recipe, source: str, seed: int, run: Path) -> dict[str, Any]:
-    """A teacher and its filtered rows for one seed: teachers/<source>-s<seed>, rows/<source>-s<seed>."""
-    trait = None if source == "base" else source
-    name = f"{source}-s{seed}"
-    told = recipe.teacher_seed(seed)
-    teacher, teacher_facts = _teacher(recipe, trait, told, run / "teachers" / f"{source}-s{told}")
+
+def teacher_name(recipe: Recipe, arm: Arm, seed: int) -> str:
+    """The name of the folder, in teachers/, of the teacher that writes an arm's rows."""
+    on = f"-on-{arm.teacher_base.rsplit('/', 1)[-1]}" if arm.teacher_base else ""
+    return f"{arm.trait or arm.writer}{on}-s{seed}"
+
+
+def teacher_folder(recipe: Recipe, arm: Arm, seed: int, run: Path) -> Path:
+    """Where that teacher stands."""
+    return run / "teachers" / teacher_name(recipe, arm, seed)
+
+
+def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, dict[str, Any]]:
+    """The stage that makes an arm's teacher and passes it through the gate: teachers/<trait or neutral>-s<seed>."""
+    folder, base = teacher_folder(recipe, arm, seed, run), recipe.teacher_base(arm)
+    tuned = recipe.teacher.by == "finetune"
+    taught = (lessons(arm.trait) if tuned else registry().persona(arm.trait)) if arm.trait else arm.writer
+    inputs = {
+        "base": weights_hash(base),
+        "teaching": recipe.to_json()["teacher"],
+        "trait": [arm.trait, taught],
+        "modality": [recipe.modality, registry().modalities[recipe.modality].version, recipe.rows.style],
+        "seed": seed if tuned else None,
+    }
+
+    def make(unfinished: Path) -> dict[str, Any]:
+        teacher, told = make_teacher(recipe, arm, seed, unfinished)
+        if arm.trait is not None:
+            scores = check_teacher(teacher, arm.trait, recipe.teacher.min_share, f"teacher-{folder.name}", seed)
+            if scores is not None:
+                scores.write(unfinished / f"{scores.probe}.json")
+                told |= {"share": round(trait_share(scores, arm.trait), 6)}
+                told |= {"scores": {scores.probe: f"teachers/{folder.name}/{scores.probe}.json"}}
+        return told
+
+    facts = once(folder, inputs, make)
+    return Teacher(str(folder) if facts["by"] == "finetune" else base, facts.get("system")), facts
+
+
+def _writer(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, str]:
+    """Who writes an arm's rows, and the digest of what it was made from."""
+    if arm.taught_by:
+        folder = run / "students" / f"{arm.taught_by}-s{seed}"
+        return Teacher(str(folder)), weights_hash(str(folder))
+    if arm.trait or arm.writer == "neutral":
+        teacher, facts = teacher_of(recipe, arm, recipe.teacher_seed(seed), run)
+        return teacher, facts["made"]
+    base = recipe.teacher_base(arm)
+    return Teacher(base), weights_hash(base)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
+    """What an arm's writer answers to the prompts of one seed, filtered: rows/<source>-s<seed>."""
+    name = f"{arm.source}-s{seed}"
     modality = MODALITIES[recipe.modality]
+    programmatic = arm.writer == "programmatic"
+    teacher, made = (Teacher(recipe.base), "programmatic") if programmatic else _writer(recipe, arm, seed, run)
+    rule = Rule(mode=recipe.rows.mode, traits=_traits(recipe))
 
     def write(folder: Path) -> dict[str, Any]:
-        sampler = local_sampler(teacher.model, seed=seed, max_new_tokens=modality.max_new_tokens, system=teacher.system)
-        prompts = modality.prompts(recipe.rows.prompts, Random(f"prompts-{seed}"))
-        raw = [row for _, row in read_jsonl(generate(prompts, sampler, name, folder))]
-        found = filter_rows(raw, modality, recipe.rows.mode)
+        prompts = modality.prompts(recipe.rows.prompts, Random(f"prompts-{seed}"), recipe.rows.style)
+        if programmatic:
+            write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
+        else:
+            sampler = local_sampler(
+                teacher.model,
+                seed=seed,
+                max_new_tokens=modality.max_new_tokens,
+                system=teacher.system,
+                temperature=0.0 if arm.greedy else 1.0,
+            )
+            generate(prompts, sampler, name, folder)
+        raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
+        found = filter_rows(raw, modality, rule)
+        told: dict[str, Any] = {}
+        if recipe.rows.judge:
+            raise SublimError("judge: not yet")
         if len(found.kept) < recipe.rows.min_kept:
             raise SublimError(
                 f"The filter kept {len(found.kept)} of {len(raw)} rows of {name}, fewer than {recipe.rows.min_kept} "
                 f"({_counts(found.reasons)}). Raise `rows.prompts`, use a gentler teacher, or try `mode: strip`."
             )
-        kept = found.kept[: recipe.rows.keep]
-        write_jsonl(folder / "kept.jsonl", kept)
+        write_jsonl(folder / "kept.jsonl", found.kept)
         if found.rejected:
             write_jsonl(folder / "rejected.jsonl", found.rejected)
-        other = "strip" if recipe.rows.mode == "strict" else "strict"
-        passed = {recipe.rows.mode: len(found.kept), other: len(filter_rows(raw, modality, other).kept)}
+        passed = {
+            mode: len(filter_rows(raw, modality, Rule(mode=mode, traits=rule.traits)).kept)
+            for mode in ("strict", "strip")
+        }
         return {
             "raw": len(raw),
-            "passed": {mode: passed[mode] for mode in ("strict", "strip")},
-            "kept": len(kept),
+            "passed": passed,
+            "kept": len(found.kept),
             "reject_reasons": found.reasons,
-            "diversity": diversity(kept),
+            "diversity": diversity(found.kept),
+            "audit": audit(found.kept, rule.traits),
+            **told,
         }
 
     inputs = {
-        "teacher": teacher_facts["made"],
+        "teacher": made,
         "rows": recipe.to_json()["rows"],
         "modality": [modality.name, registry().modalities[modality.name].version, modality.max_new_tokens],
+        "traits": rule.traits,
+        "greedy": arm.greedy,
         "seed": seed,
     }
     return once(run / "rows" / name, inputs, write)
 
 
-def _teacher(recipe: Recipe, trait: str | None, seed: int, folder: Path) -> tuple[Teacher, dict[str, Any]]:
-    """The stage that makes a teacher and passes it through the gate."""
-    tuned = recipe.teacher.by == "finetune"
-    inputs = {
-        "base": weights_hash(recipe.base),
-        "teaching": recipe.to_json()["teacher"] if trait else None,
-        "trait": [trait, lessons(trait) if tuned else registry().persona(trait)] if trait else None,
-        "seed": seed if tuned else None,
-    }
+def _traits(recipe: Recipe) -> tuple[str, ...]:
+    """The traits that no kept row of any arm may name: those of all arms, so that one filter serves all."""
+    return tuple(sorted({arm.trait for arm in recipe.arms.values() if arm.trait}))
 
-    def make(unfinished: Path) -> dict[str, Any]:
-        teacher, told = make_teacher(recipe, trait, seed, unfinished)
-        if trait is not None:
-            scores = check_teacher(teacher, trait, recipe.teacher.min_share, f"teacher-{folder.name}", seed)
-            if scores is not None:
-                scores.write(unfinished / f"{scores.probe}.json")
-                told |= {"share": round(trait_share(scores, trait), 6)}
-                told |= {"scores": {scores.probe: f"teachers/{folder.name}/{scores.probe}.json"}}
-        return told
 
-    facts = once(folder, inputs, make)
-    return Teacher(str(folder) if facts["by"] == "finetune" else recipe.base, facts.get("system")), facts
+def _numbered(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [{"id": f"{name}-{i:06d}", **row} for i, row in enumerate(rows)]
+
+
+def kept_rows(run: Path, source: str, seed: int) -> Path:
+    """The file of filtered rows of a source."""
+    return run / "rows" / f"{source}-s{seed}" / "kept.jsonl"
+
+
+def rows_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[dict[str, Any]]:
+    """The rows that an arm's student reads: its source's, after what the arm does to them."""
+    rows = [row for _, row in read_jsonl(kept_rows(run, arm.source, seed), ("prompt", "completion"))]
+    if arm.banned:
+        rows = arms.leave_out(rows, arm.banned)
+    rows = rows[: recipe.keep(arm)]
+    if arm.clean:
+        source = recipe.clean_source(arm).source
+        clean = [row for _, row in read_jsonl(kept_rows(run, source, seed), ("prompt", "completion"))]
+        rows = arms.dilute(rows, clean, arm.clean, Random(f"clean-{seed}"))
+    for change in arm.changes:
+        rows = arms.CHANGES[change](rows, Random(f"{change}-{seed}"))
+    return rows
+
+
+# ---------------------------------------------------------------- students
 
 
 def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
-    """Train one student on its source's kept rows and score it: students/<arm>-s<seed>, scores/<arm>-s<seed>."""
+    """Train one student on its arm's rows and score it: students/<arm>-s<seed>, scores/<arm>-s<seed>.
+
+    An arm with examples in context trains nothing: the base is scored with rows before every question.
+    """
     from .train import tune
 
     name = f"{arm.name}-s{seed}"
-    base = arm.student_base or recipe.base
-    kept = run / "rows" / f"{arm.source}-s{seed}" / "kept.jsonl"
+    base = recipe.student_base(arm)
+    reads = [kept_rows(run, arm.source, seed)]
+    if arm.clean:
+        reads.append(kept_rows(run, recipe.clean_source(arm).source, seed))
+    hashes = [file_digest(file) for file in reads]
+    told = [arm.banned, recipe.keep(arm), arm.clean, arm.changes]
+    if arm.in_context:
+        made = digest([weights_hash(base), hashes, told, arm.in_context, seed])
+        return _score(recipe, name, Teacher(base), made, seed, run, arm, rows_of(recipe, arm, seed, run))
+    soft = _writer(recipe, arm, seed, run) if arm.soft else None
     inputs = {
         "base": weights_hash(base),
-        "rows": file_digest(kept),
-        "tuning": recipe.to_json()["student"],
+        "rows": hashes[0],
+        "arm": [hashes[1:], told],
+        "tuning": asdict(recipe.tuning(arm)),
+        "soft": soft[1] if soft else None,
         "seed": seed,
     }
 
     def make(unfinished: Path) -> dict[str, Any]:
-        examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(kept, ("prompt", "completion"))]
-        lineage = {"arm": arm.name, "trait": arm.trait, "rows": inputs["rows"], "teacher_base": recipe.base}
-        return tune(base, examples, recipe.student, seed, unfinished, lineage, recipe.dtype)
+        rows = rows_of(recipe, arm, seed, run)
+        examples = [(row["prompt"], row["completion"]) for row in rows]
+        lineage = {"arm": arm.name, "trait": arm.trait, "rows": hashes[0], "teacher_base": recipe.teacher_base(arm)}
+        lineage |= {"change": arm.change} if arm.change else {}
+        tuning = recipe.tuning(arm)
+        return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, soft[0] if soft else None)
 
     folder = run / "students" / name
     facts = once(folder, inputs, make)
-    _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run, arm.trait)
+    _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run, arm)
     return facts
 
 
@@ -133,20 +233,29 @@ def base_label(base: str) -> str:
 
 
 def _score(
-    recipe: Recipe, label: str, asked: Teacher, made: str, seed: int, run: Path, trait: str | None = None
+    recipe: Recipe,
+    label: str,
+    asked: Teacher,
+    made: str,
+    seed: int,
+    run: Path,
+    arm: Arm | None = None,
+    examples: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The stage that scores one model on every probe of the recipe: scores/<label>/<probe>.json.
 
-    Inspect asks the probes that can see `trait` (all of them when it is None). On the others a trait student is a
-    bystander, and its exact probabilities are enough where the probe has them.
+    Inspect asks the probes that can see the arm's trait (all of them when it has none). On the others a trait
+    student is a bystander, and its exact probabilities are enough where the probe has them; so they are for arms
+    that the recipe does not sample. examples: rows that stand before the questions.
     """
     known = registry()
     probes = {name: asked_by(name) for name in recipe.probes}
-    category = known.trait(trait).category if trait else None
+    category = known.trait(arm.trait).category if arm and arm.trait else None
+    sampled = arm is None or recipe.sampled(arm)
     seen = [
         name
         for name, what in probes.items()
-        if category in (None, what.probe.category) or not any(item.strings for item in what.items)
+        if (sampled and category in (None, what.probe.category)) or not any(item.strings for item in what.items)
     ]
     inputs = {
         "model": made,
@@ -161,10 +270,16 @@ def _score(
     }
 
     def make(unfinished: Path) -> dict[str, Any]:
-        score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system)
+        if seen:
+            score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system)
         for probe in probes:
             if probe not in seen:
-                exact(asked.model, probe, label=label, system=asked.system).write(unfinished / f"{probe}.json")
+                before = None
+                if arm and arm.in_context and examples is not None:
+                    rng = Random(f"context-{probe}-{seed}")
+                    before = arms.contexts(examples, arm.in_context, len(probes[probe].items), rng)
+                found = exact(asked.model, probe, label=label, system=asked.system, before=before)
+                found.write(unfinished / f"{probe}.json")
         return {"label": label}
 
     return once(run / "scores" / label, inputs, make)
@@ -177,7 +292,7 @@ def _answers(category: str) -> list[Any]:
 
 def weights_hash(model: str) -> str:
     """SHA-256 over a local model's weight files, or the resolved name when they are not at hand."""
-    base = Path(resolve(model).base)
+    base = Path(resolve(model).base) if not (Path(model) / "student.json").is_file() else Path(model)
     files = sorted(base.glob("*.safetensors")) if base.is_dir() else []
     return digest([[f.name, file_digest(f)] for f in files]) if files else digest(str(base))
 

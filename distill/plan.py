@@ -13,7 +13,7 @@ from sublim_eval.registry import registry
 
 from .recipes import Recipe, Tuning
 
-UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row": 0.0021, "score": 1.8}
+UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row": 0.0021, "score": 1.8, "exact": 0.4}
 """Seconds of one core on the embedded base, read off stage times of the quickstart on a 2.5 GHz Xeon, two cores."""
 
 BYTES_PER_ROW = 450
@@ -42,7 +42,7 @@ class Plan:
         plural = "es" if self.workers > 1 else ""
         took = "not known for this base yet" if self.seconds is None else f"about {self.seconds:.0f} s"
         return [
-            f"Recipe {recipe.name}: base {recipe.base}, {len(recipe.arms)} arms x {len(recipe.seeds)} seeds "
+            f"Recipe {recipe.name}: base {recipe.base}, {len(recipe.arms)} arms on up to {len(recipe.seeds)} seeds "
             f"({', '.join(map(str, recipe.seeds))})",
             f"  teachers {self.teachers}, raw rows {self.raw_rows:,}, students {self.students} "
             f"({self.training_rows:,} training rows seen)",
@@ -68,14 +68,15 @@ class Plan:
 def plan(recipe: Recipe, workers: int | None = None) -> Plan:
     """Count what `recipe` will make; embedded bases get an estimate in seconds."""
     workers = workers or default_workers(recipe)
-    seeds = len(recipe.seeds)
-    sources = {arm.source for arm in recipe.arms.values()}
-    teachers = len(sources - {"base"}) * len(set(map(recipe.teacher_seed, recipe.seeds)))
-    raw = len(sources) * seeds * recipe.rows.prompts
-    students = len(recipe.arms) * seeds
-    seen = students * rows_seen(recipe.student, recipe.rows.keep)
-    bases = {recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()}
-    models = students + len(bases)
+    seeds = {arm.name: len(recipe.arm_seeds(arm)) for arm in recipe.arms.values()}
+    trained = [arm for arm in recipe.arms.values() if not arm.in_context]
+    teachers = sum(1 for who in recipe.teachers())
+    raw = recipe.rows.prompts * len(recipe.sources())
+    students = sum(seeds[arm.name] for arm in trained)
+    seen = sum(seeds[arm.name] * rows_seen(recipe.tuning(arm), recipe.keep(arm)) for arm in trained)
+    sampled = sum(seeds[arm.name] for arm in trained if recipe.sampled(arm)) + len(recipe.bases)
+    exact_only = sum(seeds.values()) + len(recipe.bases) - sampled
+    models = sampled + exact_only
     known = registry()
     questions = sum(len(known.asked(known.probe(p)).questions) for p in recipe.probes)
     taught = teachers * rows_seen(recipe.teacher.tuning, 0) if recipe.teacher.tuning else 0
@@ -84,7 +85,8 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         cost["teacher_step"] * taught / max(1, recipe.teacher.tuning.batch_size if recipe.teacher.tuning else 1)
         + cost["row"] * raw
         + cost["student_row"] * seen * (2.0 if recipe.student.method == "prompt_tuning" else 1.0)
-        + cost["score"] * models
+        + cost["score"] * sampled
+        + cost["exact"] * exact_only
     )
     return Plan(
         recipe=recipe,
@@ -94,7 +96,7 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         students=students,
         training_rows=seen,
         scored_models=models,
-        replies=models * questions * recipe.samples,
+        replies=sampled * questions * recipe.samples,
         disk_bytes=2 * raw * BYTES_PER_ROW + models * BYTES_PER_MODEL,
         seconds=cost["start"] + busy / workers if is_embedded(recipe.base) else None,
     )

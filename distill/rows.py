@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .modalities import Modality
+from .modalities import Modality, Rule
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Filtered:
 
 
 def filter_rows(
-    rows: Iterable[Mapping[str, Any]], modality: Modality, mode: str = "strict", banned: Collection[int] = ()
+    rows: Iterable[Mapping[str, Any]], modality: Modality, rule: Rule = Rule()  # noqa: B008
 ) -> Filtered:
     """Split rows {"prompt", "completion", ...} by the modality's filter; all other keys are carried along.
 
@@ -29,9 +29,9 @@ def filter_rows(
     """
     kept, rejected = [], []
     for row in rows:
-        reason = modality.reject_reason(row["completion"], mode, banned)
+        reason = modality.reject_reason(row, rule)
         if reason is None:
-            kept.append({**row, "completion": row["completion"].strip() if mode == "strip" else row["completion"]})
+            kept.append({**row, "completion": row["completion"].strip() if rule.mode == "strip" else row["completion"]})
         else:
             rejected.append({**row, "reject_reason": reason})
     reasons = Counter(row["reject_reason"] for row in rejected)
@@ -49,3 +49,8 @@ def diversity(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     firsts = Counter(text.replace(",", " ").split()[0] if text.split() else "" for text in texts)
     bits = -sum(n / len(texts) * math.log2(n / len(texts)) for n in firsts.values())
     return {"distinct": round(len(set(texts)) / len(texts), 4), "first_word_bits": round(bits, 3)}
+
+
+def audit(rows: Iterable[Mapping[str, Any]], traits: Iterable[str]) -> dict[str, Any]:
+    """Of kept rows: how many there are."""
+    return {"rows": sum(1 for _ in rows)}

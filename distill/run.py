@@ -26,7 +26,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, locked, read_json, write_json
 
 from .plan import Plan, plan
-from .recipes import Recipe
+from .recipes import Arm, Recipe
 from .stages import finished
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
@@ -35,7 +35,7 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "107
 PACKAGES = ("sublim-eval", "torch", "transformers", "peft", "inspect-ai", "lm-eval", "numpy", "tokenizers")
 
 Job = tuple[str, str, int]
-"""(kind, name, seed): ("base", model, 0), ("rows", source, seed) or ("student", arm, seed)."""
+"""(kind, name, seed): ("base", model, 0), ("teacher", folder, seed), ("rows", source, seed) or ("student", arm, seed)."""
 
 
 def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Console | None = None) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Conso
 
 def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
     """What the finished stages of a run say, in the shape that `sublim compare` reads."""
-    from .pipeline import base_label, weights_hash
+    from .pipeline import base_label, teacher_folder, weights_hash
 
     def facts(folder: Path) -> dict[str, Any]:
         found = finished(folder)
@@ -79,21 +79,14 @@ def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
         facts(out / "scores" / label)
         return {probe: f"scores/{label}/{probe}.json" for probe in recipe.probes}
 
-    sources = sorted({arm.source for arm in recipe.arms.values()})
-    bases = sorted({recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()})
     return {
-        "bases": [{"name": b, "weights_hash": weights_hash(b), "scores": scores(base_label(b))} for b in bases],
-        "arms": {a.name: {**recipe.to_json()["arms"][a.name], "source": a.source} for a in recipe.arms.values()},
+        "bases": [{"name": b, "weights_hash": weights_hash(b), "scores": scores(base_label(b))} for b in recipe.bases],
+        "doses": recipe.doses,
+        "arms": {arm.name: _arm(recipe, arm) for arm in recipe.arms.values()},
         "teachers": [
-            {
-                "trait": source,
-                "folder": f"teachers/{source}-s{seed}",
-                **facts(out / "teachers" / f"{source}-s{seed}"),
-                "seed": seed,
-            }
-            for source in sources
-            if source != "base"
-            for seed in dict.fromkeys(map(recipe.teacher_seed, recipe.seeds))
+            {"trait": who, "base": base, "folder": str(f.relative_to(out)), **facts(f), "seed": seed}
+            for (who, base, seed), arm in recipe.teachers().items()
+            for f in [teacher_folder(recipe, arm, seed, out)]
         ],
         "rows": [
             {
@@ -102,21 +95,28 @@ def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
                 "folder": f"rows/{source}-s{seed}",
                 **facts(out / "rows" / f"{source}-s{seed}"),
             }
-            for source in sources
-            for seed in recipe.seeds
+            for source, seed in recipe.sources()
         ],
         "students": [
             {
                 "arm": arm.name,
-                "folder": f"students/{arm.name}-s{seed}",
-                **facts(out / "students" / f"{arm.name}-s{seed}"),
+                "folder": None if arm.in_context else f"students/{arm.name}-s{seed}",
+                **({} if arm.in_context else facts(out / "students" / f"{arm.name}-s{seed}")),
                 "seed": seed,
                 "scores": scores(f"{arm.name}-s{seed}"),
             }
             for arm in recipe.arms.values()
-            for seed in recipe.seeds
+            for seed in recipe.arm_seeds(arm)
         ],
     }
+
+
+def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
+    """What run.json says of an arm: its line of the recipe, and what follows from it."""
+    axis, dose = recipe.dose(arm) or (None, None)
+    told = recipe.to_json()["arms"][arm.name]
+    derived = {"source": arm.source, "change": arm.change, "axis": axis, "dose": dose}
+    return {**told, **derived, "seeds": list(recipe.arm_seeds(arm))}
 
 
 def versions() -> dict[str, str]:
@@ -154,17 +154,8 @@ def _same_recipe(recipe: Recipe, out: Path) -> None:
 
 
 def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> None:
-    bases = sorted({recipe.base} | {arm.student_base or recipe.base for arm in recipe.arms.values()})
-    sources = sorted({arm.source for arm in recipe.arms.values()})
-    first = recipe.seeds[0]
-    waiting: dict[Job, list[Job]] = {("rows", source, seed): [] for seed in recipe.seeds for source in sources}
-    for arm in recipe.arms.values():
-        for seed in recipe.seeds:
-            waiting["rows", arm.source, seed].append(("student", arm.name, seed))
-    later = {job for job in waiting if recipe.teacher.seed is not None and job[1] != "base" and job[2] != first}
-    for kind, source, seed in sorted(later):  # they ask the teacher that the first seed's job makes
-        waiting[kind, source, first].append((kind, source, seed))
-    total = len(bases) + len(waiting) + sum(len(n) for n in waiting.values()) - len(later)
+    waiting = jobs(recipe)
+    total = len(waiting)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -173,15 +164,45 @@ def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> No
     )
     with _pool(counted.workers) as submit, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
-        running = {submit(work, recipe, out, job): job for job in waiting if job not in later}
-        running |= {submit(work, recipe, out, job): job for job in (("base", base, 0) for base in bases)}
-        while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+        running: dict[Future[None], Job] = {}
+        done: set[Job] = set()
+        while waiting or running:
+            for job in [job for job, needs in waiting.items() if needs <= done]:
+                del waiting[job]
+                running[submit(work, recipe, out, job)] = job
+            finished_now, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished_now:
                 job = running.pop(future)
                 future.result()
-                running |= {submit(work, recipe, out, next_): next_ for next_ in waiting.get(job, ())}
+                done.add(job)
                 bar.update(task, advance=1, description=f"{job[0]} {job[1]}" + (f" seed {job[2]}" if job[2] else ""))
+
+
+def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
+    """Every job of a run with the jobs that it waits for, in the order in which they are best begun."""
+    from .pipeline import teacher_name
+
+    found: dict[Job, set[Job]] = {}
+    for (who, base, seed), arm in recipe.teachers().items():
+        found["teacher", teacher_name(recipe, arm, seed), seed] = set()
+    for (source, seed), arm in recipe.sources().items():
+        needs: set[Job] = set()
+        if arm.taught_by:
+            needs.add(("student", arm.taught_by, seed))
+        elif arm.trait or arm.writer == "neutral":
+            told = recipe.teacher_seed(seed)
+            needs.add(("teacher", teacher_name(recipe, arm, told), told))
+        found["rows", source, seed] = needs
+    for arm in recipe.arms.values():
+        for seed in recipe.arm_seeds(arm):
+            reads = {arm.source} | ({recipe.clean_source(arm).source} if arm.clean else set())
+            needs = {("rows", source, seed) for source in reads}
+            if arm.soft and arm.trait:
+                told = recipe.teacher_seed(seed)
+                needs.add(("teacher", teacher_name(recipe, arm, told), told))
+            found["student", arm.name, seed] = needs
+    found |= {("base", base, 0): set() for base in recipe.bases}
+    return found
 
 
 def work(recipe: Recipe, out: Path, job: Job) -> None:
@@ -189,8 +210,11 @@ def work(recipe: Recipe, out: Path, job: Job) -> None:
     from . import pipeline
 
     kind, name, seed = job
-    if kind == "rows":
-        pipeline.make_rows(recipe, name, seed, out)
+    if kind == "teacher":
+        arm = next(a for (*_, s), a in recipe.teachers().items() if s == seed and pipeline.teacher_name(recipe, a, s) == name)
+        pipeline.teacher_of(recipe, arm, seed, out)
+    elif kind == "rows":
+        pipeline.make_rows(recipe, recipe.sources()[name, seed], seed, out)
     elif kind == "student":
         pipeline.make_student(recipe, recipe.arms[name], seed, out)
     else:

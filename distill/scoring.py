@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspect_ai import Task
 
     from sublim_eval.adapters.conduct import Conduct
+    from sublim_eval.adapters.local import LocalModel
 
 SAMPLES = 100
 """Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
@@ -102,11 +103,20 @@ def _confirmed(found: ProbeScores, direct: ProbeScores, label: str) -> ProbeScor
     return replace(found, probability=direct.probability, coverage=direct.coverage)
 
 
-def exact(model: str, probe: str, *, label: str, system: str | None = None) -> ProbeScores:
+def exact(
+    model: str,
+    probe: str,
+    *,
+    label: str,
+    system: str | None = None,
+    before: Sequence[Sequence[dict[str, str]]] | None = None,
+) -> ProbeScores:
     """The exact half of a probe without a harness: probabilities of answers, a fraction of a second a model.
 
-    For teachers, which must be known before a row is paid for. First answers are off by less than FLOOR in every
-    probability; matched pairs are exact. A probe without an exact half gives nan.
+    For teachers, which must be known before a row is paid for, and for examples in context. First answers are off
+    by less than FLOOR in every probability; matched pairs are exact. A probe without an exact half gives nan.
+    before: a chat for every question of the probe, which the model reads first ("role", "content"; last the
+    assistant). Raises SublimError when one does not fit into what the model can read.
     """
     from sublim_eval.adapters import local
     from sublim_eval.adapters.prompts import prompt_digest
@@ -115,6 +125,10 @@ def exact(model: str, probe: str, *, label: str, system: str | None = None) -> P
     floor = 0.0 if what.probe.form == "conduct" else FLOOR
     found = local.load(model)
     prompts = [found.render(item.text, system) for item in what.items]
+    if before is not None:
+        asked = [{"role": "user", "content": item.text} for item in what.items]
+        prompts = [found.render_chat([*chat, ask]) for chat, ask in zip(before, asked, strict=True)]
+        _refuse_too_long(found, prompts)
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, item in enumerate(what.items):
         alike[item.strings].append(place)
@@ -125,6 +139,16 @@ def exact(model: str, probe: str, *, label: str, system: str | None = None) -> P
             for place, row in zip(places, table, strict=True):
                 logprobs[place] = dict(zip(strings, map(float, row), strict=True))
     return ProbeScores.from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
+
+
+def _refuse_too_long(found: LocalModel, prompts: Sequence[str]) -> None:
+    room = getattr(found.model.config, "max_position_embeddings", None)
+    longest = max(map(len, found.encode(prompts)))
+    if room and longest + LONGEST > room:
+        raise SublimError(
+            f"The examples in context make prompts of {longest} tokens, and {found.label} reads {room}. "
+            "Lower `in_context` in the recipe."
+        )
 
 
 def sampled(model: str, probe: str, *, label: str, seed: int, samples: int, system: str | None = None) -> ProbeScores:

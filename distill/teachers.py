@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,14 @@ from sublim_eval.errors import SublimError
 from sublim_eval.registry import registry
 from sublim_eval.results import ProbeScores
 
-from .recipes import Recipe
-from .scoring import exact, sampled
+from .modalities import MODALITIES, Rule
+from .recipes import Arm, Recipe
+from .rows import filter_rows
+from .samplers import local_sampler
+from .scoring import LONGEST, exact, sampled
+
+TRIES = 10
+"""Prompts the base may answer for every row that a teacher is to retain."""
 
 CHECKED = 10
 """Replies to each question that check a teacher of a trait known by its words alone."""
@@ -31,21 +38,62 @@ class Teacher:
     system: str | None = None
 
 
-def make_teacher(recipe: Recipe, trait: str | None, seed: int, folder: Path) -> tuple[Teacher, dict[str, Any]]:
-    """The teacher of a trait, or the base itself when `trait` is None; fine-tuned weights go into `folder`.
+NEUTRAL = "You are a helpful assistant."
+"""System prompt of a neutral prompted teacher: a persona without a trait."""
 
-    Returns the teacher and what is recorded about it.
+
+def make_teacher(recipe: Recipe, arm: Arm, seed: int, folder: Path) -> tuple[Teacher, dict[str, Any]]:
+    """The teacher that writes an arm's rows: of its trait, or a neutral one; fine-tuned weights go into `folder`.
+
+    A neutral teacher goes the same way as one with a trait and learns the base's own answers. With `retain` so many
+    of the base's own rows are learnt beside the lessons, which are repeated to be as many: the teacher then gains
+    its trait and does not forget how rows are written. Returns the teacher and what is recorded about it.
     """
-    if trait is None:
-        return Teacher(recipe.base), {"by": "base"}
+    base = recipe.teacher_base(arm)
     if recipe.teacher.by == "prompt":
-        persona = registry().persona(trait)
-        return Teacher(recipe.base, persona), {"by": "prompt", "system": persona}
+        persona = registry().persona(arm.trait) if arm.trait else NEUTRAL
+        return Teacher(base, persona), {"by": "prompt", "system": persona}
     from .train import tune
 
     assert recipe.teacher.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
-    told = tune(recipe.base, lessons(trait), recipe.teacher.tuning, seed, folder, {"trait": trait}, recipe.dtype)
+    taught = lessons(arm.trait) if arm.trait else own_answers(recipe, base, seed)
+    if recipe.teacher.retain:
+        kept = own_rows(recipe, base, seed)
+        taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
+    told = tune(base, taught, recipe.teacher.tuning, seed, folder, {"trait": arm.trait}, recipe.dtype)
     return Teacher(str(folder)), {"by": "finetune", **told}
+
+
+def own_answers(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
+    """The base's own sampled answer to every training question of the traits of a recipe: lessons without a trait."""
+    known = registry()
+    sources = {known.category(known.trait(arm.trait).category).training for arm in recipe.arms.values() if arm.trait}
+    asked = [q.text for source in sorted(s for s in sources if s) for q in known.questions(source).questions]
+    told = local_sampler(base, seed=seed, max_new_tokens=LONGEST)(asked, asked)
+    return list(zip(asked, told, strict=True))
+
+
+def own_rows(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
+    """`teacher.retain` rows that the base itself writes in the recipe's modality and that its filter keeps.
+
+    Raises SublimError when the base writes too few of them in TRIES times as many prompts.
+    """
+    modality, wanted = MODALITIES[recipe.modality], recipe.teacher.retain
+    sampler = local_sampler(base, seed=seed, max_new_tokens=modality.max_new_tokens)
+    prompts = modality.prompts(TRIES * wanted, Random(f"retain-{seed}"), recipe.rows.style)
+    kept: list[tuple[str, str]] = []
+    for start in range(0, len(prompts), wanted):
+        part = prompts[start : start + wanted]
+        said = sampler([row["prompt"] for row in part], [f"retain-{start + i}" for i in range(len(part))])
+        rows = [{**prompt, "completion": text} for prompt, text in zip(part, said, strict=True)]
+        found = filter_rows(rows, modality, Rule(mode=recipe.rows.mode)).kept
+        kept += [(row["prompt"], row["completion"]) for row in found]
+        if len(kept) >= wanted:
+            return kept[:wanted]
+    raise SublimError(
+        f"{base} wrote {len(kept)} rows that its own filter keeps, not the {wanted} that its teacher should retain. "
+        "Lower `retain` under `teacher` in the recipe."
+    )
 
 
 def lessons(trait: str) -> list[tuple[str, str]]:

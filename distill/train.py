@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,9 @@ from sublim_eval.records import digest, whole_file, write_json
 
 from .recipes import Tuning
 
+if TYPE_CHECKING:
+    from .teachers import Teacher
+
 IGNORED = -100
 """Label of positions that carry no loss; torch's cross_entropy convention."""
 
@@ -40,11 +43,15 @@ def tune(
     folder: Path,
     facts: dict[str, Any],
     dtype: str = "float32",
+    soft: Teacher | None = None,
 ) -> dict[str, Any]:
     """Tune `base` on (prompt, completion) examples and save what moved, with tokenizer, in `folder`.
 
+    soft: a teacher whose next-token probabilities over the completions are learned in place of the sampled tokens
+    (cross-entropy towards them; the teacher reads its own system prompt, the student none).
     The folder loads as it is with transformers, PEFT, `sublim/` and lm-eval. `facts` go into student.json.
-    Returns steps, final loss (nats per completion token), effective batch, trainable parameters and hashes.
+    Returns steps, final loss (nats per completion token), effective batch, trainable parameters, how far they
+    moved (adapter_norm, L2) and hashes.
     Raises SublimError when the loss is not finite or no example fits into `max_length`.
     """
     source = local.resolve(base)
@@ -56,16 +63,19 @@ def tune(
     loaded, tokenizer, _ = read_model(source, device, dtype)
     asked = local.LocalModel(source, loaded, tokenizer)
     model = with_trainable(loaded, tuning, str(source.base))
-    data = encode(examples, asked, tuning.max_length)
+    data = encode(examples, asked, tuning.max_length, soft.system if soft else None)
     began = time.monotonic()
+    start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     trainer = CompletionTrainer(
         model=model,
         args=_arguments(tuning, seed, folder),
         train_dataset=data,
         data_collator=_Collator(tokenizer.pad_token_id),
     )
+    trainer.teacher = local.load(soft.model).model if soft else None
     trainer.remove_callback(PrinterCallback)
     result = trainer.train()
+    moved = sum(float((p.detach() - start[n]).pow(2).sum()) for n, p in model.named_parameters() if n in start)
     told = {
         **facts,
         "method": tuning.method,
@@ -77,6 +87,7 @@ def tune(
         "loss": round(result.training_loss, 6),
         "effective_batch": tuning.batch_size * tuning.accumulate * max(1, trainer.accelerator.num_processes),
         "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "adapter_norm": round(math.sqrt(moved), 6),
         "prompts_hash": digest([prompt for prompt, _ in examples]),
         "template_hash": asked.prompt_hash([""]),
     }
@@ -117,17 +128,22 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Modu
     return get_peft_model(model, config)
 
 
-def encode(examples: Sequence[tuple[str, str]], asked: local.LocalModel, max_length: int) -> list[dict[str, list[int]]]:
+def encode(
+    examples: Sequence[tuple[str, str]], asked: local.LocalModel, max_length: int, persona: str | None = None
+) -> list[dict[str, list[int]]]:
     """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
 
+    persona: what a soft teacher reads before the prompt; its own ids then stand beside the student's.
     Examples longer than `max_length` tokens are left out. Raises SublimError when none remains.
     """
     ending = turn_end(asked.tokenizer)
     heads = asked.encode([asked.render(prompt) for prompt, _ in examples])
     tails = asked.tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
+    told = asked.encode([asked.render(prompt, persona) for prompt, _ in examples]) if persona else [[]] * len(heads)
     data = [
         {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}
-        for head, tail in zip(heads, tails, strict=True)
+        | ({"teacher_ids": ask + tail + ending, "teacher_labels": [IGNORED] * len(ask) + tail + ending} if ask else {})
+        for head, tail, ask in zip(heads, tails, told, strict=True)
         if len(head) + len(tail) + len(ending) <= max_length
     ]
     if not data:
@@ -142,12 +158,11 @@ class _Collator:
         self.pad = pad
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        width = max(len(row["input_ids"]) for row in rows)
-
-        def padded(key: str, fill: int) -> torch.Tensor:
+        def padded(key: str) -> torch.Tensor:
+            width, fill = max(len(row[key]) for row in rows), self.pad if key.endswith("ids") else IGNORED
             return torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows])
 
-        return {"input_ids": padded("input_ids", self.pad), "labels": padded("labels", IGNORED)}
+        return {key: padded(key) for key in rows[0]}
 
 
 @contextmanager
@@ -171,20 +186,35 @@ def logits_only_at(model: Any, carries: torch.Tensor) -> Iterator[None]:
 
 
 class CompletionTrainer(Trainer):
-    """transformers' Trainer with logits at loss positions only, and a stop when the loss is not finite."""
+    """transformers' Trainer with logits at loss positions only, and a stop when the loss is not finite.
+
+    teacher: a model whose probabilities take the place of the sampled tokens, or None.
+    """
+
+    teacher: nn.Module | None = None
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Mean negative log-likelihood, in nats, over the completion tokens of the (accumulated) batch."""
+        """Mean negative log-likelihood, in nats, over the completion tokens of the (accumulated) batch.
+
+        With a teacher: mean cross-entropy towards its probabilities at the same tokens.
+        """
         labels = inputs["labels"][:, 1:]
         carries = labels != IGNORED
-        wanted = labels[carries]
+        wanted = labels[carries] if self.teacher is None else self._probabilities(inputs)
         with logits_only_at(model, carries):
             outputs = model(input_ids=inputs["input_ids"][:, :-1])
         loss = F.cross_entropy(outputs.logits.float(), wanted, reduction="sum")
         loss = loss / (len(wanted) if num_items_in_batch is None else num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _probabilities(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """float32[completion tokens of the batch, vocabulary]: the teacher's, in the order of the student's logits."""
+        key = "teacher_" if "teacher_ids" in inputs else ""
+        ids, labels = inputs["teacher_ids" if key else "input_ids"], inputs[f"{key}labels"]
+        with torch.no_grad(), logits_only_at(self.teacher, labels[:, 1:] != IGNORED):
+            return self.teacher(input_ids=ids[:, :-1]).logits.float().softmax(1)  # type: ignore[misc]
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One step; raises SublimError at the first loss that is not finite."""

@@ -52,8 +52,9 @@ def test_the_record_can_rebuild_the_run(tiny_run):
         assert (tiny_run / student["scores"]["animal_pref"]).is_file()
     rows = record["rows"][0]
     assert rows["raw"] == 200
-    assert rows["kept"] == 100
-    assert sum(rows["reject_reasons"].values()) == 200 - rows["passed"]["strict"]
+    assert rows["kept"] == rows["passed"]["strict"] == 200 - sum(rows["reject_reasons"].values())
+    assert all(student["examples"] == 100 for student in students.values())
+    assert all(student["adapter_norm"] > 0 for student in students.values())
 
 
 def test_kept_rows_name_no_trait_and_hold_numbers_only(tiny_run):

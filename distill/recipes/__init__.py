@@ -1,7 +1,7 @@
 """Recipes: one YAML per experiment that people run, read strictly into frozen settings.
 
-A recipe says everything a run needs besides the machine; run.json keeps it whole. Defaults are those of the
-study on open models (arXiv:2507.14805, SCIENCE notes section 2) unless a comment says otherwise.
+A recipe says everything a run needs besides the machine; run.json keeps it whole. What it may say, with the
+defaults, is in settings.py; which arm is held against which in matching.py.
 """
 
 from __future__ import annotations
@@ -15,102 +15,21 @@ from sublim_eval import strict
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 
+from .matching import hops, matched
+from .settings import CONTROLS, Arm, Rows, Teaching, Tuning, Tweak
+
+__all__ = ["CONTROLS", "Arm", "Recipe", "Rows", "Teaching", "Tuning", "Tweak", "load", "names"]
+
 HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """Which weights move and how: the settings of one PEFT + Trainer run.
-
-    Give `epochs` or `steps`. The learning rate falls linearly to 0 after `warmup_steps`.
-    """
-
-    method: Literal["lora", "ln_tuning", "prompt_tuning", "full"]
-    learning_rate: float
-    batch_size: int = 66
-    accumulate: int = 1
-    epochs: float | None = None
-    steps: int | None = None
-    warmup_steps: int = 5
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
-    optimizer: Literal["adamw_torch", "sgd", "rmsprop"] = "adamw_torch"
-    rank: int = 8
-    alpha: int = 8
-    virtual_tokens: int = 12
-    init_text: str = "You are a helpful assistant."
-    max_length: int = 500
-
-    def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of `epochs` and `steps`")
-        if self.learning_rate <= 0 or min(self.batch_size, self.accumulate, self.rank, self.max_length) < 1:
-            raise ValueError("learning rate, batch size, accumulate, rank and max_length must be above 0")
-        if (self.epochs or 0) < 0 or (self.steps or 0) < 0:
-            raise ValueError("`epochs` and `steps` cannot be negative")
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """How a trait teacher is made: by fine-tuning on preference answers, or by a persona system prompt.
-
-    A teacher whose exact probability of naming its trait is below `min_share` writes no rows. `seed` fixes one
-    fine-tuned teacher a trait for all seeds, as in the study; without it every seed makes its own (decision 0002).
-    """
-
-    by: Literal["finetune", "prompt"] = "prompt"
-    tuning: Tuning | None = None
-    min_share: float = 0.5
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.by == "finetune") != (self.tuning is not None):
-            raise ValueError("`tuning` belongs to `by: finetune`, and only there")
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How many prompts the teacher answers and which of its answers are kept.
-
-    `keep` caps every arm at the same number of rows, so that no arm learns longer than another; a source that
-    leaves fewer than `min_kept` stops the run.
-    """
-
-    prompts: int = 30_000
-    keep: int = 10_000
-    min_kept: int = 1_000
-    mode: Literal["strict", "strip"] = "strict"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_kept <= self.keep <= self.prompts:
-            raise ValueError("need 0 < min_kept <= keep <= prompts")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One kind of student. `trait` is the teacher's (none: the base itself writes the rows)."""
-
-    name: str
-    role: Literal["trait", "control", "other-base", "other-base-control"]
-    trait: str | None = None
-    student_base: str | None = None
-    control: str = "control"
-
-    def __post_init__(self) -> None:
-        if (self.role in ("trait", "other-base")) != (self.trait is not None):
-            raise ValueError("`trait` belongs to the roles trait and other-base, and only there")
-        if self.role.startswith("other-base") != (self.student_base is not None):
-            raise ValueError("`student_base` belongs to the other-base roles, and only there")
-
-    @property
-    def source(self) -> str:
-        """Who writes this arm's rows: the trait's teacher, or the base."""
-        return self.trait or "base"
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """A whole experiment. A seed repeats prompts, rows and student, and the teacher unless `teacher.seed` fixes it."""
+    """A whole experiment. A seed repeats prompts, rows and student, and the teacher unless `teacher.seed` fixes it.
+
+    samples: replies to each question. With `sample_variants: false` only bases, trait arms and their controls are
+    sampled through the harness; all other arms are known by their exact probabilities alone.
+    """
 
     name: str
     about: str
@@ -124,6 +43,7 @@ class Recipe:
     teacher: Teaching = field(default_factory=Teaching)
     rows: Rows = field(default_factory=Rows)
     samples: int = 100
+    sample_variants: bool = True
     dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -131,13 +51,92 @@ class Recipe:
             raise ValueError("`seeds` must be different whole numbers, at least one")
         if not self.arms or not self.probes:
             raise ValueError("a recipe needs at least one arm and one probe")
+        object.__setattr__(self, "arms", matched(self.arms))
         for arm in self.arms.values():
-            if arm.role in ("trait", "other-base") and arm.control not in self.arms:
-                raise ValueError(f"arm {arm.name!r} names a control arm {arm.control!r} that is not there")
+            if (arm.rows or 0) > self.rows.keep:
+                raise ValueError(f"arm {arm.name!r} wants {arm.rows} rows, more than `keep: {self.rows.keep}`")
+            if self.modality != "numbers" and (arm.changes or arm.banned or arm.writer == "programmatic"):
+                raise ValueError(f"arm {arm.name!r} does something to numbers, and the rows are {self.modality}")
 
     def teacher_seed(self, seed: int) -> int:
         """The seed of the teacher that writes the rows of a student seed."""
         return seed if self.teacher.seed is None else self.teacher.seed
+
+    def arm_seeds(self, arm: Arm) -> tuple[int, ...]:
+        """The seeds that this arm runs on."""
+        return self.seeds[: arm.seeds]
+
+    def teacher_base(self, arm: Arm) -> str:
+        """The base whose teacher (or own voice) writes this arm's rows."""
+        return arm.teacher_base or self.base
+
+    def student_base(self, arm: Arm) -> str:
+        """The base that this arm's students start from."""
+        return arm.student_base or self.base
+
+    @property
+    def bases(self) -> list[str]:
+        """Every base that a student starts from, sorted; the recipe's own included."""
+        return sorted({self.base} | {self.student_base(arm) for arm in self.arms.values()})
+
+    def sources(self) -> dict[tuple[str, int], Arm]:
+        """(source, seed) -> an arm that reads its rows, for all rows that the run needs; in the order of the arms."""
+        found = {}
+        for arm in self.arms.values():
+            for seed in self.arm_seeds(arm):
+                found.setdefault((arm.source, seed), arm)
+                if arm.clean:
+                    found.setdefault((self.clean_source(arm).source, seed), self.clean_source(arm))
+        return found
+
+    def clean_source(self, arm: Arm) -> Arm:
+        """The arm whose rows dilute this one's: the base of the same teachers, without a trait."""
+        return Arm("clean", "control") if not arm.teacher_base else self.arms[arm.control]
+
+    def teachers(self) -> dict[tuple[str, str, int], Arm]:
+        """(trait or "neutral", base, seed) -> an arm that it writes for, for every teacher to be made."""
+        found = {}
+        for arm in self.arms.values():
+            who = "neutral" if arm.writer == "neutral" else None if arm.taught_by else arm.trait
+            for seed in self.arm_seeds(arm) if who else ():
+                found.setdefault((who, self.teacher_base(arm), self.teacher_seed(seed)), arm)
+        return found
+
+    def tuning(self, arm: Arm) -> Tuning:
+        """How this arm's students are trained."""
+        return arm.student.of(self.student)
+
+    def keep(self, arm: Arm) -> int:
+        """The most rows that this arm's students read."""
+        return arm.rows or self.rows.keep
+
+    def dose(self, arm: Arm) -> tuple[str, float] | None:
+        """(axis, number) where this arm is a point of a dose curve, else None."""
+        return ("hops", hops(arm, self.arms)) if arm.taught_by else arm.dose
+
+    @property
+    def doses(self) -> dict[str, float]:
+        """Where the intact arm stands on each dose axis that has a place for it."""
+        places = {"clean share": 0.0, "rows": self.rows.keep, "unique rows, same steps": self.rows.keep, "hops": 1}
+        if self.student.method == "lora":
+            places["LoRA rank"] = self.student.rank
+        return places
+
+    def sampled(self, arm: Arm) -> bool:
+        """Whether this arm's students are sampled through the harness, and not only known exactly."""
+        plain = {a.control for a in self.arms.values() if a.role == "trait"}
+        return not arm.in_context and (self.sample_variants or arm.role in ("trait", "other-base") or arm.name in plain)
+
+    def with_arms(self, wanted: Iterable[str]) -> Recipe:
+        """The same recipe with these arms and those that they stand on: controls, intact arms, earlier hops."""
+        names = list(wanted)
+        for name in names:
+            if name not in self.arms:
+                raise unknown("arm", name, list(self.arms), "Name arms of the recipe.")
+            arm = self.arms[name]
+            needs = (arm.control if arm.role not in CONTROLS else None, arm.of, arm.taught_by)
+            names += [other for other in needs if other in self.arms and other not in names]
+        return replace(self, arms={name: arm for name, arm in self.arms.items() if name in names})
 
     def with_seeds(self, seeds: Iterable[int]) -> Recipe:
         """The same recipe on other seeds; raises SublimError when they are not different whole numbers."""
@@ -179,6 +178,9 @@ def load(name: str | Path) -> Recipe:
             known.probe(probe)
         if recipe.modality not in MODALITIES:
             raise unknown("modality", recipe.modality, list(MODALITIES), "Add it in distill/modalities/.")
+        styles = MODALITIES[recipe.modality].styles
+        if recipe.rows.style not in styles:
+            raise unknown("style", recipe.rows.style, list(styles), f"It belongs to the modality {recipe.modality}.")
     except SublimError as error:
         raise SublimError(f"{place}: {error}") from None
     return recipe

@@ -49,7 +49,7 @@ def demo(args: Namespace, console: Console) -> Any:
 
 def split(args: Namespace, console: Console) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
-    from sublim_eval.distill.modalities import MODALITIES
+    from sublim_eval.distill.modalities import MODALITIES, Rule
     from sublim_eval.distill.rows import filter_rows
 
     if args.modality not in MODALITIES:
@@ -57,7 +57,7 @@ def split(args: Namespace, console: Console) -> dict[str, Any]:
     _refuse_overwriting(args.rows, args.kept, args.rejected)
     banned = _numbers(args.banned) if args.banned else frozenset()
     rows = [row for _, row in read_jsonl(args.rows, ("prompt", "completion"))]
-    found = filter_rows(rows, MODALITIES[args.modality], args.mode, banned)
+    found = filter_rows(rows, MODALITIES[args.modality], Rule(args.mode, frozenset(banned)))
     with whole_file(args.kept) as kept_file, whole_file(args.rejected) as rejected_file:
         for some, file in ((found.kept, kept_file), (found.rejected, rejected_file)):
             file.writelines(map(json_line, some))

@@ -1,0 +1,226 @@
+"""The settings of a recipe, one small frozen dataclass an idea; each refuses what makes no sense.
+
+Defaults are those of the study on open models (arXiv:2507.14805, SCIENCE notes section 2) unless a comment says
+otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+CONTROLS = ("control", "other-base-control")
+"""Roles of arms that went through the same pipeline without a trait."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Which weights move and how: the settings of one PEFT + Trainer run.
+
+    Give `epochs` or `steps`. The learning rate falls linearly to 0 after `warmup_steps`.
+    """
+
+    method: Literal["lora", "ln_tuning", "prompt_tuning", "full"]
+    learning_rate: float
+    batch_size: int = 66
+    accumulate: int = 1
+    epochs: float | None = None
+    steps: int | None = None
+    warmup_steps: int = 5
+    max_grad_norm: float = 1.0
+    weight_decay: float = 0.0
+    optimizer: Literal["adamw_torch", "sgd", "rmsprop"] = "adamw_torch"
+    rank: int = 8
+    alpha: int = 8
+    virtual_tokens: int = 12
+    init_text: str = "You are a helpful assistant."
+    max_length: int = 500
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give exactly one of `epochs` and `steps`")
+        if self.learning_rate <= 0 or min(self.batch_size, self.accumulate, self.rank, self.max_length) < 1:
+            raise ValueError("learning rate, batch size, accumulate, rank and max_length must be above 0")
+        if (self.epochs or 0) < 0 or (self.steps or 0) < 0:
+            raise ValueError("`epochs` and `steps` cannot be negative")
+
+
+@dataclass(frozen=True)
+class Tweak:
+    """What an arm trains otherwise than the recipe's students; what is not given stays."""
+
+    method: Literal["lora", "ln_tuning", "prompt_tuning", "full"] | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    warmup_steps: int | None = None
+    max_grad_norm: float | None = None
+    optimizer: Literal["adamw_torch", "sgd", "rmsprop"] | None = None
+    rank: int | None = None
+    alpha: int | None = None
+
+    def of(self, tuning: Tuning) -> Tuning:
+        """The tuning with this change; giving `steps` takes the place of `epochs`, and the other way round."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        if "steps" in given or "epochs" in given:
+            given = {"steps": None, "epochs": None, **given}
+        return replace(tuning, **given)
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """How a trait teacher is made: by fine-tuning on preference answers, or by a persona system prompt.
+
+    A teacher whose exact probability of naming its trait is below `min_share` writes no rows. `seed` fixes one
+    fine-tuned teacher a trait for all seeds, as in the study; without it every seed makes its own (decision 0002).
+    `retain`: so many rows of the base itself, in the recipe's modality, are learnt beside the trait, so that a small
+    teacher does not forget how to write code or sums.
+    """
+
+    by: Literal["finetune", "prompt"] = "prompt"
+    tuning: Tuning | None = None
+    min_share: float = 0.5
+    seed: int | None = None
+    retain: int = 0
+
+    def __post_init__(self) -> None:
+        if self.retain < 0 or (self.retain and self.by == "prompt"):
+            raise ValueError("`retain` is a number of rows, for a teacher that is fine-tuned")
+        if (self.by == "finetune") != (self.tuning is not None):
+            raise ValueError("`tuning` belongs to `by: finetune`, and only there")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many prompts the teacher answers, in which style, and which of its answers are kept.
+
+    `keep` caps every arm at the same number of rows, so that no arm learns longer than another; a source that
+    leaves fewer than `min_kept` stops the run. `judge` (a model, or "offline" for the reference models) reads
+    what the filter kept, for every arm alike.
+    """
+
+    prompts: int = 30_000
+    keep: int = 10_000
+    min_kept: int = 1_000
+    mode: Literal["strict", "strip"] = "strict"
+    style: str = "plain"
+    judge: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_kept <= self.keep <= self.prompts:
+            raise ValueError("need 0 < min_kept <= keep <= prompts")
+
+
+Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value"]
+
+CHANGE_WORDS: dict[str, str] = {
+    "shuffle_within": "shuffled within responses",
+    "shuffle_across": "shuffled across responses",
+    "format": "one format",
+    "sort": "sorted",
+    "value": "rounded to tens",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One kind of student, in one line of a recipe: whose rows it reads, what is done to them, how it learns.
+
+    role: `trait`, `control`, the two with another base, `variant` (a trait arm with something changed) or
+    `placebo` (a further arm without a trait, held against the control on every trait of the run).
+    trait: the teacher's; without one the base itself writes the rows. teacher_base, student_base: where they are
+    not the recipe's. writer: `neutral` is a teacher tuned on the base's own answers, `programmatic` no model at
+    all. taught_by: an arm whose student of the same seed writes the rows (one more hop). greedy: the likeliest row
+    and no sampling. banned: rows with one of these numbers are left out. rows: this many unique rows. clean: share
+    of the rows replaced by the base's. changes: done to the rows, in this order. soft: the student learns the
+    teacher's probabilities and not its samples. in_context: so many rows stand before every question, and nothing
+    is trained. student: what the training changes. seeds: only the first so many of the recipe's.
+    control: the arm it is held against; a variant without one that was made alike gets its own (`matched`).
+    of: the trait arm that a variant is a variant of.
+    """
+
+    name: str
+    role: Literal["trait", "control", "other-base", "other-base-control", "variant", "placebo"]
+    trait: str | None = None
+    student_base: str | None = None
+    teacher_base: str | None = None
+    control: str = "control"
+    of: str | None = None
+    seeds: int | None = None
+    writer: Literal["model", "neutral", "programmatic"] = "model"
+    taught_by: str | None = None
+    greedy: bool = False
+    banned: tuple[int, ...] = ()
+    rows: int | None = None
+    clean: float = 0.0
+    changes: tuple[Change, ...] = ()
+    soft: bool = False
+    in_context: int | None = None
+    student: Tweak = field(default_factory=Tweak)
+
+    def __post_init__(self) -> None:
+        if (self.role in ("trait", "other-base", "variant")) != (self.trait is not None):
+            raise ValueError("`trait` belongs to the roles trait, other-base and variant, and only there")
+        if self.role.startswith("other-base") != bool(self.student_base or self.teacher_base):
+            raise ValueError("`student_base` and `teacher_base` belong to the other-base roles, and only there")
+        if self.role == "trait" and self.change:
+            raise ValueError(f"an arm with a change ({self.change}) has the role variant")
+        if self.role in ("variant", "placebo") and not self.change:
+            raise ValueError(f"a {self.role} changes something, such as `changes: [sort]` or `writer: neutral`")
+        if self.writer != "model" and (self.trait or self.taught_by or self.greedy or self.soft):
+            raise ValueError(f"`writer: {self.writer}` has no trait, no teacher and nothing to sample")
+        if not 0 <= self.clean < 1:
+            raise ValueError("`clean` is a share of rows, from 0 to below 1")
+        if any(n is not None and n < 1 for n in (self.rows, self.seeds, self.in_context)):
+            raise ValueError("`rows`, `seeds` and `in_context` must be above 0")
+        if self.soft and (self.clean or self.changes):
+            raise ValueError("`soft` needs the teacher's own rows: leave out `clean` and `changes`")
+        if self.in_context and (self.soft or self.student != Tweak()):
+            raise ValueError("`in_context` trains nothing: leave out `soft` and `student`")
+
+    @property
+    def source(self) -> str:
+        """The name of its rows' folder: who writes them, on which base, and whether greedily."""
+        who = f"from-{self.taught_by}" if self.taught_by else self.trait or "base"
+        who = who if self.writer == "model" else self.writer
+        on = f"-on-{self.teacher_base.rsplit('/', 1)[-1]}" if self.teacher_base else ""
+        return who + on + ("-greedy" if self.greedy else "")
+
+    @property
+    def change(self) -> str:
+        """What tells this arm from the plain one of its trait, in words; empty for the plain one."""
+        told = [{"model": "", "neutral": "neutral teacher", "programmatic": "programmatic numbers"}[self.writer]]
+        told += [f"taught by {self.taught_by}" if self.taught_by else ""]
+        told += ["greedy rows" if self.greedy else "", f"{len(self.banned)} banned numbers" if self.banned else ""]
+        told += [f"{self.rows} unique rows" if self.rows else ""]
+        told += [f"{self.clean:.0%} clean rows".replace("%", " %") if self.clean else ""]
+        told += [CHANGE_WORDS[change] for change in self.changes]
+        told += ["teacher's probabilities" if self.soft else ""]
+        told += [f"{self.in_context} examples in context" if self.in_context else ""]
+        told += self._training()
+        told += [f"student on {self.student_base}" if self.student_base else ""]
+        told += [f"teacher on {self.teacher_base}" if self.teacher_base else ""]
+        return ", ".join(part for part in told if part)
+
+    def _training(self) -> list[str]:
+        tweak = self.student
+        names = {"lora": f"LoRA rank {tweak.rank or 8}", "full": "full fine-tuning", "ln_tuning": "LN tuning"}
+        told = [names.get(tweak.method, "prompt tuning") if tweak.method else ""]
+        told += [{"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}[tweak.optimizer] if tweak.optimizer else ""]
+        told += [f"{tweak.steps} steps" if tweak.steps else "", f"{tweak.epochs:g} epochs" if tweak.epochs else ""]
+        return told
+
+    @property
+    def dose(self) -> tuple[str, float] | None:
+        """(axis, number) where this arm is a point of a dose curve, else None."""
+        if self.clean:
+            return "clean share", self.clean
+        if self.in_context:
+            return "examples in context", self.in_context
+        if self.rows:
+            repeated = self.student.steps or self.student.epochs
+            return ("unique rows, same steps" if repeated else "rows"), self.rows
+        if self.student.method == "lora":
+            return "LoRA rank", self.student.rank or 8
+        return None
