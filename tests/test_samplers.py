@@ -11,7 +11,8 @@ from sublim_eval.distill.scoring import check_template
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json, read_jsonl, write_json
 
-PROMPTS = [f"prompt {i}" for i in range(25)]
+PROMPTS = [{"prompt": f"prompt {i}", "answer": i} for i in range(25)]
+TEXTS = [row["prompt"] for row in PROMPTS]
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def echo(prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 def test_rows_stand_in_the_order_of_the_prompts_with_ids(tmp_path, small_chunks):
     rows = [row for _, row in read_jsonl(generate(PROMPTS, echo, "owl-s1", tmp_path))]
-    assert [row["prompt"] for row in rows] == PROMPTS
-    assert rows[13] == {"id": "owl-s1-000013", "prompt": "prompt 13", "completion": "13: prompt 13"}
+    assert [row["prompt"] for row in rows] == TEXTS
+    assert rows[13] == {"id": "owl-s1-000013", "prompt": "prompt 13", "answer": 13, "completion": "13: prompt 13"}
     assert [f.name for f in tmp_path.iterdir()] == ["raw.jsonl"]
 
 
@@ -47,7 +48,7 @@ def test_a_killed_generation_goes_on_behind_its_last_chunk(tmp_path, small_chunk
         generate(PROMPTS, dies_after(20), "owl-s1", tmp_path / "cut")
     assert not (tmp_path / "cut" / "raw.jsonl").exists()
     assert generate(PROMPTS, dies_after(1000), "owl-s1", tmp_path / "cut").read_bytes() == whole
-    assert asked == PROMPTS
+    assert asked == TEXTS
 
 
 def test_a_row_does_not_depend_on_its_neighbours(tmp_path):
@@ -57,6 +58,8 @@ def test_a_row_does_not_depend_on_its_neighbours(tmp_path):
     prompts = ["my favorite animal", "name one tree", "what is your", "the best owl and cat"]
     together = sample(prompts, ["0", "1", "2", "3"])
     assert sample(prompts[3:], ["3"]) == together[3:]
+    greedy = local_sampler(base, seed=5, max_new_tokens=6, temperature=0.0)
+    assert greedy(prompts, ["0"] * 4) == greedy(prompts, ["1"] * 4)
     assert local_sampler(base, seed=6, max_new_tokens=6)(prompts, ["0", "1", "2", "3"]) != together
 
 
