@@ -35,7 +35,7 @@ MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "107
 PACKAGES = ("sublim-eval", "torch", "transformers", "peft", "inspect-ai", "lm-eval", "numpy", "tokenizers")
 
 Job = tuple[str, str, int]
-"""(kind, name, seed): ("base", model, 0), ("teacher", folder, seed), ("rows", source, seed) or ("student", arm, seed)."""
+"""(kind, name, seed); kinds: "base" (a model, 0), "teacher" (its folder), "rows" (a source) and "student" (an arm)."""
 
 
 def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Console | None = None) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
     from .pipeline import teacher_name
 
     found: dict[Job, set[Job]] = {}
-    for (who, base, seed), arm in recipe.teachers().items():
+    for (*_, seed), arm in recipe.teachers().items():
         found["teacher", teacher_name(recipe, arm, seed), seed] = set()
     for (source, seed), arm in recipe.sources().items():
         needs: set[Job] = set()
@@ -211,7 +211,9 @@ def work(recipe: Recipe, out: Path, job: Job) -> None:
 
     kind, name, seed = job
     if kind == "teacher":
-        arm = next(a for (*_, s), a in recipe.teachers().items() if s == seed and pipeline.teacher_name(recipe, a, s) == name)
+        arm = next(
+            a for (*_, s), a in recipe.teachers().items() if s == seed and pipeline.teacher_name(recipe, a, s) == name
+        )
         pipeline.teacher_of(recipe, arm, seed, out)
     elif kind == "rows":
         pipeline.make_rows(recipe, recipe.sources()[name, seed], seed, out)

@@ -135,7 +135,9 @@ def test_hops_are_held_against_hops_from_the_control_whatever_their_order():
 
 def test_an_arm_that_trains_otherwise_than_its_named_control_is_refused():
     with pytest.raises(ValueError, match=r"does not train like its control 'other' \(student\)"):
-        matched(PLAIN | {"other": Arm("other", "control"), "x": arm("x", control="other", student=Tweak(rank=2, steps=9))})
+        matched(
+            PLAIN | {"other": Arm("other", "control"), "x": arm("x", control="other", student=Tweak(rank=2, steps=9))}
+        )
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Recipe:
 
     def sources(self) -> dict[tuple[str, int], Arm]:
         """(source, seed) -> an arm that reads its rows, for all rows that the run needs; in the order of the arms."""
-        found = {}
+        found: dict[tuple[str, int], Arm] = {}
         for arm in self.arms.values():
             for seed in self.arm_seeds(arm):
                 found.setdefault((arm.source, seed), arm)
@@ -95,7 +95,7 @@ class Recipe:
 
     def teachers(self) -> dict[tuple[str, str, int], Arm]:
         """(trait or "neutral", base, seed) -> an arm that it writes for, for every teacher to be made."""
-        found = {}
+        found: dict[tuple[str, str, int], Arm] = {}
         for arm in self.arms.values():
             who = "neutral" if arm.writer == "neutral" else None if arm.taught_by else arm.trait
             for seed in self.arm_seeds(arm) if who else ():

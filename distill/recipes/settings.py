@@ -123,6 +123,9 @@ CHANGE_WORDS: dict[str, str] = {
 }
 
 
+OPTIMIZER_WORDS = {"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}
+
+
 @dataclass(frozen=True)
 class Arm:
     """One kind of student, in one line of a recipe: whose rows it reads, what is done to them, how it learns.
@@ -197,7 +200,7 @@ class Arm:
         told += [f"{self.clean:.0%} clean rows".replace("%", " %") if self.clean else ""]
         told += [CHANGE_WORDS[change] for change in self.changes]
         told += ["teacher's probabilities" if self.soft else ""]
-        told += [f"{self.in_context} examples in context" if self.in_context else ""]
+        told += [f"{self.in_context} example{'s' * (self.in_context > 1)} in context" if self.in_context else ""]
         told += self._training()
         told += [f"student on {self.student_base}" if self.student_base else ""]
         told += [f"teacher on {self.teacher_base}" if self.teacher_base else ""]
@@ -207,7 +210,9 @@ class Arm:
         tweak = self.student
         names = {"lora": f"LoRA rank {tweak.rank or 8}", "full": "full fine-tuning", "ln_tuning": "LN tuning"}
         told = [names.get(tweak.method, "prompt tuning") if tweak.method else ""]
-        told += [{"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}[tweak.optimizer] if tweak.optimizer else ""]
+        told += [
+            {"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}[tweak.optimizer] if tweak.optimizer else ""
+        ]
         told += [f"{tweak.steps} steps" if tweak.steps else "", f"{tweak.epochs:g} epochs" if tweak.epochs else ""]
         return told
 
