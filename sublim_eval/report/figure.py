@@ -12,41 +12,38 @@ import numpy as np
 
 from sublim_eval import stats
 from sublim_eval.compare import Comparison, Row
-from sublim_eval.records import whole_file
 from sublim_eval.report import words
+from sublim_eval.report.ink import GREY, drawing, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, told apart in every common form of colour blindness; shapes differ as well.
+# The palette of ink.py, by role.
 COLOURS = {"trait": "#D55E00", "control": "#0072B2", "other-base": "#009E73"}
 OTHER = "#CC79A7"
 SHAPES = {"trait": "o", "control": "s", "other-base": "D"}
-GREY = "#555555"
 SAMPLED_CLIP = 1e-3
 """Where an arm of sampled shares that are all 0 or 1 ends its interval; for drawing only."""
 
 ACROSS = 3
 """Panels side by side before a new row begins."""
 
+CROWDED = 8
+"""Arms in a panel above which variants and placebos are left to the forest plot (forest.py), which has room."""
+
 
 def draw(comparison: Comparison, path: Path) -> Path:
     """Write a PNG, one panel a trait, whole or not at all; returns its path. Nothing is shown on a screen."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels: dict[tuple[str, str], list[Row]] = {}
-    for row in comparison.rows:
+    for row in _shown(comparison.rows):
         panels.setdefault((row.trait, row.probe), []).append(row)
     several = len({trait for trait, _ in panels}) < len(panels)
     across = min(ACROSS, len(panels))
     down = math.ceil(len(panels) / across)
     bands = max(len(_lines(rows)) for rows in panels.values())
     clip = stats.CLIP if comparison.measure == "probability" else SAMPLED_CLIP
-    with rc_context({"font.size": 9, "font.family": "DejaVu Sans", "axes.linewidth": 0.8}):
-        figure = Figure(figsize=(max(5.5, 3.9 * across + 0.5), (0.5 * bands + 1.0) * down + 0.45), layout="constrained")
-        FigureCanvasAgg(figure)
+    left_out = len({row.arm for row in comparison.rows}) - len({row.arm for rows in panels.values() for row in rows})
+    with drawing(path, max(5.5, 3.9 * across + 0.5), (0.5 * bands + 1.0) * down + 0.45, size=9) as figure:
         axes = figure.subplots(down, across, squeeze=False).ravel()
         for axis, ((trait, probe), rows) in zip(axes, panels.items(), strict=False):
             _panel(axis, rows, f"{trait} ({probe})" if several else trait, bands, clip)
@@ -54,13 +51,22 @@ def draw(comparison: Comparison, path: Path) -> Path:
             axis.set_axis_off()
         figure.supxlabel(
             f"Share with the trait ({comparison.measure_words})\n"
-            "marks: one student each   bar: mean and 95 % interval over seeds   dashed: the untrained base",
+            "marks: one student each   bar: mean and 95 % interval over seeds   dashed: the untrained base"
+            + (f"\n{left_out} arms with something changed are in the forest plot" if left_out else ""),
             fontsize=8,
             color=GREY,
         )
-        with whole_file(path, "wb") as file:
-            figure.savefig(file, format="png", dpi=200, facecolor="white", metadata={"Software": None})
     return path
+
+
+def _shown(rows: Sequence[Row]) -> list[Row]:
+    """All rows, or without variants and placebos where a panel would be too crowded to read."""
+    panels: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        panels.setdefault((row.trait, row.probe), []).append(row)
+    plainer = [row for row in rows if row.role not in ("variant", "placebo")]
+    crowded = any(len(_lines(panel)) > CROWDED for panel in panels.values())
+    return plainer if crowded and plainer else list(rows)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ def _panel(axis: Axes, rows: Sequence[Row], title: str, bands: int, clip: float)
         low, high = stats.arm_interval(line.shares, clip=clip)
         axis.plot([low, high], [y + 0.16] * 2, color=colour, linewidth=2, solid_capstyle="butt", zorder=2)
         axis.plot([float(np.mean(line.shares))] * 2, [y, y + 0.32], color=colour, linewidth=2.4, zorder=4)
-    axis.set_yticks(range(len(lines)), [_plain(line.label) for line in lines])
+    axis.set_yticks(range(len(lines)), [plain(line.label) for line in lines])
     axis.set_ylim(bands - 0.4, -0.6)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
@@ -113,11 +119,6 @@ def _panel(axis: Axes, rows: Sequence[Row], title: str, bands: int, clip: float)
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
     first = next((row for row in rows if row.role == "trait"), rows[0])
-    verdict = _plain(f"gap {words.signed(first.gap, 2)}: {first.verdict.words}")
-    axis.set_title(_plain(title), loc="left", fontweight="bold", fontsize=10, pad=18)
+    verdict = plain(f"gap {words.signed(first.gap, 2)}: {first.verdict.words}")
+    axis.set_title(plain(title), loc="left", fontweight="bold", fontsize=10, pad=18)
     axis.text(0, 1.03, verdict, transform=axis.transAxes, fontsize=8, color=GREY, va="bottom")
-
-
-def _plain(text: str) -> str:
-    """A name as it is: a dollar sign does not begin mathematics, no line breaks."""
-    return " ".join(text.split()).replace("$", r"\$")
