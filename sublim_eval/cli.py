@@ -97,6 +97,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", type=_count, metavar="N", help="students made at once (default: one per core)")
     run.add_argument("--dry-run", action="store_true", help="print plan and cost, make nothing")
 
+    reproduce = verb(
+        "reproduce",
+        "reproducing:reproduce",
+        "Run the whole study on the reference models, beside the published figures",
+    )
+    folder(reproduce, "runs/reproduction, with --quick runs/reproduction-quick")
+    reproduce.add_argument("--quick", action="store_true", help="a few arms and seeds, to see that everything works")
+    reproduce.add_argument("--workers", type=_count, metavar="N", help="students made at once (default: one per core)")
+    reproduce.add_argument("--dry-run", action="store_true", help="print the parts and their cost, make nothing")
+    reproduce.add_argument(
+        "--write-docs", action="store_true", help="in a checkout, also write docs/results and images"
+    )
+
     filter_ = verb("filter", "distilling:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
     filter_.add_argument("modality", metavar="MODALITY", help="a name from `sublim list modalities`: numbers")
     filter_.add_argument("rows", type=Path, metavar="IN.jsonl", help='rows {"prompt", "completion"}')

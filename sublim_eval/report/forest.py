@@ -157,9 +157,7 @@ def _mark(axis: Axes, row: Row, y: float, ink: tuple[str, str]) -> None:
     seeds = seed_gaps(row)
     axis.scatter(seeds, [y] * len(seeds), s=6, marker=shape, facecolor=colour, edgecolor="none", alpha=0.4, zorder=3)
     axis.plot(_reach(row), [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=4)
-    axis.scatter(
-        [row.gap.mean], [y], s=20, marker=shape, facecolor=colour, edgecolor="white", linewidth=0.6, zorder=5
-    )
+    axis.scatter([row.gap.mean], [y], s=20, marker=shape, facecolor=colour, edgecolor="white", linewidth=0.6, zorder=5)
 
 
 def seed_gaps(row: Row) -> list[float]:

@@ -63,9 +63,7 @@ def _panel(axis: Axes, one: Confusion, most: float) -> AxesImage:
     for y, trait in enumerate(one.traits):
         for x, value in enumerate(means[y]):
             dark = abs(value) > 0.55 * most
-            axis.text(
-                x, y, _cell(value), ha="center", va="center", fontsize=6.5, color="white" if dark else "#222222"
-            )
+            axis.text(x, y, _cell(value), ha="center", va="center", fontsize=6.5, color="white" if dark else "#222222")
         if trait in own:
             x = own.index(trait)
             axis.add_patch(_frame(x, y))

@@ -1,0 +1,284 @@
+"""`sublim reproduce`: the whole design, part by part, then the page that holds it against the published study.
+
+    for part in study.chosen(quick):
+        outcome = carry_out(part)          # a recipe and its comparison, or a proof
+    answers = answer(every finding, outcomes)
+    write(page, pictures, reproduction.json)
+
+A part that fails is told as failed in the page and takes no other with it. Finished stages are kept, so a killed run
+goes on where it stopped when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sublim_eval import compare
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, file_digest, locked, read_json, whole_file, write_json
+from sublim_eval.report import dose, findings, forest, matrix, situations
+from sublim_eval.terminal import one_line, say
+
+from . import study as design
+from .plan import Plan, plan
+from .run import machine, run, versions
+from .study import Outcome, Part, Study
+
+OUT = Path("runs/reproduction")
+QUICK_OUT = Path("runs/reproduction-quick")
+
+PROOF_SECONDS = {"digits": 60.0, "theorem": 30.0}
+"""The most that a proof may take on two cores; said before it starts."""
+
+PAGE_SECONDS = 15.0
+"""Comparing, drawing and writing."""
+
+
+def main(
+    out: Path,
+    console: Console,
+    *,
+    quick: bool = False,
+    workers: int | None = None,
+    dry_run: bool = False,
+    docs: bool = False,
+    study: Study | None = None,
+) -> dict[str, Any]:
+    """Carry out the study in the folder `out` and write its page there; returns reproduction.json, or the plan.
+
+    docs: also write the page and pictures of the checkout's docs/. `ok` is false when a part failed.
+    """
+    study = study or design.load()
+    parts = study.chosen(quick)
+    place = _checkout() if docs else None
+    foreseen = {part.name: _plan(part, quick, workers) for part in parts}
+    for line in _lines(parts, foreseen, quick):
+        say(console, line)
+    if dry_run:
+        return {
+            "dry_run": True,
+            "quick": quick,
+            "seconds": _seconds(parts, foreseen),
+            "parts": [
+                {"name": p.name, "title": p.title, "plan": f.to_json() if isinstance(f, Plan) else f}
+                for p, f in ((p, foreseen[p.name]) for p in parts)
+            ],
+        }
+    with locked(out):
+        outcomes = {}
+        for i, part in enumerate(parts, 1):
+            say(console, f"Part {i} of {len(parts)}: {part.title}")
+            outcomes[part.name] = _kept_going(part, quick, out, workers, console)
+            say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
+        told = _page(study, outcomes, out, quick)
+        result = _write(told, study, outcomes, out)
+        if place:
+            _write_docs(told, place)
+    for answer in told.answers:
+        say(console, f"  {answer.verdict:>18}  {answer.says}")
+    say(console, f"{findings.tally(told.answers)}. The page: {out / 'reproduction.md'}")
+    return result
+
+
+# ---------------------------------------------------------------- what it will cost
+
+
+def _plan(part: Part, quick: bool, workers: int | None) -> Plan | str:
+    """What a part will make, or in one sentence why it cannot."""
+    if part.recipe is None:
+        return ""
+    try:
+        return plan(design.recipe_of(part, quick), workers)
+    except SublimError as error:
+        return one_line(error)
+
+
+def _seconds(parts: Sequence[Part], foreseen: Mapping[str, Plan | str]) -> float:
+    """Foreseen seconds of all parts together; bases whose cost is not known count as nothing."""
+    known = [f.seconds or 0.0 for f in foreseen.values() if isinstance(f, Plan)]
+    return sum(known) + sum(PROOF_SECONDS[p.proof] for p in parts if p.proof) + PAGE_SECONDS
+
+
+def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: bool) -> Iterator[str]:
+    """The plan in words: a line a part, then the whole."""
+    workers = next((f.workers for f in foreseen.values() if isinstance(f, Plan)), 1)
+    for i, part in enumerate(parts, 1):
+        found = foreseen[part.name]
+        if isinstance(found, Plan):
+            recipe = found.recipe
+            what = f"recipe {recipe.name}, {len(recipe.arms)} arms, {found.students} students"
+            what += "" if found.seconds is None else f", about {found.seconds:.0f} s"
+        else:
+            what = found or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits']:.0f} s"
+        yield f"{i:3}. {part.title}: {what}"
+    minutes = _seconds(parts, foreseen) / 60
+    yield (
+        f"{'Quick run, no evidence' if quick else 'The whole study'}: {len(parts)} parts, about {minutes:.0f} minutes on "
+        f"{workers} process{'es' if workers > 1 else ''}; parts that are done already take seconds."
+    )
+
+
+# ---------------------------------------------------------------- one part
+
+
+def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console: Console) -> Outcome:
+    """The outcome of a part, whatever happens in it; its time over all sittings is kept in seconds.json."""
+    began = time.monotonic()
+    file = out / "seconds.json"
+    before = read_json(file) if file.is_file() else {}
+
+    def told() -> float:
+        seconds = before.get(part.name, 0.0) + time.monotonic() - began
+        write_json(file, {**before, part.name: round(seconds, 1)})
+        return float(seconds)
+
+    try:
+        made = _carry_out(part, quick, out / part.name, workers, console)
+    except SublimError as error:
+        return Outcome(part, told(), error=one_line(error))
+    except Exception as error:  # forty minutes of other parts outlive a fault in one; the page says that it failed
+        with whole_file(out / f"{part.name}-error.txt") as trace:
+            trace.write(traceback.format_exc())
+        return Outcome(part, told(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt).")
+    except KeyboardInterrupt:
+        told()
+        raise
+    return Outcome(part, told(), *made)
+
+
+def _carry_out(
+    part: Part, quick: bool, folder: Path, workers: int | None, console: Console
+) -> tuple[compare.Comparison | None, dict[str, Any]]:
+    """(comparison, run.json) of a recipe; (None, result) of a proof."""
+    if part.proof:
+        return None, PROOFS[part.proof](folder, quick, part)
+    recipe = design.recipe_of(part, quick)
+    record = _done(folder, recipe) or run(recipe, folder, workers=workers, console=console)
+    return compare.compare([folder], measure=part.measure), record
+
+
+def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
+    """run.json when the run is finished, of this recipe, with these packages and these bases: then nothing is to do."""
+    from .pipeline import weights_hash
+
+    if not (folder / "run.json").is_file():
+        return None
+    record: dict[str, Any] = read_json(folder / "run.json")
+    same = record.get("status") == "done" and record.get("recipe_hash") == digest(recipe.to_json())
+    if not same or record.get("versions") != versions():
+        return None
+    return record if all(b["weights_hash"] == weights_hash(b["name"]) for b in record["bases"]) else None
+
+
+def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
+    raise SublimError("The digits experiment is not built yet. Wait for `sublim digits`.")
+
+
+def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
+    raise SublimError("The theorem's table is not built yet. Wait for `sublim theorem`.")
+
+
+PROOFS: dict[str, Callable[[Path, bool, Part], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
+
+
+def _state(outcome: Outcome) -> str:
+    return f"failed: {outcome.error}" if outcome.error else "done"
+
+
+# ---------------------------------------------------------------- the page
+
+
+def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool) -> findings.Reproduction:
+    """Everything that the page tells, with its pictures drawn."""
+    command = ["sublim", "reproduce", *(["--quick"] if quick else [])]
+    if out != (QUICK_OUT if quick else OUT):
+        command += ["--out", str(out)]
+    return findings.Reproduction(
+        command=shlex.join(command),
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        seconds=round(sum(outcome.seconds for outcome in outcomes.values()), 1),
+        quick=quick,
+        versions=versions(),
+        machine=machine(),
+        parts=tuple(
+            findings.Made(part.title, part.recipe or f"sublim {part.proof}", o.seconds, _state(o))
+            if (o := outcomes.get(part.name))
+            else findings.Made(part.title, part.recipe or f"sublim {part.proof}", 0.0, "not run")
+            for part in study.parts.values()
+        ),
+        answers=tuple(design.answer(finding, study, outcomes) for finding in study.findings.values()),
+        sources=study.sources,
+        nulls=tuple(
+            (outcome.part.title, row)
+            for outcome in outcomes.values()
+            for row in (outcome.comparison.rows if outcome.comparison else ())
+            if row.verdict.kind != "transferred"
+        ),
+        pictures=draw(outcomes, out),
+    )
+
+
+def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
+    """Caption -> picture: a forest plot of every arm, then what each part has to show."""
+    made: dict[str, Path] = {}
+    compared = [(o.part, o.comparison) for o in outcomes.values() if o.comparison]
+    groups = [group for part, found in compared for group in forest.groups(part.title, found)]
+    if groups:
+        delta = compared[0][1].delta
+        made["Every arm's gap to its control"] = forest.draw(groups, out / "forest.png", delta)
+    for part, found in compared:
+        confusion = [one for one in found.confusion if len(one.traits) > 1]
+        if confusion:
+            made[f"{part.title}: which answers shift in whose students"] = matrix.draw(
+                confusion, out / f"{part.name}-matrix.png"
+            )
+        if any(len(one.points) > 1 for one in found.doses):
+            made[f"{part.title}: dose curves"] = dose.draw(found, out / f"{part.name}-doses.png")
+        for row in (row for row in found.rows if row.situations and row.role == "trait"):
+            file = out / f"{part.name}-{row.probe}-situations.png"
+            made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(row, file, found.measure_words)
+    for outcome in outcomes.values():
+        for picture in outcome.made.get("pictures", ()) if outcome.part.proof else ():
+            made[outcome.part.title] = out / outcome.part.name / picture
+    return made
+
+
+def _write(told: findings.Reproduction, study: Study, outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Any]:
+    links = {caption: str(path.relative_to(out)) for caption, path in told.pictures.items()}
+    findings.write(told, out / "reproduction.md", links)
+    result = {
+        "ok": not any(o.error for o in outcomes.values()),
+        **told.to_json(),
+        "study_hash": file_digest(design.HERE),
+        "comparisons": {name: o.comparison.to_json() for name, o in outcomes.items() if o.comparison},
+        "proofs": {name: dict(o.made) for name, o in outcomes.items() if o.part.proof and not o.error},
+    }
+    write_json(out / "reproduction.json", result)
+    return result
+
+
+def _write_docs(told: findings.Reproduction, place: Path) -> None:
+    """The page in docs/results, its pictures in docs/images."""
+    links = {}
+    for caption, picture in told.pictures.items():
+        name = f"reproduction-{picture.name}"
+        with whole_file(place / "images" / name, "wb") as file:
+            file.write(picture.read_bytes())
+        links[caption] = f"../images/{name}"
+    findings.write(told, place / "results" / "reproduction.md", links)
+
+
+def _checkout() -> Path:
+    """The docs folder of the checkout that this file is in; raises SublimError for an installed package."""
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    if not docs.is_dir() or not (docs.parent / "pyproject.toml").is_file():
+        raise SublimError("--write-docs writes into a checkout, and this is an installed package. Leave it out.")
+    return docs
