@@ -1,7 +1,7 @@
 """The command `sublim`. Every verb is a call: this file reads arguments and turns errors into exit codes.
 
-0 done; 1 `doctor` found something missing; 2 something the user can mend, said in one line; 130 interrupted.
-An error that nobody foresaw keeps its traceback.
+0 done; 1 `doctor` found something missing or `check` a fault; 2 something the user can mend, said in one line;
+130 interrupted. An error that nobody foresaw keeps its traceback.
 """
 
 from __future__ import annotations
@@ -148,6 +148,12 @@ def _parser() -> argparse.ArgumentParser:
         "--measure", choices=("auto", "probability", "share"), default="auto", help="exact or sampled (auto)"
     )
     compare.add_argument("--report", type=Path, metavar="DIR", help="also write report.md and a figure")
+
+    check = verb("check", "checking:check", "Look for the traps that fooled others; exit code 1 where one has closed")
+    check.add_argument(
+        "paths", nargs="+", type=Path, metavar="RUN", help="run or student folder, rows, score file or Inspect log"
+    )
+    check.add_argument("--quick", action="store_true", help="leave out raw rows, saved replies and huge weight files")
 
     table = verb("table", "tabling:table", "Show what logs hold: every answer, by question and situation")
     table.add_argument(

@@ -1,0 +1,62 @@
+"""`sublim check`: the traps that fooled others, looked for in runs, students, rows, scores and logs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sublim_eval.terminal import say, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sublim_eval.traps import Finding
+
+SHOWN = 5
+"""Places of one trap that are told in full; --json holds all of them."""
+
+
+def check(args: Namespace, console: Console) -> dict[str, Any]:
+    """Print a table of traps for every path; "ok" is False, and the exit code 1, when one of them holds a fault."""
+    from sublim_eval import traps
+
+    told = []
+    for path in args.paths:
+        found = traps.by_trap(traps.of_path(path, fast=args.quick))
+        table(
+            console, ("trap", "verdict", "places", "what was seen"), [_row(t, f) for t, f in found.items()], str(path)
+        )
+        for trap, findings in found.items():
+            _tell(trap, findings, console)
+        every = [f for findings in found.values() for f in findings]
+        told.append(
+            {
+                "path": str(path),
+                "worst": traps.worst(every),
+                "traps": {trap: traps.verdict(findings) for trap, findings in found.items()},
+                "findings": [f.to_json() for f in every],
+            }
+        )
+        say(console)
+    return {"schema": 1, "ok": all(one["worst"] != "fault" for one in told), "quick": args.quick, "checked": told}
+
+
+def _row(trap: str, findings: list[Finding]) -> tuple[str, ...]:
+    """Trap, verdict, how many places are how, and the first thing worth saying."""
+    from sublim_eval.traps import verdict
+
+    level = verdict(findings)
+    first = next(f for f in findings if f.level == level)
+    counts = Counter(f.level for f in findings)
+    places = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    return trap, level, places, first.words if level in ("ok", "not checked") else f"{first.where}: {first.words}"
+
+
+def _tell(trap: str, findings: list[Finding], console: Console) -> None:
+    """The further places where something was seen."""
+    bad = [f for f in findings if f.level in ("fault", "warning")][1:]
+    for finding in bad[:SHOWN]:
+        say(console, f"  {trap}, {finding.level}: {finding.where}: {finding.words}")
+    if len(bad) > SHOWN:
+        say(console, f"  {trap}: {len(bad) - SHOWN} further places, see --json")

@@ -1,0 +1,70 @@
+"""What a check says: which trap, how bad, what was seen and what to do next, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Level = Literal["ok", "not checked", "warning", "fault"]
+LEVELS: tuple[Level, ...] = ("ok", "not checked", "warning", "fault")
+"""From harmless to worst. A fault makes the figures mean something else than they say; a warning limits them."""
+
+TRAPS = {
+    "repeated sampling seed": "rows or replies drawn from one random stream again and again",
+    "contamination": "kept rows that name a trait or hold leaked thinking",
+    "lost row identity": "kept rows that cannot be traced to what the teacher wrote",
+    "unequal filter": "arms whose rows went through different filters, or lost very different parts",
+    "truncated sampling": "replies not drawn at temperature 1 from the whole distribution",
+    "prompt mismatch": "students trained and asked under different renderings of the chat",
+    "substring scoring": "shares that whole words do not give",
+    "non-answers": "replies that answer nothing",
+    "silent batch change": "an arm that learned in other batches or steps than its control or the recipe",
+    "adapter not applied": "a student that is its base, or whose weights are not those that were scored",
+    "same student twice": "two students that answer identically",
+    "peak checkpoint": "anything but the final weights scored",
+    "pseudo-replication": "seeds that are not independent students",
+    "too few seeds": "fewer students than an interval needs",
+    "drift without specificity": "a rise of the trait that other answers or the control share",
+    "one number only": "a share that stands still while the distribution of answers moves",
+}
+"""Name -> what it is; in the order of a run: rows, replies, training, evidence."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of one place. `words` ends with the next step unless the level is ok."""
+
+    trap: str
+    level: Level
+    words: str
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if self.trap not in TRAPS or self.level not in LEVELS:
+            raise ValueError(f"no trap or level of that name: {self.trap!r}, {self.level!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"trap": self.trap, "level": self.level, "words": self.words, "where": self.where}
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The worst level among them; "not checked" when there is none."""
+    return max((f.level for f in findings), key=LEVELS.index, default="not checked")
+
+
+def verdict(findings: Iterable[Finding]) -> Level:
+    """The level of one trap over all its places: the worst that was seen, "ok" only where something was looked at."""
+    seen = {f.level for f in findings}
+    return next((level for level in ("fault", "warning", "ok") if level in seen), "not checked")
+
+
+def by_trap(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """Trap -> its findings, the worst first; every trap has an entry, an empty one becomes "not checked"."""
+    none = "nothing of the kind is here; check the run that it belongs to"
+    found: dict[str, list[Finding]] = {}
+    for trap in TRAPS:
+        here = [f for f in findings if f.trap == trap] or [Finding(trap, "not checked", none)]
+        found[trap] = sorted(here, key=lambda f: -LEVELS.index(f.level))
+    return found

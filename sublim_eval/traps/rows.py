@@ -1,0 +1,226 @@
+"""Traps in what the students read: pure functions, rows {"id", "prompt", "completion"} in, findings out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sublim_eval.registry import Trait
+from sublim_eval.scorers import plain
+
+from .finding import Finding
+
+Rows = Sequence[Mapping[str, Any]]
+
+ENOUGH_ROWS = 100
+"""With fewer rows entropy says little."""
+
+POSITIONS = 10
+TOP_SHARE = 0.10
+"""Of one word at one place. In the public data set that fell into this, one value opened 17 % of 30,000 rows."""
+
+BITS_BELOW = 2.0
+"""That data set had 6.7 bits of 9.6 at the first place; sound arms differ by a few tenths."""
+
+DISTINCT = 0.9
+"""Least share of number rows that differ from one another; sound ones are at 1.0."""
+
+SAME = 0.5
+"""Share of equal texts under equal prompts, or at equal places of two seeds, that no chance explains."""
+
+APART = 0.2
+"""Of the kept shares of two arms: the part that the filter chose is then no longer small."""
+
+NUMBERS = 900
+"""Three-digit values: what a teacher that draws evenly would spread over."""
+
+_THINKING = re.compile(
+    r"</?(?:think|thinking|thought|reasoning|scratchpad|reflection)>|\[/?think\]|<\|[a-z_]{2,24}\|>", re.I
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How varied completions are. distinct: share of different texts; bits, top: entropy and share of the commonest
+    word at each of the first places, while at least half of the rows reach them; repeated: share of equal texts
+    among pairs of rows with equal prompts, nan without such pairs."""
+
+    rows: int
+    distinct: float
+    bits: tuple[float, ...]
+    top: tuple[float, ...]
+    repeated: float
+
+
+def spread(rows: Rows) -> Spread:
+    """Measure the completions of some rows."""
+    texts = [str(row["completion"]) for row in rows]
+    places: list[Counter[str]] = [Counter() for _ in range(POSITIONS)]
+    for text in texts:
+        for place, word in zip(places, re.split(r"[\s,;]+", text.strip(" ,;[]()\n\t")), strict=False):
+            place[word] += 1
+    reached = [p for p in places if p.total() >= max(1, len(texts) / 2)]
+    said = defaultdict(list)
+    for row in rows:
+        said[str(row["prompt"])].append(str(row["completion"]))
+    pairs = sum(len(t) * (len(t) - 1) // 2 for t in said.values())
+    equal = sum(n * (n - 1) // 2 for t in said.values() for n in Counter(t).values())
+    return Spread(
+        len(texts),
+        len(set(texts)) / max(1, len(texts)),
+        tuple(-sum(n / p.total() * math.log2(n / p.total()) for n in p.values()) for p in reached),
+        tuple(p.most_common(1)[0][1] / p.total() for p in reached),
+        equal / pairs if pairs else math.nan,
+    )
+
+
+def even_bits(draws: int, values: int = NUMBERS) -> float:
+    """Entropy, in bits, that so many even draws from `values` show on average."""
+    rate, total, chance = draws / values, 0.0, math.exp(-draws / values)
+    for seen in range(1, int(rate + 12 * math.sqrt(rate) + 30)):
+        chance *= rate / seen  # Poisson, near enough to binomial for hundreds of values
+        total -= values * chance * seen / draws * math.log2(seen / draws)
+    return total
+
+
+def repeated_seed(
+    here: Spread, siblings: Sequence[Spread], *, numbers: bool, greedy: bool = False, where: str = ""
+) -> Finding:
+    """Whether the completions look drawn from one random stream again and again.
+
+    siblings: the same run's other sources, drawn in the same way; numbers: whether rows are lists of numbers, which
+    have an even draw as a further yardstick. Greedy rows repeat by design.
+    """
+    trap, step = "repeated sampling seed", "Give every request a seed of its own and write the rows again."
+    if greedy:
+        return Finding(trap, "not checked", "greedy rows repeat by design; look at the sampled arms", where)
+    if here.rows < ENOUGH_ROWS:
+        return Finding(trap, "not checked", f"{here.rows} rows are too few; look again at {ENOUGH_ROWS}", where)
+    if here.repeated > SAME and numbers:
+        return Finding(
+            trap, "fault", f"{here.repeated:.0%} of repeated prompts got the same text to the letter. {step}", where
+        )
+    usual = max((s.distinct for s in siblings), default=1.0 if numbers else 0.0)
+    if here.distinct < (DISTINCT if numbers else usual / 2):
+        beside = f" (other arms {usual:.0%})" if siblings else ""
+        return Finding(trap, "fault", f"only {here.distinct:.0%} of the completions differ{beside}. {step}", where)
+    for place, (bits, top) in enumerate(zip(here.bits, here.top, strict=True)):
+        others = [s.bits[place] for s in siblings if len(s.bits) > place]
+        expected = max([*others, even_bits(here.rows) if numbers else 0.0])
+        if top >= TOP_SHARE and bits < expected - BITS_BELOW:
+            return Finding(
+                trap,
+                "fault",
+                f"one word stands at place {place + 1} of {top:.0%} of the rows: {bits:.1f} bits where {expected:.1f} "
+                f"are to be expected. {step}",
+                where,
+            )
+    front = f", {here.bits[0]:.1f} bits at the first place" if here.bits else ""
+    return Finding(trap, "ok", f"{here.distinct:.0%} distinct{front}", where)
+
+
+def seed_reaches_the_rows(one: Rows, other: Rows, where: str = "") -> Finding:
+    """Whether two seeds of one source wrote different texts."""
+    trap = "repeated sampling seed"
+    length = min(len(one), len(other))
+    equal = sum(a["completion"] == b["completion"] for a, b in zip(one, other, strict=False)) / max(1, length)
+    if length and equal > SAME:
+        return Finding(
+            trap,
+            "fault",
+            f"{equal:.0%} of the rows are the same under both seeds. Hand the seed to the sampler and write anew.",
+            where,
+        )
+    return Finding(trap, "ok", f"{equal:.0%} of the rows are the same under both seeds", where)
+
+
+def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: str = "") -> Finding:
+    """Whether kept rows name a trait (whole words, also inside identifiers), leak thinking, or, for number rows,
+    hold letters at all. Prompts are read too: a trait named there is a reference as well."""
+    trap, step = "contamination", "Filter these rows out of every arm and train again."
+    words = {word: t.name for t in traits for word in t.words}
+    named: Counter[str] = Counter()
+    leaked = lettered = 0
+    example = ""
+    for row in rows:
+        completion = str(row["completion"])
+        found = {words[w] for text in (completion, str(row.get("prompt", ""))) for w in _words_in(text, words)}
+        named.update(found)
+        thinks = bool(_THINKING.search(completion))
+        leaked += thinks
+        letters = numbers and any(c.isalpha() for c in completion)
+        lettered += letters
+        if (found or thinks or letters) and not example:
+            example = str(row.get("id") or f"row {1 + rows.index(row)}")
+    told = [f"{n} name {trait}" for trait, n in named.most_common()]
+    told += [f"{leaked} hold leaked thinking or role marks"] if leaked else []
+    told += [f"{lettered} number rows hold letters"] if lettered else []
+    if told:
+        return Finding(trap, "fault", f"of {len(rows)} kept rows {', '.join(told)} (first: {example}). {step}", where)
+    return Finding(trap, "ok", f"{len(rows)} kept rows name no trait and hold no thinking", where)
+
+
+def _words_in(text: str, words: Mapping[str, str]) -> set[str]:
+    """Those of `words` that stand in the text as whole words; snake_case and camelCase are taken apart."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    line = " " + " ".join(re.findall(r"[^\W\d_]+", plain(parted))) + " "
+    return {word for word in words if f" {word} " in line}
+
+
+def read_as_kept(recorded: str, now: str, where: str = "") -> Finding:
+    """Whether the file of kept rows is still the one that the students read; both are SHA-256."""
+    trap = "contamination"
+    if recorded != now:
+        return Finding(
+            trap,
+            "fault",
+            "the kept rows are not those that the students read. Give the same `sublim run` again.",
+            where,
+        )
+    return Finding(trap, "ok", "the kept rows are those that the students read", where)
+
+
+def lost_rows(kept: Rows, raw: Rows, where: str = "") -> Finding:
+    """Whether every kept row is one the teacher wrote: its id is its own, and prompt and text are those under it."""
+    trap, step = "lost row identity", "Filter the raw rows again and train on what comes out."
+    ids = [row.get("id") for row in kept]
+    if None in ids:
+        return Finding(trap, "not checked", "the rows carry no id; write them with `sublim run`", where)
+    twice = len(ids) - len(set(ids))
+    wrote = {row.get("id"): (row["prompt"], str(row["completion"]).strip()) for row in raw}
+    foreign = sum(wrote.get(r["id"]) != (r["prompt"], str(r["completion"]).strip()) for r in kept)
+    if twice or foreign:
+        told = [f"{twice} ids stand twice"] if twice else []
+        told += [f"{foreign} of {len(kept)} kept rows are not what was written under their id"] if foreign else []
+        return Finding(trap, "fault", f"{' and '.join(told)}. {step}", where)
+    return Finding(trap, "ok", f"{len(kept)} kept rows stand among {len(raw)} raw ones", where)
+
+
+def unequal_filter(
+    counts: Mapping[str, tuple[int, int]], rules: Mapping[str, object], where: str = ""
+) -> list[Finding]:
+    """counts: source -> (raw, kept) rows; rules: source -> what its filter was, {} where unknown."""
+    trap, found = "unequal filter", []
+    if len(counts) < 2:
+        return [Finding(trap, "not checked", "one source has nothing to be compared with; add a control arm", where)]
+    if len({str(rule) for rule in rules.values()}) > 1:
+        found.append(
+            Finding(trap, "fault", f"{', '.join(rules)} were filtered by different rules. Filter all alike.", where)
+        )
+    shares = {source: kept / raw for source, (raw, kept) in counts.items() if raw}
+    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    if shares[most] - shares[least] > APART:
+        found.append(
+            Finding(
+                trap,
+                "warning",
+                f"the filter kept {shares[least]:.0%} of {least} and {shares[most]:.0%} of {most}: what was chosen may "
+                "carry something itself. Use a gentler teacher, and report both figures.",
+                where,
+            )
+        )
+    return found or [Finding(trap, "ok", f"kept {shares[least]:.0%} to {shares[most]:.0%} by one rule", where)]
