@@ -37,6 +37,10 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "compare": (BASIS | {"results", "runs", "cases", "stats"}, "it draws nothing and asks no model"),
+    "traps": (
+        BASIS | {"results", "scorers", "stats"},
+        "it reads what a run left, asks no model, and says what it saw",
+    ),
     "report": (
         BASIS | {"results", "runs", "cases", "compare", "stats", "terminal", "entanglement", "tables"},
         "it draws what compare and stats say",
