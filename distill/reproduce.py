@@ -120,8 +120,9 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
             what = found or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits']:.0f} s"
         yield f"{i:3}. {part.title}: {what}"
     minutes = _seconds(parts, foreseen) / 60
+    what = "Quick run, no evidence" if quick else "The whole study"
     yield (
-        f"{'Quick run, no evidence' if quick else 'The whole study'}: {len(parts)} parts, about {minutes:.0f} minutes on "
+        f"{what}: {len(parts)} parts, about {minutes:.0f} minutes on "
         f"{workers} process{'es' if workers > 1 else ''}; parts that are done already take seconds."
     )
 

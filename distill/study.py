@@ -337,7 +337,7 @@ def _rejected(record: Mapping[str, Any]) -> dict[str, float] | None:
 def _number_says(finding: Finding, figure: Any) -> Says:
     """Whether the whole interval (or the number, where there is none) is on the right side of the bound."""
     whole = figure if isinstance(figure, Mapping) else {"mean": figure}
-    low, high = (whole.get(end) if whole.get(end) is not None else whole["mean"] for end in ("low", "high"))
+    low, high = (float(whole["mean"] if whole.get(end) is None else whole[end]) for end in ("low", "high"))
     if finding.above is not None:
         return "yes" if low > finding.above else "no" if high < finding.above else "open"
     bound = finding.below if finding.below is not None else math.inf

@@ -58,7 +58,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """Everything that the page tells. nulls: (part, row) for every row that did not transfer; pictures: caption -> file."""
+    """Everything that the page tells.
+
+    nulls: (title of the part, row) for every row that did not transfer. pictures: caption -> file.
+    """
 
     command: str
     date: str
@@ -82,7 +85,7 @@ class Reproduction:
             "machine": dict(self.machine),
             "sources": dict(self.sources),
             "parts": [asdict(part) for part in self.parts],
-            "findings": [asdict(answer) for answer in self.answers],
+            "findings": [{**asdict(answer), "ours": list(answer.ours)} for answer in self.answers],
             "nulls": [
                 {
                     "part": part,
@@ -185,7 +188,8 @@ def _minutes(seconds: float) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> str:
-    return f"{machine.get('cores', '?')} cores ({escape(machine.get('system', ''))}, {escape(machine.get('processor', ''))})"
+    kind = ", ".join(escape(machine[key]) for key in ("system", "processor") if machine.get(key))
+    return f"{machine.get('cores', '?')} cores ({kind})"
 
 
 def _known(value: float) -> float | None:
