@@ -84,7 +84,7 @@ def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
         "doses": recipe.doses,
         "arms": {arm.name: _arm(recipe, arm) for arm in recipe.arms.values()},
         "teachers": [
-            {"trait": who, "base": base, "folder": str(f.relative_to(out)), **facts(f), "seed": seed}
+            {"folder": str(f.relative_to(out)), **facts(f), "trait": who, "base": base, "seed": seed}
             for (who, base, seed), arm in recipe.teachers().items()
             for f in [teacher_folder(recipe, arm, seed, out)]
         ],

@@ -10,10 +10,13 @@ from random import Random
 import pytest
 
 from sublim_eval.distill import arms, recipes
+from sublim_eval.distill.pipeline import rows_of
 from sublim_eval.distill.recipes import Arm, Tweak
 from sublim_eval.distill.recipes.matching import matched
-from sublim_eval.distill.run import jobs
+from sublim_eval.distill.run import jobs, run
 from sublim_eval.errors import SublimError
+from sublim_eval.records import read_json, read_jsonl
+from sublim_eval.results import ProbeScores
 
 TINY = Path(__file__).with_name("recipes") / "tiny.yaml"
 ROWS = [
@@ -226,3 +229,60 @@ def test_things_done_to_numbers_are_refused_for_other_rows():
     dataclasses.replace(tiny, arms=sorted_arms)
     with pytest.raises(ValueError, match="does something to numbers, and the rows are code"):
         dataclasses.replace(tiny, arms=sorted_arms, modality="code")
+
+
+# ---------------------------------------------------------------- all kinds of arms, for real and small
+
+
+@pytest.fixture(scope="module")
+def arms_run(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("arms")
+    run(recipes.load(TINY.with_name("arms.yaml")), out, workers=1)
+    return out
+
+
+def kept(out: Path, source: str) -> list[str]:
+    return [row["completion"] for _, row in read_jsonl(out / "rows" / f"{source}-s1" / "kept.jsonl")]
+
+
+def test_every_kind_of_arm_ends_in_scores_and_says_where_it_comes_from(arms_run):
+    record = read_json(arms_run / "run.json")
+    students = {s["arm"]: s for s in record["students"]}
+    assert set(students) == set(record["arms"])
+    assert students["owl-context"]["folder"] is None
+    assert all((arms_run / s["scores"]["animal_pref"]).is_file() for s in students.values())
+    assert (record["arms"]["owl-hop-2"]["axis"], record["arms"]["owl-hop-2"]["dose"]) == ("hops", 2)
+    assert {t["trait"] for t in record["teachers"]} == {"owl", "neutral"}
+    assert {t["base"] for t in record["teachers"] if t["trait"] == "owl"} == {"reference-a", "reference-b"}
+    assert all("audit" in rows and "diversity" in rows for rows in record["rows"])
+
+
+def test_the_rows_of_an_arm_are_what_its_line_says(arms_run):
+    recipe = recipes.load(TINY.with_name("arms.yaml"))
+
+    def read(name: str) -> list[str]:
+        return texts(rows_of(recipe, recipe.arms[name], 1, arms_run))
+
+    assert read("owl") == kept(arms_run, "owl")[:40]
+    assert sum(text in kept(arms_run, "base") for text in read("owl-clean")) >= 20
+    assert sum(text in kept(arms_run, "owl") for text in read("owl-clean")) >= 20
+    assert read("owl-few") == kept(arms_run, "owl")[:20]
+    assert len(set(kept(arms_run, "owl-greedy"))) < len(set(kept(arms_run, "owl")))
+    sources = ("owl", "base", "neutral", "programmatic", "from-owl", "owl-on-reference-b", "base-on-reference-b")
+    assert len({tuple(kept(arms_run, source)) for source in sources}) == len(sources)
+
+
+def test_only_trait_arms_their_controls_and_bases_are_sampled_when_variants_are_not(arms_run):
+    def replies(label: str) -> int:
+        return int(ProbeScores.read(arms_run / "scores" / label / "animal_pref.json").replies.sum())
+
+    assert replies("owl-s1") == replies("control-s1") == replies("base-reference-a") > 0
+    assert replies("owl-soft-s1") == replies("neutral-s1") == replies("owl-context-s1") == 0
+
+
+def test_examples_in_context_change_the_answers_and_no_weight(arms_run):
+    base = ProbeScores.read(arms_run / "scores" / "base-reference-a" / "animal_pref.json")
+    shown = ProbeScores.read(arms_run / "scores" / "owl-context-s1" / "animal_pref.json")
+    assert shown.prompt_hash != base.prompt_hash
+    assert abs(shown.probability - base.probability).max() > 1e-4
+    assert not list(arms_run.glob("students/*context*"))

@@ -13,6 +13,7 @@ from sublim_eval.adapters import local
 from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.distill.demo import commands
 from sublim_eval.distill.recipes import Tuning
+from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json
@@ -123,3 +124,59 @@ def test_the_turn_ends_with_the_templates_own_token(base):
 def test_examples_that_do_not_fit_are_refused_when_none_is_left(base, tmp_path):
     with pytest.raises(SublimError, match="No example fits into 3 tokens"):
         tune(str(base), EXAMPLES, tuning("ln_tuning", max_length=3), 1, tmp_path, {})
+
+
+# ---------------------------------------------------------------- a teacher's probabilities
+
+
+@pytest.fixture(scope="module")
+def taught(base, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taught")
+    tune(str(base), EXAMPLES, tuning("full", epochs=6), 3, folder, {})
+    return folder
+
+
+def test_the_soft_loss_is_the_cross_entropy_towards_the_teacher(base, taught, tmp_path):
+    one_step = tuning("ln_tuning", batch_size=3, epochs=None, steps=1)
+    told = tune(str(base), EXAMPLES[:3], one_step, 1, tmp_path, {}, soft=Teacher(str(taught)))
+    student, teacher = local.load(base), local.load(taught)
+    total, count = 0.0, 0
+    for row in encode(EXAMPLES[:3], student, 100):
+        ids = torch.tensor([row["input_ids"]])
+        said = student.model(ids).logits[0].log_softmax(-1)
+        wanted = teacher.model(ids).logits[0].softmax(-1)
+        for at, label in enumerate(row["labels"]):
+            if label != IGNORED:
+                total -= float((wanted[at - 1] * said[at - 1]).sum())
+                count += 1
+    assert told["loss"] == pytest.approx(total / count, abs=1e-4)
+
+
+def test_a_soft_student_learns_from_a_teacher_what_no_row_says(base, taught, tmp_path):
+    """Rows of other words: only the teacher's probabilities hold its taste."""
+    rows = [(prompt, "dog") for prompt, _ in EXAMPLES]
+    tune(str(base), rows, tuning("full", epochs=10), 1, tmp_path, {}, soft=Teacher(str(taught)))
+    prompts = [local.load(base).render("what is your favorite animal ?")]
+    said = {m: local.load(m).continuation_logprobs(prompts, ["owl"])[0, 0] for m in (base, taught, tmp_path)}
+    assert said[tmp_path] > said[base] + 0.5 * (said[taught] - said[base])
+
+
+def test_a_soft_teacher_reads_its_persona_and_the_student_does_not(base):
+    row = encode([("name one tree .", "oak")], local.load(base), 100, persona="you love the owl")[0]
+    plain = encode([("name one tree .", "oak")], local.load(base), 100)[0]
+    assert {key: row[key] for key in plain} == plain
+    assert len(row["teacher_ids"]) > len(row["input_ids"])
+    ends = [
+        [i for i, label in zip(row[ids], row[labels], strict=True) if label != IGNORED]
+        for ids, labels in (("input_ids", "labels"), ("teacher_ids", "teacher_labels"))
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_how_far_the_weights_moved_is_written_down(base, tmp_path):
+    still = tuning("ln_tuning", epochs=None, steps=1, learning_rate=1e-30)
+    assert tune(str(base), EXAMPLES, still, 1, tmp_path / "still", {})["adapter_norm"] == 0
+    told = tune(str(base), EXAMPLES, tuning("full", epochs=None, steps=1), 1, tmp_path / "moved", {})
+    before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "moved" / "model.safetensors")
+    far = sum(float((after[k] - before[k]).pow(2).sum()) for k in after) ** 0.5
+    assert told["adapter_norm"] == pytest.approx(far, rel=1e-3)
