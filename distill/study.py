@@ -76,7 +76,7 @@ class Finding:
       uneven    in one situation the gap is at least `least` times the mean gap
       number    the figure under `reads` (names joined by dots) is above `above`, or below `below`
       nothing   there is no direction to compare, and `why` says why; `reads` may still print our figure
-    note: what a reader has to know beside the verdict.
+    note: what a reader has to know beside the verdict; otherwise: why it may be so, when it is not the same direction.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Finding:
     below: float | None = None
     why: str = ""
     note: str = ""
+    otherwise: str = ""
 
     def __post_init__(self) -> None:
         if not self.published and not self.figures:
@@ -164,6 +165,7 @@ def load(path: Path = HERE) -> Study:
 def answer(finding: Finding, study: Study, outcomes: Mapping[str, Outcome]) -> Answer:
     """Hold what came out against what was published; a part that is not among the outcomes was not run."""
     verdict, ours, told = _verdict(finding, outcomes)
+    reason = "" if verdict in (SAME, NOT_RUN, FAILED) else finding.otherwise
     return Answer(
         name=finding.name,
         says=finding.says,
@@ -172,7 +174,7 @@ def answer(finding: Finding, study: Study, outcomes: Mapping[str, Outcome]) -> A
         part=study.parts[finding.part].title if finding.part else "",
         ours=tuple(ours),
         verdict=verdict,
-        note=" ".join(sentence for sentence in (told, finding.why, finding.note) if sentence),
+        note=" ".join(sentence for sentence in (told, finding.why, reason, finding.note) if sentence),
     )
 
 

@@ -159,6 +159,12 @@ def test_what_a_toy_cannot_answer_has_its_reason(tmp_path):
     assert told.verdict == "not applicable" and "large models" in told.note
 
 
+def test_a_reason_is_given_only_where_it_is_needed(tmp_path):
+    rest = 'part: one, arms: [owl], expect: rises, otherwise: "Because."'
+    assert "Because." not in answered(tmp_path, rest, one=rows(row("owl", "owl", 0.3))).note
+    assert "Because." in answered(tmp_path, rest, one=rows(row("owl", "owl", 0.0))).note
+
+
 def test_other_probes_answer_only_where_they_are_named(tmp_path):
     other = row("owl", "owl", 0.0, probe="animal_pref_after_numbers")
     found = rows(row("owl", "owl", 0.3), other)
