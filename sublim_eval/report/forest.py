@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
@@ -89,13 +89,12 @@ def draw(found: Sequence[Group], path: Path, delta: float) -> Path:
         for axis, column in zip(axes, columns, strict=True):
             _panel(axis, column, colours, delta, tallest)
             axis.set_xlim(*limits)
+        intact: Any = Line2D([], [], color=GREY, linestyle=(0, (2, 1.5)), linewidth=1.2, label="intact arm")
         legend(
             figure,
             colours,
-            [
-                Line2D([], [], color=GREY, linestyle=(0, (2, 1.5)), linewidth=1.2, label="intact arm"),
-                Patch(facecolor=FAINT, label=f"equivalence ±{delta:g}"),
-            ],
+            ([intact] if any(group.intact for group in found) else [])
+            + [Patch(facecolor=FAINT, label=f"equivalence ±{delta:g}")],
             reading=("   " if len(columns) > 1 else "\n").join(READING),
             columns=5 if len(columns) > 1 else 4,
         )
