@@ -354,3 +354,26 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path, stubbed, told, mon
 def test_the_tally_counts_kinds():
     verdicts = ("not", "in part (1 of 2)", "in part (2 of 3)", "same direction")
     assert findings.tally([SimpleNamespace(verdict=v) for v in verdicts]) == "2 in part, 1 not, 1 same direction"
+
+
+def test_the_command_line_prints_the_plan_and_makes_nothing(tmp_path, capsys, monkeypatch):
+    from sublim_eval import cli
+
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["reproduce", "--quick", "--dry-run", "--json", "plan.json"]) == 0
+    out = capsys.readouterr().out
+    assert "Quick run, no evidence" in out and "Numbers, six traits" in out
+    assert json.loads((tmp_path / "plan.json").read_text())["quick"] is True
+    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_a_failed_part_shows_in_the_exit_code(tmp_path, stubbed, monkeypatch):
+    from sublim_eval import cli
+
+    def fail(folder, quick, part):
+        raise SublimError("Not today. Try tomorrow.")
+
+    monkeypatch.setitem(reproduce.PROOFS, "digits", fail)
+    made = read(tmp_path, FINDINGS)
+    monkeypatch.setattr(reproduce.design, "load", lambda: made)
+    assert cli.main(["reproduce", "--out", str(tmp_path / "out")]) == 1
