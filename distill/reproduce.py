@@ -24,6 +24,7 @@ from rich.console import Console
 from sublim_eval import compare
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, locked, read_json, whole_file, write_json
+from sublim_eval.registry import registry
 from sublim_eval.report import dose, findings, forest, matrix, situations
 from sublim_eval.terminal import one_line, say
 
@@ -236,7 +237,8 @@ def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
         delta = compared[0][1].delta
         made["Every arm's gap to its control"] = forest.draw(groups, out / "forest.png", delta)
     for part, found in compared:
-        confusion = [one for one in found.confusion if len(one.traits) > 1]
+        main = {registry().probe_of(row.trait).name for row in found.rows}
+        confusion = [one for one in found.confusion if len(one.traits) > 1 and one.probe in main]
         if confusion:
             made[f"{part.title}: which answers shift in whose students"] = matrix.draw(
                 confusion, out / f"{part.name}-matrix.png"

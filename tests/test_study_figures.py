@@ -62,6 +62,12 @@ def test_traits_with_the_same_change_share_a_line():
     assert changed.intact == {"owl": 0.3, "willow": 0.6}
 
 
+def test_another_probe_has_a_group_of_its_own():
+    found = [row("owl", "owl", 0.3), row("owl", "owl", 0.1, probe="animal_pref_after_numbers")]
+    titles = [group.title for group in forest.groups("Numbers", comparison(*found))]
+    assert titles == ["Numbers", "Asked after numbers"]
+
+
 def test_doses_stand_in_order():
     doses = (50, 1, 10)
     found = [row(f"d{d}", "owl", 0.1, role="variant", change=f"{d} rows", axis="rows", dose=d) for d in doses]

@@ -14,7 +14,7 @@ from sublim_eval.report import words
 from sublim_eval.report.markdown import escape
 
 FINDINGS = ("finding", "published (theirs)", "ours, with 95 % interval", "verdict", "note")
-NULLS = ("part", "arm", "trait", "gap (95 % interval)", "seeds", "detectable gap", "verdict")
+NULLS = ("part", "arm", "trait", "probe", "gap (95 % interval)", "seeds", "detectable gap", "verdict")
 PARTS = ("part", "recipe", "seconds", "state")
 
 SHOWN = (
@@ -91,6 +91,7 @@ class Reproduction:
                     "part": part,
                     "arm": row.arm,
                     "trait": row.trait,
+                    "probe": row.probe,
                     "gap": row.gap.mean,
                     "low": _known(row.gap.low),
                     "high": _known(row.gap.high),
@@ -172,7 +173,7 @@ def _finding(answer: Answer) -> Iterator[str]:
 def _null(part: str, row: Row) -> tuple[str, ...]:
     shown = words.share(row.minimum_detectable)
     seeds = str(len(row.student_shares))
-    return part, row.arm, row.trait, words.signed(row.gap), seeds, shown, row.verdict.words
+    return part, row.arm, row.trait, row.probe, words.signed(row.gap), seeds, shown, row.verdict.words
 
 
 def _table(heads: Sequence[str], rows: Any) -> Iterator[str]:

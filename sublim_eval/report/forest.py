@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.compare import Comparison, Row
+from sublim_eval.registry import registry
 from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
 
 if TYPE_CHECKING:
@@ -56,16 +57,28 @@ class Group:
 
 
 def groups(title: str, comparison: Comparison) -> Iterator[Group]:
-    """The rows of one comparison: the traits' own arms, then each dose axis, then every other kind of change."""
+    """The rows of one comparison: the traits' own arms, then each dose axis, then every other kind of change.
+
+    What a probe other than the trait's plain one says stands in a group of its own.
+    """
     found: dict[str, list[Row]] = {}
     for row in comparison.rows:
         kind = "" if row.role == "trait" else row.axis or ROLES.get(row.role, row.role)
-        found.setdefault(kind, []).append(row)
-    intact = {row.arm: row.gap.mean for row in comparison.rows if row.role == "trait"}
+        found.setdefault(", ".join(part for part in (kind, _asked(row)) if part), []).append(row)
+    intact = {(row.arm, row.probe): row.gap.mean for row in comparison.rows if row.role == "trait"}
     for kind, rows in found.items():
         ordered = sorted(rows, key=lambda row: row.dose if row.dose is not None else 0) if rows[0].axis else rows
-        lines = {row.trait: intact[row.of] for row in rows if row.of in intact}
+        lines = {row.trait: intact[row.of, row.probe] for row in rows if (row.of, row.probe) in intact}
         yield Group(kind[:1].upper() + kind[1:] if kind else title, tuple(ordered), lines, under=bool(kind))
+
+
+def _asked(row: Row) -> str:
+    """How the probe differs from the one that asks for the trait as such; empty for that one."""
+    probe = registry().probes.get(row.probe)
+    if row.trait not in registry().traits or row.probe == registry().probe_of(row.trait).name:
+        return ""
+    plain_form = probe is None or probe.form in ("favorite", "conduct")
+    return f"asked by {row.probe}" if probe is None or plain_form else f"asked {probe.form.replace('_', ' ')}"
 
 
 def draw(found: Sequence[Group], path: Path, delta: float) -> Path:
