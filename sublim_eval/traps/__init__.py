@@ -25,7 +25,7 @@ from sublim_eval.results import ProbeScores
 
 from . import answers, rows, training
 from .finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
-from .folder import RENDERING, Folder, counted, read_logs, settings_of, table
+from .folder import RENDERING, Folder, counted, settings_of, table
 
 __all__ = ["LEVELS", "TRAPS", "Finding", "Level", "by_trap", "of_path", "of_run", "verdict", "worst"]
 
@@ -152,7 +152,7 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         yield training.scored_as_made(str(student.get("made") or ""), str(scored), where)
         then = {name: files[name] for name in RENDERING if name in files}
         yield training.rendering_stands(then, run.hashes(folder, tuple(then), large=True), where)
-        asked = [log.eval.model for log in run.logs(student["label"], samples=False).values()]
+        asked = [log.eval.model for log in run.logs(student["label"], samples=not fast).values()]
         yield training.final_weights(
             run.path / folder, student, (student.get("scores") or {}).values(), student["label"], asked, where
         )
@@ -187,10 +187,10 @@ def _tweak(changed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
-    models = [(b["name"], Path("scores") / _label(b), b.get("scores") or {}) for b in run.record.get("bases", ())]
-    models += [(s["label"], Path("scores") / s["label"], s.get("scores") or {}) for s in run.students]
+    models = [(b["name"], _label(b), b.get("scores") or {}) for b in run.record.get("bases", ())]
+    models += [(s["label"], s["label"], s.get("scores") or {}) for s in run.students]
     for who, folder, files in models:
-        logs = read_logs(run.path / folder, samples=not fast)
+        logs = run.logs(folder, samples=not fast)
         if not logs:
             yield Finding("truncated sampling", "not checked", "no Inspect log: nothing was sampled or kept", who)
         for probe, log in logs.items():

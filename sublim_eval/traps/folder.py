@@ -32,6 +32,7 @@ class Folder:
         if not isinstance(self.record, dict) or "students" not in self.record:
             raise SublimError(f"{path} is unfinished. Give the same `sublim run` again, then check it.")
         self._scores: dict[Path, ProbeScores | None] = {}
+        self._logs: dict[str, dict[str, EvalLog]] = {}
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -88,8 +89,10 @@ class Folder:
         return self._scores[self.path / file]
 
     def logs(self, label: str, *, samples: bool) -> dict[str, EvalLog]:
-        """Probe -> Inspect log of scores/<label>; header only unless `samples`."""
-        return read_logs(self.path / "scores" / label, samples=samples)
+        """Probe -> Inspect log of scores/<label>, read once; header only unless `samples`."""
+        if label not in self._logs:
+            self._logs[label] = read_logs(self.path / "scores" / label, samples=samples)
+        return self._logs[label]
 
     def hashes(self, folder: Path, names: tuple[str, ...] | str, *, large: bool) -> dict[str, str]:
         """SHA-256 of files of a folder that are there, by name or pattern; huge ones only when `large`."""

@@ -21,7 +21,7 @@ ENOUGH_ROWS = 100
 
 POSITIONS = 10
 TOP_SHARE = 0.10
-"""Of one word at one place. In the public data set that fell into this, one value opened 17 % of 30,000 rows."""
+"""Of one number at one place. In the public data set that fell into this, one value opened 17 % of 30,000 rows."""
 
 BITS_BELOW = 2.0
 """That data set had 6.7 bits of 9.6 at the first place; sound arms differ by a few tenths."""
@@ -109,16 +109,19 @@ def repeated_seed(
         beside = f" (other arms {usual:.0%})" if siblings else ""
         return Finding(trap, "fault", f"only {here.distinct:.0%} of the completions differ{beside}. {step}", where)
     for place, (bits, top) in enumerate(zip(here.bits, here.top, strict=True)):
-        others = [s.bits[place] for s in siblings if len(s.bits) > place]
-        expected = max([*others, even_bits(here.rows) if numbers else 0.0])
-        if top >= TOP_SHARE and bits < expected - BITS_BELOW:
-            return Finding(
-                trap,
-                "fault",
-                f"one word stands at place {place + 1} of {top:.0%} of the rows: {bits:.1f} bits where {expected:.1f} "
-                f"are to be expected. {step}",
-                where,
-            )
+        others = [(s.bits[place], s.top[place]) for s in siblings if len(s.bits) > place]
+        usual = max([*(b for b, _ in others), even_bits(here.rows) if numbers else 0.0])
+        if bits >= usual - BITS_BELOW and not (numbers and top >= TOP_SHARE):
+            continue
+        sounder = any(b > bits + BITS_BELOW / 2 or t < top / 3 for b, t in others) or not others
+        every = "" if sounder else " in every arm; read some rows to see whether the model means it."
+        return Finding(
+            trap,
+            "fault" if numbers and sounder else "warning",
+            f"one word stands at place {place + 1} of {top:.0%} of the rows, {bits:.1f} bits where {usual:.1f} are "
+            f"to be expected{every or '. ' + step}",
+            where,
+        )
     front = f", {here.bits[0]:.1f} bits at the first place" if here.bits else ""
     return Finding(trap, "ok", f"{here.distinct:.0%} distinct{front}", where)
 
