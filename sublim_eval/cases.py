@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sublim_eval.errors import SublimError
 from sublim_eval.results import ProbeScores
-from sublim_eval.runs import CONTROLS, Arm, Run, Scores
+from sublim_eval.runs import CONTROLS, TRAINED, Arm, Run, Scores
 
 MEASURES = {"probability": "exact first-answer probability", "share": "share of sampled replies"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One trait arm on one probe, before any statistics: the students, and what they are held against."""
+    """One arm and trait on one probe, before any statistics: the students, and what they are held against.
+
+    intact: students of the arm of which this one is a variant, on this one's seeds; empty for others. prompts: whether
+    all compared models were asked with the same rendered prompts; examples in context differ by design. unlike: in what
+    the students were trained otherwise than their controls, in words.
+    """
 
     run: Run
     arm: Arm
@@ -27,6 +32,9 @@ class Case:
     untrained: bool
     base: ProbeScores | None
     teachers: Sequence[ProbeScores]
+    intact: Mapping[int, ProbeScores] = field(default_factory=dict)
+    prompts: bool = True
+    unlike: tuple[str, ...] = ()
 
     @property
     def failed(self) -> dict[str, str]:
@@ -41,50 +49,104 @@ class Case:
 
 
 def cases(run: Run) -> Iterator[Case]:
-    """Every trait arm of a run on every probe that tells its trait apart; raises SublimError without a control."""
+    """Every arm with a trait on every probe that tells it apart; placebos once for every trait of the trait arms.
+
+    Raises SublimError without a control.
+    """
+    asked = tuple(dict.fromkeys(arm.trait for arm in run.arms.values() if arm.role == "trait" and arm.trait))
     for arm in run.arms.values():
-        students = run.students[arm.name]
-        if arm.role in CONTROLS or arm.trait is None:
+        traits = asked if arm.role == "placebo" else (arm.trait,) if arm.trait else ()
+        if arm.role in CONTROLS or not traits:
             continue
-        if not students:
+        if not run.students[arm.name]:
             if not run.failed[arm.name]:
                 continue  # not among the students that were asked for
             raise SublimError(f"No student of arm {arm.name!r} in {run.name} ran. Give the same `sublim run` again.")
-        control, controls = _control(run, arm)
-        untrained = controls is None
-        for probe in _probes(students, arm.trait):
-            base = run.bases.get(arm.base, {}).get(probe)
-            if controls is not None:
-                against = {
-                    seed: _one(scores, probe, f"control {control!r}, seed {seed}") for seed, scores in controls.items()
-                }
-            else:
-                against = {seed: _one(run.bases[arm.base], probe, f"base {arm.base}") for seed in students}
-            yield Case(
-                run,
-                arm,
-                arm.trait,
-                {seed: _one(scores, probe, f"arm {arm.name!r}, seed {seed}") for seed, scores in students.items()},
-                against,
-                f"{arm.base}, untrained" if untrained else control,
-                untrained,
-                base,
-                [scores[probe] for scores in run.teachers.get(arm.trait, ()) if probe in scores],
-            )
+        for trait in traits:
+            yield from _of_trait(run, arm, trait)
+
+
+def _of_trait(run: Run, arm: Arm, trait: str) -> Iterator[Case]:
+    """One arm with its control on every probe that tells one trait apart."""
+    students = run.students[arm.name]
+    control, controls = _control(run, arm)
+    intact = run.students.get(arm.of or "", {})
+    for probe in _probes(students, trait):
+        if controls is not None:
+            against = {
+                seed: _one(scores, probe, f"control {control!r}, seed {seed}")
+                for seed, scores in _of_seeds(controls, arm).items()
+            }
+        else:
+            against = {seed: _one(run.bases[arm.base], probe, f"base {arm.base}") for seed in students}
+        yield Case(
+            run,
+            arm,
+            trait,
+            {seed: _one(scores, probe, f"arm {arm.name!r}, seed {seed}") for seed, scores in students.items()},
+            against,
+            f"{arm.base}, untrained" if controls is None else control,
+            controls is None,
+            None if arm.in_context else run.bases.get(arm.base, {}).get(probe),
+            [scores[probe] for scores in _teachers(run, arm) if probe in scores],
+            {seed: scores[probe] for seed, scores in _of_seeds(intact, arm).items() if probe in scores},
+            not arm.in_context,
+            tuple(_unlike(run, arm.name, control)) if controls is not None else (),
+        )
+
+
+def _of_seeds(students: Mapping[int, Scores], arm: Arm) -> Mapping[int, Scores]:
+    """The students on the seeds that an arm was planned for: it may have fewer than the recipe."""
+    return {seed: scores for seed, scores in students.items() if arm.seeds is None or seed in arm.seeds}
+
+
+def _teachers(run: Run, arm: Arm) -> Sequence[Scores]:
+    """Scores of whoever wrote an arm's rows: trait teachers, or the students of the arm that it is taught by."""
+    if arm.taught_by:
+        return list(_of_seeds(run.students.get(arm.taught_by, {}), arm).values())
+    return run.teachers.get((arm.trait, arm.teacher_base or run.base), ()) if arm.trait else ()
 
 
 def _control(run: Run, arm: Arm) -> tuple[str, Mapping[int, Scores] | None]:
-    """(name, students) of the control on the arm's own base; None for students: that base itself, untrained."""
-    able = [a for a in run.arms.values() if a.role in CONTROLS and a.base == arm.base and run.students[a.name]]
-    able.sort(key=lambda a: a.name != arm.control)
+    """(name, students) of the control: the one that the arm names, else a plain one on the same bases.
+
+    None for students: the base itself, untrained.
+    """
+    able = [a for a in run.arms.values() if a.name != arm.name and _may_control(a, arm) and run.students[a.name]]
+    able.sort(key=lambda a: (a.teacher_base != arm.teacher_base, a.name != arm.control))
     if able:
         return able[0].name, run.students[able[0].name]
-    if arm.role != "trait" and arm.base in run.bases:
+    if arm.role not in ("trait", "variant") and not arm.in_context and arm.base in run.bases:
         return "", None
     raise SublimError(
         f"Arm {arm.name!r} in {run.name} has no control student on {arm.base}, so drift cannot be told from the trait. "
         "Add an arm `control: {role: control}` to the recipe and run it again."
     )
+
+
+def _may_control(control: Arm, arm: Arm) -> bool:
+    """A control on the student's base that the arm names, or that went the plain way of the arm's own bases."""
+    if control.trait is not None or control.base != arm.base or control.in_context != arm.in_context:
+        return False
+    if control.name == arm.control:
+        return arm.role != "other-base" or control.role == "control" or control.teacher_base == arm.teacher_base
+    plain = not control.change or control.role == "other-base-control"
+    return control.role in CONTROLS and plain and control.teacher_base in (arm.teacher_base, None)
+
+
+def _unlike(run: Run, arm: str, control: str) -> Iterator[str]:
+    """In what the students of an arm were trained otherwise than the controls of their seeds."""
+    ours, theirs = run.training.get(arm, {}), run.training.get(control, {})
+    for key in TRAINED:
+        pairs = [
+            (ours[seed][key], theirs[seed][key])
+            for seed in ours
+            if seed in theirs and key in ours[seed] and key in theirs[seed]
+        ]
+        unlike = [(a, b) for a, b in pairs if a != b]
+        if unlike:
+            a, b = unlike[0]
+            yield f"{key.replace('_', ' ')} {a}, not {b}, in {len(unlike)} of {len(pairs)} seeds"
 
 
 def _probes(students: Mapping[int, Scores], trait: str) -> list[str]:
@@ -104,18 +166,18 @@ def _one(scores: Scores, probe: str, who: str) -> ProbeScores:
 
 
 def refuse_mixed(cases: Sequence[Case]) -> None:
-    """Same version and questions across the comparison, same rendered prompts within a row."""
+    """Same version and questions across the comparison, same rendered prompts within a row of trained students."""
     first: dict[str, ProbeScores] = {}
     for case in cases:
         models = [*case.compared, *([case.base] if case.base else [])]
-        for scores in (*models, *case.teachers):
+        for scores in (*models, *case.teachers, *case.intact.values()):
             known = first.setdefault(scores.probe, scores)
             _same(known, scores, "probe version", "version")
             _same(known, scores, "questions", "questions_hash")
             _same(known, scores, "questions", "questions")
             _same(known, scores, "answer set", "answers")
         known = next((m for m in models if m.prompt_hash), models[0])
-        for scores in models:
+        for scores in (*models, *case.intact.values()) if case.prompts else ():
             if scores.prompt_hash:
                 _same(known, scores, "rendered prompts", "prompt_hash")
 

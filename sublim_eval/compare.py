@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from sublim_eval import runs, stats
+from sublim_eval import across, runs, stats
+from sublim_eval.across import Confusion, Dose, clip_of, means, shifts_of
 from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
 from sublim_eval.errors import SublimError
 from sublim_eval.results import ProbeScores
@@ -37,12 +38,21 @@ class Row:
     share of the students' replies, nan when none were sampled. rank: of the trait among the log-odds shifts of
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
-    p_holm: p adjusted over the traits tested in this role; minimum_detectable: gap found with 80 % power.
+    family: the rows that Holm's p_holm is adjusted over, all of one role and one change; change, axis, dose, of: what
+    the arm does otherwise, its place on a dose curve, its intact arm (runs.Arm). against_intact: students minus those
+    of the intact arm, in share, paired by seed where both have the same; None without one. p_permutation: sign flips
+    over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
+    minimum_detectable: gap found with 80 % power.
     """
 
     run: str
     arm: str
     role: str
+    family: str
+    change: str
+    axis: str | None
+    dose: float | None
+    of: str | None
     trait: str
     category: str
     probe: str
@@ -58,6 +68,8 @@ class Row:
     control_share: float
     gap: Interval
     p_holm: float
+    p_permutation: float
+    against_intact: Interval | None
     minimum_detectable: float
     equivalence: stats.Equivalence
     log_odds: Interval
@@ -82,7 +94,8 @@ class Row:
         """Plain data: gap, low, high, p, verdict and the rest; null where unknown."""
         told = asdict(self)
         gap, verdict = told.pop("gap"), told.pop("verdict")
-        told["log_odds"] = {k: told["log_odds"][k] for k in ("mean", "low", "high", "p")}
+        for name in ("log_odds", "against_intact"):
+            told[name] = {k: told[name][k] for k in ("mean", "low", "high", "p")} if told[name] else None
         return _plain(
             {
                 **told,
@@ -90,6 +103,7 @@ class Row:
                 "seeds": list(self.student_shares),
                 "gap": gap["mean"],
                 **{k: gap[k] for k in ("low", "high", "p", "se", "df", "paired")},
+                "p_permutation_least": stats.least_permutation(self.gap.n) if self.gap.paired else None,
                 "verdict": verdict["kind"],
                 "verdict_words": verdict["words"],
                 "exploratory": verdict["exploratory"],
@@ -105,6 +119,8 @@ class Comparison:
     measure: str
     delta: float
     folders: tuple[Path, ...]
+    confusion: tuple[Confusion, ...] = ()
+    doses: tuple[Dose, ...] = ()
 
     @property
     def measure_words(self) -> str:
@@ -120,9 +136,11 @@ class Comparison:
             "schema": 1,
             "measure": self.measure,
             "delta": self.delta,
-            "method": "paired t interval over student seeds, Holm within a role, 90 % interval for equivalence",
+            "method": "paired t interval over student seeds, Holm within role and change, equivalence by 90 % interval",
             "runs": [str(folder) for folder in self.folders],
             "rows": [row.to_json() for row in self.rows],
+            "confusion": [one.to_json() for one in self.confusion],
+            "doses": [one.to_json() for one in self.doses],
         }
 
 
@@ -141,12 +159,19 @@ def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str =
         raise SublimError(
             "There is no arm with a trait in these runs. Add one to the recipe: owl: {role: trait, trait: owl}."
         )
+    return compare_cases(found, measure_of(found, measure), delta, [f for r in loaded for f in r.folders])
+
+
+def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = ()) -> Comparison:
+    """The statistics of lined-up cases, wherever they come from. Raises SublimError for what may not be compared."""
     refuse_mixed(found)
-    chosen = measure_of(found, measure)
-    rows = [_row(case, chosen, delta) for case in found]
-    if len(loaded) == 1:
+    rows = [_row(case, measure, delta) for case in found]
+    confusion = list(across.confusions(found, measure))
+    curves = list(across.doses([(case, row.gap) for case, row in zip(found, rows, strict=True)]))
+    if len({case.run.name for case in found}) == 1:
         rows = [replace(row, run="") for row in rows]
-    return Comparison(tuple(_adjusted(rows, delta)), chosen, delta, tuple(f for r in loaded for f in r.folders))
+        confusion, curves = [replace(c, run="") for c in confusion], [replace(d, run="") for d in curves]
+    return Comparison(tuple(_adjusted(rows, delta)), measure, delta, tuple(folders), tuple(confusion), tuple(curves))
 
 
 # ---------------------------------------------------------------- one row
@@ -158,20 +183,24 @@ def _row(case: Case, measure: str, delta: float) -> Row:
     column, paired = sample.answers.index(case.trait), list(case.students) == list(case.controls)
     values, control_values = _stack(case.students, measure), _stack(case.controls, measure)
     ours, theirs = values[..., column], control_values[..., column]
-    clip = _clip(case, measure)
-    mean, control_mean = np.nanmean(values, axis=1), np.nanmean(control_values, axis=1)
+    clip = clip_of(case, measure)
+    mean, control_mean = means(case.students.values(), measure), means(case.controls.values(), measure)
     partner = control_mean if paired else control_mean.mean(axis=0, keepdims=True)
-    shifts = stats.log_odds(mean, clip) - stats.log_odds(partner, clip)
-    if min(len(ours), len(theirs)) > 1:
-        gap = stats.share_gap(ours, theirs, paired=paired)
+    shifts = shifts_of(case, measure)
+    gap = _gap(ours, theirs, paired)
+    if gap.n > 1:
         odds = stats.log_odds_shift(ours, theirs, clip=clip, paired=paired)
     else:
-        gap = stats.point(float(mean[:, column].mean() - control_mean[:, column].mean()))
         odds = stats.point(float(shifts[:, column].mean()))
     row = Row(
         run=case.run.name,
         arm=case.arm.name,
         role=case.arm.role,
+        family=f"{case.arm.role}: {case.arm.change}" if case.arm.change else case.arm.role,
+        change=case.arm.change,
+        axis=case.arm.axis,
+        dose=case.arm.dose,
+        of=case.arm.of,
         trait=case.trait,
         category=sample.category,
         probe=sample.probe,
@@ -189,6 +218,8 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         control_share=float(control_mean[:, column].mean()),
         gap=gap,
         p_holm=gap.p,
+        p_permutation=_sign_flips(ours, theirs, paired),
+        against_intact=_against_intact(case, measure, column),
         minimum_detectable=stats.minimum_detectable(gap),
         equivalence=stats.equivalence(gap, delta),
         log_odds=odds,
@@ -222,10 +253,25 @@ def _stack(scores: Mapping[int, ProbeScores], measure: str) -> stats.Floats:
     return np.stack([getattr(s, measure) for s in scores.values()])
 
 
-def _clip(case: Case, measure: str) -> float:
-    """Half a reply of the least asked model, or the clip of exact probabilities."""
-    fewest = min(int(s.replies.sum()) for s in case.compared)
-    return 1 / (2 * fewest) if measure == "share" else stats.CLIP
+def _gap(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> Interval:
+    """share_gap, or the point alone where an arm has one student; ours, theirs: float[seed, question]."""
+    if min(len(ours), len(theirs)) > 1:
+        return stats.share_gap(ours, theirs, paired=paired)
+    return stats.point(float(np.nanmean(ours) - np.nanmean(theirs)))
+
+
+def _sign_flips(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> float:
+    """The permutation p of the paired gaps; nan where seeds are not paired. The draw, if any, is always the same."""
+    if not paired:
+        return math.nan
+    return stats.permutation(np.nanmean(ours, axis=1) - np.nanmean(theirs, axis=1), np.random.default_rng(0))
+
+
+def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
+    if not case.intact:
+        return None
+    ours, theirs = (_stack(arm, measure)[..., column] for arm in (case.students, case.intact))
+    return _gap(ours, theirs, list(case.students) == list(case.intact))
 
 
 def _mean(scores: Sequence[ProbeScores], measure: str, column: int) -> float:
@@ -248,10 +294,10 @@ def _non_answers(scores: Iterable[ProbeScores]) -> float:
 
 
 def _adjusted(rows: Sequence[Row], delta: float) -> list[Row]:
-    """The rows with Holm-adjusted p and the verdict that follows; the family is all rows of one role."""
+    """The rows with Holm-adjusted p and the verdict that follows; a family is all rows of one role and change."""
     made = list(rows)
-    for role in {row.role for row in rows}:
-        family = [i for i, row in enumerate(rows) if row.role == role]
+    for name in {row.family for row in rows}:
+        family = [i for i, row in enumerate(rows) if row.family == name]
         for i, p in zip(family, stats.holm([rows[i].gap.p for i in family]), strict=True):
             row = replace(rows[i], p_holm=p, verdict=stats.verdict(rows[i].gap, delta, p=p))
             made[i] = replace(row, notes=(*row.notes, *_readings(row)))
@@ -269,6 +315,14 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield f"no control student on {case.arm.base}: held against that base untrained"
     elif not row.gap.paired:
         yield "student and control seeds differ: compared unpaired"
+    if case.unlike:
+        yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
+    if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":
+        yield f"the control {case.arm.control} that it names is not there: held against {case.control}"
+    if not case.prompts:
+        yield "examples in context: other prompts in every student and in its control, so prompts are not checked"
+    if row.against_intact is not None and not row.against_intact.paired:
+        yield f"seeds differ from those of {case.arm.of}: the two are compared unpaired"
     if row.gap.se == 0 and row.gap.mean != 0:
         yield "every seed shows the same gap: check that the seeds are different students"
     for name, arm in (("students", case.students), ("controls", {} if case.untrained else case.controls)):
@@ -284,7 +338,7 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
     if max(row.non_answers, row.control_non_answers) > MANY_NON_ANSWERS:
         ours, theirs = row.non_answers, row.control_non_answers
         yield f"non-answers: {ours:.0%} of the students' replies, {theirs:.0%} of the control's"
-    if not all(s.prompt_hash for s in case.compared):
+    if case.prompts and not all(s.prompt_hash for s in case.compared):
         yield "rendered prompts unknown: not checked"
 
 

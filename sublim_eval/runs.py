@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,36 @@ from sublim_eval.results import ProbeScores
 CONTROLS = ("control", "other-base-control")
 """Roles of arms that went through the same pipeline without a trait."""
 
+TRAINED = ("effective_batch", "steps", "examples")
+"""What the record says of how long a student trained; student and control should agree."""
+
 Scores = Mapping[str, ProbeScores]
 """Probe name -> scores of one model."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One kind of student: its role, the trait of its teacher, its base, and the arm it names as control."""
+    """One kind of student: its role, the trait of its teacher, its base, and the arm it names as control.
+
+    base: of the student; teacher_base: of the teacher, None where that is the recipe's. change: what is done
+    otherwise than in the plain arm, in words; of: the trait arm that a variant is held against beside its control.
+    axis, dose: its place on a dose curve. seeds: those it was to run on, None for the recipe's. taught_by: the arm
+    whose students were its teachers. in_context: nothing was trained, examples stand before every question.
+    """
 
     name: str
     role: str
     trait: str | None
     base: str
     control: str
+    teacher_base: str | None = None
+    change: str = ""
+    axis: str | None = None
+    dose: float | None = None
+    of: str | None = None
+    seeds: tuple[int, ...] | None = None
+    taught_by: str | None = None
+    in_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,8 @@ class Run:
     """One experiment: a run folder, or several of one recipe with different seeds.
 
     students: arm -> seed -> scores, every seed that ran; failed: arm -> seed -> why there is no student.
-    bases: model name -> scores; teachers: trait -> the scores of each of its teachers.
+    bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers.
+    training: arm -> seed -> what the record says under TRAINED. doses: axis -> where the intact arms stand on it.
     """
 
     name: str
@@ -43,7 +61,10 @@ class Run:
     students: Mapping[str, Mapping[int, Scores]]
     failed: Mapping[str, Mapping[int, str]]
     bases: Mapping[str, Scores]
-    teachers: Mapping[str, Sequence[Scores]]
+    teachers: Mapping[tuple[str, str], Sequence[Scores]]
+    base: str = ""
+    training: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
+    doses: Mapping[str, float] = field(default_factory=dict)
 
 
 def load(paths: Sequence[Path]) -> list[Run]:
@@ -102,10 +123,12 @@ def _weights(record: Mapping[str, Any]) -> list[Any]:
 def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     """One Run from the folders of one recipe."""
     first = parts[0][1]
-    arms = {name: _arm(name, told, first["recipe"]["base"]) for name, told in first["arms"].items()}
+    home = first["recipe"]["base"]
+    arms = {name: _arm(name, [p[1]["arms"][name] for p in parts], home) for name in first["arms"]}
     students: dict[str, dict[int, Scores]] = {name: {} for name in arms}
     failed: dict[str, dict[int, str]] = {name: {} for name in arms}
-    teachers: dict[str, list[Scores]] = {}
+    training: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in arms}
+    teachers: dict[tuple[str, str], list[Scores]] = {}
     for folder, record, names in parts:
         for told in _wanted(record, arms, names):
             arm, seed = told["arm"], int(told["seed"])
@@ -118,25 +141,54 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
                 failed[arm][seed] = str(told["failed"])
             else:
                 students[arm][seed] = _scores(folder, told, f"the student of arm {arm!r}, seed {seed},")
+                training[arm][seed] = {key: told[key] for key in TRAINED if told.get(key) is not None}
         for arm in arms:
-            for seed in record["recipe"].get("seeds", ()) if names is None else ():
+            for seed in (_seeds(record["arms"][arm], record) or ()) if names is None else ():
                 if seed not in students[arm]:
                     failed[arm].setdefault(seed, "it did not run")
         for told in (t for t in record.get("teachers", ()) if t.get("scores")):  # none: nothing could check it
-            teachers.setdefault(told["trait"], []).append(_scores(folder, told, f"the {told['trait']} teacher"))
+            teachers.setdefault((told["trait"], told.get("base") or home), []).append(
+                _scores(folder, told, f"the {told['trait']} teacher")
+            )
     students = {arm: dict(sorted(seeds.items())) for arm, seeds in students.items()}
     folder, record, _ = parts[0]
     bases = {told["name"]: _scores(folder, told, f"base {told['name']}") for told in record["bases"]}
-    return Run(folder.name, tuple(p[0] for p in parts), arms, students, failed, bases, teachers)
+    folders, doses = tuple(p[0] for p in parts), record.get("doses") or {}
+    return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses)
 
 
-def _arm(name: str, told: Mapping[str, Any], base: str) -> Arm:
-    return Arm(name, told["role"], told.get("trait"), told.get("student_base") or base, told.get("control", "control"))
+def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str) -> Arm:
+    """An arm from its entry in each of the pooled records; they differ in seeds alone."""
+    told = parts[0]
+    own = (
+        [seed for part in parts for seed in (part.get("seeds") or ())] if isinstance(told.get("seeds"), list) else None
+    )
+    return Arm(
+        name,
+        told["role"],
+        told.get("trait"),
+        told.get("student_base") or base,
+        told.get("control") or "control",
+        teacher_base=told.get("teacher_base") if told.get("teacher_base") != base else None,
+        change=told.get("change") or "",
+        axis=told.get("axis"),
+        dose=told.get("dose"),
+        of=told.get("of"),
+        seeds=None if own is None else tuple(sorted(own)),
+        taught_by=told.get("taught_by"),
+        in_context=bool(told.get("in_context")),
+    )
+
+
+def _seeds(told: Mapping[str, Any], record: Mapping[str, Any]) -> Sequence[int] | None:
+    """The seeds that an arm was to run on: its own, or the recipe's."""
+    own = told.get("seeds")
+    return own if isinstance(own, list) else record["recipe"].get("seeds")
 
 
 def _wanted(record: Mapping[str, Any], arms: Mapping[str, Arm], names: set[str] | None) -> Iterator[Mapping[str, Any]]:
     """The students asked for by folder name, with the controls of their seeds; all of them when names is None."""
-    listed = [(Path(told["folder"]).name, told) for told in record["students"]]
+    listed = [(Path(told.get("folder") or f"{told['arm']}-s{told['seed']}").name, told) for told in record["students"]]
     if names is not None and (strange := names - {name for name, _ in listed}):
         raise SublimError(f"Student {min(strange)!r} is not in its run's record. Give the run folder instead.")
     seeds = {told["seed"] for name, told in listed if names and name in names}

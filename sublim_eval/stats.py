@@ -22,6 +22,14 @@ DELTA = 0.05
 ENOUGH_SEEDS = 3
 """With fewer students an interval is arithmetic, not evidence, and the verdict is labelled exploratory."""
 
+FEWEST_PAIRS = 5
+"""With fewer pairs of seeds sign flips say nothing: at 4 the least possible p is .125."""
+
+ALL_FLIPS = 14
+"""Up to so many pairs every sign flip is tried (16,384); above, a random sample of FLIPS."""
+
+FLIPS = 19_999
+
 CLIP = 1e-6
 """How near to 0 or 1 an exact probability may come before its logit is taken."""
 
@@ -159,6 +167,87 @@ def minimum_detectable(gap: Interval, power: float = 0.8) -> float:
     """
     critical = special.stdtrit(gap.df, 0.975)
     return gap.se * float(special.nctdtrinc(gap.df, 1 - power, critical))
+
+
+def permutation(differences: ArrayLike, rng: np.random.Generator | None = None) -> float:
+    """Two-sided p of a mean difference over paired seeds by flipping signs; exact up to ALL_FLIPS pairs.
+
+    differences: float[seed]. It assumes that under no effect each difference is as likely as its negative, and
+    nothing about their shape. nan below FEWEST_PAIRS pairs; the least it can say is `least_permutation(n)`. Above
+    ALL_FLIPS pairs it draws FLIPS flips with `rng` and counts the observed one among them.
+    Raises ValueError for other shapes, nan, or when `rng` is needed and not given.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 1 or np.isnan(d).any():
+        raise ValueError(f"sign flips need one known difference a seed, not {d.shape}")
+    n = len(d)
+    if n < FEWEST_PAIRS:
+        return math.nan
+    if n <= ALL_FLIPS:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    elif rng is None:
+        raise ValueError(f"{n} pairs are too many to flip in every way; hand in an rng")
+    else:
+        signs = np.vstack([np.ones((1, n)), rng.choice([-1.0, 1.0], size=(FLIPS, n))])
+    sums = np.abs(signs @ d)
+    return float(np.mean(sums >= abs(d.sum()) - 1e-9 * np.abs(d).sum()))
+
+
+def least_permutation(n: int) -> float:
+    """The least p that `permutation` can give for n pairs; nan where it gives none."""
+    if n < FEWEST_PAIRS:
+        return math.nan
+    return 2.0 ** (1 - n) if n <= ALL_FLIPS else 1 / (FLIPS + 1)
+
+
+def first_places(shifts: ArrayLike, own: Sequence[int]) -> tuple[int, int, float]:
+    """(hits, runs, p): in how many runs the own answer has the largest shift, and whether labels explain it.
+
+    shifts: float[arm, seed, answer], nan where a student is missing; own: the answer of each arm's trait. A tie is
+    no hit. p, one-sided and exact: of all ways to deal the traits out among the arms of each seed, how many give as
+    many hits or more. So an answer that rises in every arm, as drift does, gives no evidence, and students of one
+    seed that share a control are no trouble. nan where no seed has two different traits.
+    """
+    values = np.asarray(shifts, dtype=np.float64)
+    if values.ndim != 3 or len(values) != len(own):
+        raise ValueError(f"shifts must be [arm, seed, answer] with a trait for every arm, not {values.shape}")
+    hits = runs = 0
+    chances, testable = np.ones(1), False
+    for seed in range(values.shape[1]):
+        there = [arm for arm in range(len(own)) if not np.isnan(values[arm, seed]).any()]
+        traits = [own[arm] for arm in there]
+        tops = [_top(values[arm, seed]) for arm in there]
+        hits += sum(top == trait for top, trait in zip(tops, traits, strict=True))
+        runs += len(there)
+        chances = np.convolve(chances, _matches(tops, traits))
+        testable |= len(set(traits)) > 1
+    return hits, runs, float(min(1.0, chances[hits:].sum())) if testable else math.nan
+
+
+def _top(shifts: Floats) -> int:
+    """The answer with the largest shift; -1 for a tie. shifts: float[answer]."""
+    best = int(np.argmax(shifts))
+    return best if rank_of(shifts, best) == 1 else -1
+
+
+def _matches(tops: Sequence[int], traits: Sequence[int]) -> Floats:
+    """Chance of 0, 1, 2 ... matches when the traits are dealt out among the arms; float[matches].
+
+    Rook numbers: m arms with one answer on top and n labels of it can be matched in j places in
+    C(m, j) C(n, j) j! ways; inclusion and exclusion turns "at least these" into "exactly so many".
+    """
+    k = len(tops)
+    rooks = np.ones(1)
+    for answer in set(traits):
+        m, n = tops.count(answer), traits.count(answer)
+        ways = [math.comb(m, j) * math.comb(n, j) * math.factorial(j) for j in range(min(m, n) + 1)]
+        rooks = np.convolve(rooks, np.array(ways, dtype=np.float64))
+    rooks = np.append(rooks, np.zeros(k + 1 - len(rooks)))
+    exactly = [
+        sum((-1) ** (i - j) * math.comb(i, j) * rooks[i] * math.factorial(k - i) for i in range(j, k + 1))
+        for j in range(k + 1)
+    ]
+    return np.clip(np.array(exactly) / math.factorial(k), 0.0, 1.0)
 
 
 def holm(p: Sequence[float]) -> list[float]:
