@@ -36,7 +36,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "responses": (BASIS | {"adapters", "judges", "scorers"}, "it reads replies and ratings, and asks a judge once"),
     "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
-    "compare": (BASIS | {"results", "runs", "cases", "stats"}, "it draws nothing and asks no model"),
+    "across": (BASIS | {"results", "runs", "cases", "stats"}, "it sees several arms at once, for compare"),
+    "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
+    "compare": (BASIS | {"results", "runs", "cases", "across", "stats"}, "it draws nothing and asks no model"),
     "traps": (
         BASIS | {"results", "scorers", "stats"},
         "it reads what a run left, asks no model, and says what it saw",
