@@ -39,6 +39,7 @@ class Confusion:
     def to_json(self) -> dict[str, Any]:
         """Plain data; null where unknown."""
         told = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        told |= {name: list(told[name]) for name in ("arms", "traits", "seeds", "answers")}
         shifts = [
             [[None if math.isnan(x) else round(x, 6) for x in seed] for seed in arm] for arm in self.shifts.tolist()
         ]

@@ -142,7 +142,11 @@ def _parser() -> argparse.ArgumentParser:
         saved.add_argument(f"--{bound}", type=float, metavar="N", help=f"{says} this rating (the rubric's)")
 
     compare = verb("compare", "scoring:compare", "Hold students against their controls: gaps, intervals, verdicts")
-    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, see `sublim run`")
+    compare.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folder, see `sublim run`")
+    compare.add_argument(
+        "--table", type=Path, metavar="FILE.csv", help="figures from anywhere: trait, arm, seed, question, hits, n"
+    )
+    compare.add_argument("--control", metavar="NAME", help="the control arm of that table (control)")
     compare.add_argument("--delta", type=float, default=0.05, metavar="D", help="a gap within ±D is none (0.05)")
     compare.add_argument(
         "--measure", choices=("auto", "probability", "share"), default="auto", help="exact or sampled (auto)"

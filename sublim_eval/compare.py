@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sublim_eval import across, runs, stats
+from sublim_eval import across, outside, runs, stats
 from sublim_eval.across import Confusion, Dose, clip_of, means, shifts_of
 from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
 from sublim_eval.errors import SublimError
@@ -96,6 +96,8 @@ class Row:
         gap, verdict = told.pop("gap"), told.pop("verdict")
         for name in ("log_odds", "against_intact"):
             told[name] = {k: told[name][k] for k in ("mean", "low", "high", "p")} if told[name] else None
+        if self.answers == 1:  # no other answer to take a place among
+            told |= {"rank": None, "first_in": None, "largest": None}
         return _plain(
             {
                 **told,
@@ -151,8 +153,7 @@ def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str =
     (sampled), or "auto": exact when every model compared has it.
     Raises SublimError when something to compare is missing or may not be compared.
     """
-    if not 0 < delta <= 1:
-        raise SublimError(f"delta {delta:g} is no margin in share. Give one above 0 and at most 1, such as 0.05.")
+    _check_delta(delta)
     loaded = runs.load(paths)
     found = [case for run in loaded for case in cases(run)]
     if not found:
@@ -160,6 +161,23 @@ def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str =
             "There is no arm with a trait in these runs. Add one to the recipe: owl: {role: trait, trait: owl}."
         )
     return compare_cases(found, measure_of(found, measure), delta, [f for r in loaded for f in r.folders])
+
+
+def compare_table(path: Path, *, control: str = "control", delta: float = stats.DELTA) -> Comparison:
+    """Compare the arms of a CSV table (outside.py) with its control: the same statistics for figures from anywhere.
+
+    Shares are hits / n, mean over questions. What no table says (base, teacher, other answers) is nan or empty.
+    Raises SublimError for a table that cannot be read or holds nothing to compare.
+    """
+    _check_delta(delta)
+    made = compare_cases(outside.lined_up(path, control), "share", delta)
+    unknown = {"run": "", "non_answers": math.nan, "control_non_answers": math.nan}
+    return replace(made, rows=tuple(replace(row, **unknown) for row in made.rows))
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta <= 1:
+        raise SublimError(f"delta {delta:g} is no margin in share. Give one above 0 and at most 1, such as 0.05.")
 
 
 def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = ()) -> Comparison:
@@ -315,6 +333,8 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield f"no control student on {case.arm.base}: held against that base untrained"
     elif not row.gap.paired:
         yield "student and control seeds differ: compared unpaired"
+    if case.run.unscored:
+        yield f"{case.run.unscored} questions are unscored in some student and count in none"
     if case.unlike:
         yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
     if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":

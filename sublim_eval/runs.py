@@ -53,6 +53,7 @@ class Run:
     students: arm -> seed -> scores, every seed that ran; failed: arm -> seed -> why there is no student.
     bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers.
     training: arm -> seed -> what the record says under TRAINED. doses: axis -> where the intact arms stand on it.
+    unscored: questions left out beforehand because some student has no score of them.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Run:
     base: str = ""
     training: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
     doses: Mapping[str, float] = field(default_factory=dict)
+    unscored: int = 0
 
 
 def load(paths: Sequence[Path]) -> list[Run]:

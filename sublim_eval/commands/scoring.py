@@ -124,11 +124,20 @@ def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[s
 
 
 def compare(args: Namespace, console: Console) -> Any:
-    """Print gaps, intervals and verdicts of one or several runs, and draw the report when asked to."""
+    """Print gaps, intervals and verdicts of one or several runs, or of a table; draw the report when asked to."""
     from sublim_eval import compare as comparing
     from sublim_eval.report import table as report_table
 
-    found = comparing.compare(args.runs, delta=args.delta, measure=args.measure)
+    if bool(args.runs) == bool(args.table):
+        raise SublimError("Give run folders, or --table FILE.csv with figures from anywhere: one of the two.")
+    if args.table:
+        if args.measure == "probability":
+            raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
+        found = comparing.compare_table(args.table, control=args.control or "control", delta=args.delta)
+    else:
+        if args.control:
+            raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
+        found = comparing.compare(args.runs, delta=args.delta, measure=args.measure)
     report_table.print_comparison(found, console)
     if args.report:
         from sublim_eval.report import figure, markdown
