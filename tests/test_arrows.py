@@ -25,6 +25,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         {"errors", "registry", "strict", "scorers"},
         "question and reply in, rating out: pure, so that harnesses and `sublim score` agree",
     ),
+    "contamination": ({"registry", "scorers"}, "text in, what it names out: pure, for filters and audits alike"),
     "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
     "entanglement": ({"stats"}, "arrays in, table out; it knows no files and no registry"),
     "adapters": (
@@ -38,7 +39,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "across": (BASIS | {"results", "runs", "cases", "stats"}, "it sees several arms at once, for compare"),
     "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
-    "compare": (BASIS | {"results", "runs", "cases", "across", "stats"}, "it draws nothing and asks no model"),
+    "compare": (BASIS | {"results", "runs", "cases", "across", "outside", "stats"}, "it draws nothing and asks no model"),
     "traps": (
         BASIS | {"results", "scorers", "stats"},
         "it reads what a run left, asks no model, and says what it saw",
@@ -54,7 +55,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "tasks": ({"adapters"}, "a task folder is a doorbell: no question text, no scoring logic"),
     "_registry": ({"tasks", "adapters"}, "it only names what Inspect finds"),
     "distill": (
-        BASIS | {"adapters", "scorers", "results", "compare", "report", "terminal", "_registry", "sublim_eval"},
+        BASIS
+        | {"adapters", "scorers", "contamination", "judges", "results", "compare", "report", "terminal"}
+        | {"_registry", "sublim_eval"},
         "it reaches tasks by name, through Inspect, and no statistic decides what is made",
     ),
     "sublim_eval": ({"registry"}, "importing the package must be instant"),
