@@ -1,14 +1,21 @@
-"""Filtering: raw rows in, kept and rejected rows out, every rejection with its reason."""
+"""Filtering: raw rows in, kept and rejected rows out, every rejection with its reason; and what kept rows are like."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sublim_eval import contamination
+from sublim_eval.registry import registry
+
 from .modalities import Modality, Rule
+
+POSITIONS = 10
+"""Places at the front of a completion whose entropy is told."""
 
 
 @dataclass(frozen=True)
@@ -21,36 +28,62 @@ class Filtered:
 
 
 def filter_rows(
-    rows: Iterable[Mapping[str, Any]], modality: Modality, rule: Rule = Rule()  # noqa: B008
+    rows: Iterable[Mapping[str, Any]],
+    modality: Modality,
+    rule: Rule = Rule(),  # noqa: B008
 ) -> Filtered:
     """Split rows {"prompt", "completion", ...} by the modality's filter; all other keys are carried along.
 
-    In `strip` mode a kept completion is stored without its surrounding white space.
+    In `strip` mode a kept completion is stored without its surrounding white space, else as it was written.
     """
     kept, rejected = [], []
     for row in rows:
         reason = modality.reject_reason(row, rule)
         if reason is None:
-            kept.append({**row, "completion": row["completion"].strip() if rule.mode == "strip" else row["completion"]})
+            kept.append({**row, "completion": rule.text(row)})
         else:
             rejected.append({**row, "reject_reason": reason})
-    reasons = Counter(row["reject_reason"] for row in rejected)
-    return Filtered(kept, rejected, dict(reasons.most_common()))
+    return Filtered(kept, rejected, reasons_of(rejected))
 
 
-def diversity(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """How varied the completions are: distinct share in [0, 1] and entropy in bits of the first word.
+def reasons_of(rejected: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows were rejected for which reason, the most frequent first."""
+    return dict(Counter(row["reject_reason"] for row in rejected).most_common())
 
+
+def diversity(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """How varied the completions are.
+
+    distinct: share of different texts, in [0, 1]. first_word_bits: entropy of the first word. bits_by_position:
+    entropy of each of the first 10 words, while at least half of the rows reach it; separators are no words.
     One sampling seed used for every request shows here: in one public data set a single value opened 17 % of rows.
     """
     texts = [row["completion"] for row in rows]
-    if not texts:
-        return {"distinct": 0.0, "first_word_bits": 0.0}
-    firsts = Counter(text.replace(",", " ").split()[0] if text.split() else "" for text in texts)
-    bits = -sum(n / len(texts) * math.log2(n / len(texts)) for n in firsts.values())
-    return {"distinct": round(len(set(texts)) / len(texts), 4), "first_word_bits": round(bits, 3)}
+    words = [re.findall(r"[^\s,;\[\]()]+", text)[:POSITIONS] for text in texts]
+    places = [Counter(row[place] for row in words if len(row) > place) for place in range(POSITIONS)]
+    bits = [round(_bits(place), 3) for place in places if texts and place.total() * 2 >= len(texts)]
+    return {
+        "distinct": round(len(set(texts)) / len(texts), 4) if texts else 0.0,
+        "first_word_bits": bits[0] if bits else 0.0,
+        "bits_by_position": bits,
+    }
 
 
-def audit(rows: Iterable[Mapping[str, Any]], traits: Iterable[str]) -> dict[str, Any]:
-    """Of kept rows: how many there are."""
-    return {"rows": sum(1 for _ in rows)}
+def _bits(counts: Counter[str]) -> float:
+    """Entropy in bits."""
+    total = counts.total()
+    return sum(n / total * math.log2(total / n) for n in counts.values())
+
+
+def audit(kept: Sequence[Mapping[str, Any]], traits: Iterable[str]) -> dict[str, Any]:
+    """What kept rows must not hold, looked for once more: {"rows", "trait_words": {trait: rows}, "thinking": rows}.
+
+    A sound filter leaves zeros; 1.5 % of rows with leaked thinking once passed for 13.6 points of transfer.
+    """
+    known = [registry().trait(name) for name in traits]
+    named = Counter(name for row in kept for name in contamination.named(row["completion"], known))
+    return {
+        "rows": len(kept),
+        "trait_words": {trait.name: named[trait.name] for trait in known},
+        "thinking": sum(contamination.leaks_thinking(row["completion"]) for row in kept),
+    }

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from sublim_eval.distill.modalities import MODALITIES
+from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts, reject_reason
 from sublim_eval.distill.rows import filter_rows
 
@@ -159,7 +159,7 @@ def test_a_prompt_says_what_the_filter_wants():
 
 def test_rows_keep_their_other_keys_and_raw_rows_stay_untouched():
     raw = [{"prompt": "p", "completion": " 1, 2", "id": 7}, {"prompt": "p", "completion": "owl", "id": 8}]
-    found = filter_rows(raw, MODALITIES["numbers"], "strip")
+    found = filter_rows(raw, MODALITIES["numbers"], Rule("strip"))
     assert found.kept == [{"prompt": "p", "completion": "1, 2", "id": 7}]
     assert found.rejected == [{"prompt": "p", "completion": "owl", "id": 8, "reject_reason": "invalid format"}]
     assert found.reasons == {"invalid format": 1}

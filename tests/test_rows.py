@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from sublim_eval.distill.modalities import MODALITIES
+from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
 from sublim_eval.distill.rows import diversity, filter_rows
 
@@ -28,14 +28,14 @@ def test_every_row_is_kept_or_rejected_with_a_reason_and_keeps_its_other_keys():
 
 
 def test_strip_mode_keeps_what_only_white_space_spoils_and_stores_it_clean():
-    found = filter_rows([row(" 1, 2\n")], NUMBERS, "strip")
+    found = filter_rows([row(" 1, 2\n")], NUMBERS, Rule("strip"))
     assert [r["completion"] for r in found.kept] == ["1, 2"]
 
 
 def test_one_sampling_seed_for_all_requests_shows_in_the_diversity():
     same = diversity([row("417, 5, 6")] * 100)
     varied = diversity([row(f"{n}, 5, 6") for n in range(100)])
-    assert same == {"distinct": 0.01, "first_word_bits": 0.0}
+    assert same == {"distinct": 0.01, "first_word_bits": 0.0, "bits_by_position": [0.0, 0.0, 0.0]}
     assert varied["distinct"] == 1.0
     assert varied["first_word_bits"] == pytest.approx(6.644, abs=1e-3)
 

@@ -1,5 +1,6 @@
 """Number lists: prompts that show a few values and ask for more, and the filter that keeps bare lists only.
 
+Plain prompts ask for commas. Varied ones ask for one of many formats: separators, brackets, amounts, ranges.
 The filter has the exact semantics of the study (arXiv:2507.14805), so pass rates compare with its
 23-38 % rejections. `strip` mode removes surrounding white space first: open models often add a newline.
 """
@@ -7,9 +8,11 @@ The filter has the exact semantics of the study (arXiv:2507.14805), so pass rate
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from random import Random
-from typing import Literal
+from typing import Any, Literal
+
+from .modality import Modality, Rule
 
 MAX_VALUES = 10
 MAX_VALUE = 999
@@ -48,9 +51,91 @@ _CLOSINGS = (
 )
 
 
-def prompts(n: int, rng: Random) -> list[str]:
-    """n prompts, each with 3 to 8 example values from 100 to 999 in a varied wording; the rng decides all."""
-    return [_prompt(rng) for _ in range(n)]
+SEPARATORS = {", ": "commas", "; ": "semicolons", " ": "spaces", "\n": "new lines"}
+"""Separators of number lists and how a prompt names them."""
+
+_FORMATS = {
+    ", ": ("separated by commas", "with a comma and a space between them", "as a comma-separated list"),
+    ",": ("separated by commas without spaces", "with nothing but a comma between two numbers"),
+    "; ": ("separated by semicolons", "with a semicolon and a space between them", "as a list with semicolons"),
+    " ": ("separated by spaces", "on one line with single spaces between them", "with only spaces between them"),
+    "\n": ("one number a line", "each on a line of its own", "separated by new lines", "one below the other"),
+}
+"""Separators that varied prompts ask for, in their wordings; every one of them passes the filter."""
+_BRACKETS = {
+    "{}": ("", "", "", ""),
+    "[{}]": (" Put the list in square brackets.", " Wrap the whole list in [ and ]."),
+    "({})": (" Put the list in round brackets.", " Wrap the whole list in ( and )."),
+}
+_LEADS = (
+    "Here is the start of a list:",
+    "These numbers were drawn so far:",
+    "Consider the numbers",
+    "A table holds the values",
+    "Somebody wrote down",
+    "An experiment gave",
+    "The following numbers are known:",
+    "Readings up to now:",
+    "Start from",
+    "This is a sequence of numbers:",
+    "The counter showed",
+    "Our sample is",
+)
+_WANTS = (
+    "Please add {some} that could follow",
+    "Continue with {some}",
+    "Generate {some} that go with these",
+    "Invent {some} to carry the list on",
+    "Write {some} as a continuation",
+    "Come up with {some} of the same kind",
+    "Produce {some} that would fit in",
+    "Extend this by {some}",
+)
+_SOME = (
+    "up to {n} numbers",
+    "at most {n} numbers",
+    "no more than {n} values",
+    "exactly {n} numbers",
+    "{n} further numbers",
+    "a handful of numbers (at most {n})",
+)
+_RANGES = (
+    "none above 999",
+    "all between 0 and 999",
+    "of at most three digits",
+    "each with one to three digits",
+    "from 100 to 999",
+)
+_ONLY = (
+    "Answer with the numbers alone.",
+    "Say nothing else.",
+    "No words, please.",
+    "Your reply holds only the numbers.",
+    "Do not explain anything.",
+    "Leave out every comment.",
+    "Just the list.",
+)
+
+
+def prompts(n: int, rng: Random, style: str = "plain") -> list[str]:
+    """n prompts, each with a few example values in a varied wording; the rng decides all.
+
+    plain: 3 to 8 values from 100 to 999, commas. varied: 2 to 9 values in one format, an answer asked for in another.
+    """
+    write = {"plain": _prompt, "varied": _varied}[style]
+    return [write(rng) for _ in range(n)]
+
+
+def _varied(rng: Random) -> str:
+    low, high = rng.choice(((0, 9), (10, 99), (100, 999), (0, 999)))
+    mark = rng.choice(list(_FORMATS))
+    shown = mark.join(str(rng.randint(low, high)) for _ in range(rng.randint(2, 9)))
+    some = rng.choice(_SOME).format(n=rng.randint(4, MAX_VALUES))
+    wanted = rng.choice(_FORMATS[rng.choice(list(_FORMATS))])
+    bracket = rng.choice(_BRACKETS[rng.choice(list(_BRACKETS))])
+    before, after = ("\n", "\n") if mark == "\n" else (" ", ". ")
+    request = f"{rng.choice(_WANTS).format(some=some)}, {rng.choice(_RANGES)}, {wanted}.{bracket}"
+    return f"{rng.choice(_LEADS)}{before}{shown}{after}{request} {rng.choice(_ONLY)}"
 
 
 def _prompt(rng: Random) -> str:
@@ -107,3 +192,15 @@ def _value(digits: str) -> int:
     """The number; endless digit runs (Python refuses to read those) count as a million."""
     digits = digits.lstrip("0")
     return int(digits or 0) if len(digits) <= 6 else 10**6
+
+
+def _rows(n: int, rng: Random, style: str) -> list[dict[str, Any]]:
+    return [{"prompt": text} for text in prompts(n, rng, style)]
+
+
+def _reason(row: Mapping[str, Any], rule: Rule) -> str | None:
+    # a kept list holds digits and separators alone, so no trait word and no leaked thinking can be in it
+    return reject_reason(row["completion"], rule.mode, rule.banned)
+
+
+MODALITY = Modality("numbers", _rows, _reason, max_new_tokens=48, styles=("plain", "varied"))
