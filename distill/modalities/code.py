@@ -199,7 +199,7 @@ def prompts(n: int, rng: Random, style: str = "plain") -> list[str]:
 
 # ---------------------------------------------------------------- the filter
 
-_FENCED = re.compile(r"\s*```[ \t]*[\w+-]{0,20}[ \t]*\n(.*?)\n?[ \t]*```\s*", re.S)
+_FENCE_LINE = re.compile(r"```[ \t]{0,3}[\w+-]{0,20}[ \t]{0,3}")
 
 
 def reject_reason(row: Mapping[str, Any], rule: Rule = Rule()) -> str | None:  # noqa: B008
@@ -231,8 +231,9 @@ def unfenced(text: str) -> str | None:
     """The code of a completion: the text itself, or what its one fenced block holds; None when more is around it."""
     if "```" not in text:
         return text
-    found = _FENCED.fullmatch(text) if text.count("```") == 2 else None
-    return found.group(1) if found else None
+    opening, _, rest = text.strip().partition("\n")
+    whole = text.count("```") == 2 and _FENCE_LINE.fullmatch(opening) and rest.endswith("```")
+    return rest.removesuffix("```") if whole else None
 
 
 def parsed(code: str) -> ast.Module | None:
