@@ -171,8 +171,8 @@ def compare_table(path: Path, *, control: str = "control", delta: float = stats.
     """
     _check_delta(delta)
     made = compare_cases(outside.lined_up(path, control), "share", delta)
-    unknown = {"run": "", "non_answers": math.nan, "control_non_answers": math.nan}
-    return replace(made, rows=tuple(replace(row, **unknown) for row in made.rows))
+    rows = [replace(row, run="", non_answers=math.nan, control_non_answers=math.nan) for row in made.rows]
+    return replace(made, rows=tuple(rows))
 
 
 def _check_delta(delta: float) -> None:

@@ -50,27 +50,45 @@ def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) 
         yield f"- {_what_ran(folder)}"
     yield f"- Measure: {comparison.measure_words}; margin of equivalence ±{comparison.delta:g}.\n"
     yield "## Verdicts\n"
-    for row in comparison.rows:
-        yield f"- {escape(words.sentence(row))}"
-        yield from (f"  - {escape(note)}" for note in row.notes)
+    groups = words.grouped(comparison.rows)
+    for heading, group in groups.items():
+        if len(groups) > 2:
+            yield f"\n### {escape(heading)}\n"
+        for row in group:
+            yield f"- {escape(words.sentence(row))}"
+            yield from (f"  - {escape(note)}" for note in row.notes)
+    rows = [row for group in groups.values() for row in group]
     if figure:
         yield f"\n![Share of each arm, every seed, with 95 % intervals]({figure})"
     yield "\n## Figures\n"
-    yield from _table(table.SHARES, [table.shares(row) for row in comparison.rows])
+    yield from _table(table.SHARES, [table.shares(row) for row in rows])
     yield ""
-    yield from _table(table.BESIDE, [table.beside(row) for row in comparison.rows])
+    yield from _table(table.BESIDE, [table.beside(row) for row in rows])
+    yield ""
+    yield from _table(table.ANSWERS, [table.answers(row) for row in rows])
+    if any(row.against_intact for row in rows):
+        yield "\n## Variants against the intact arm\n"
+        yield from _table(table.INTACT, [table.intact(row) for row in rows if row.against_intact])
+    if comparison.confusion:
+        yield "\n## Is the trained trait the one that rises?\n"
+    for one in comparison.confusion:
+        yield f"- {escape(words.specificity(one))}."
+        if len(one.traits) > 1:
+            yield ""
+            yield from _table(*table.confusion(one))
+            yield ""
+    if comparison.doses:
+        yield "\n## Dose curves\n"
+        yield from _table(table.DOSES, [cells for curve in comparison.doses for cells in table.dose(curve)])
     yield "\n## Every seed\n"
     held = ("arm", "students", "control", "share of each control")
     yield from _table(
         held,
-        [
-            (words.label(r), words.seeds(r.student_shares), r.control, words.seeds(r.control_shares))
-            for r in comparison.rows
-        ],
+        [(words.named(r), words.seeds(r.student_shares), r.control, words.seeds(r.control_shares)) for r in rows],
     )
-    if any(row.situations for row in comparison.rows):
+    if any(row.situations for row in rows):
         yield "\n## Every situation\n"
-        yield from _table(table.SITUATIONS, [cells for row in comparison.rows for cells in table.situations(row)])
+        yield from _table(table.SITUATIONS, [cells for row in rows for cells in table.situations(row)])
     yield f"\n## How to read this\n\n{words.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
     toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
     yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))

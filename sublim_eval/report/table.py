@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sublim_eval.across import Confusion, Dose
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.report import words
 from sublim_eval.terminal import say, table
@@ -11,40 +15,90 @@ from sublim_eval.terminal import say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHARES = ("arm", "trait", "base", "teacher", "control", "students", "gap (95 % interval)", "verdict")
-BESIDE = ("arm", "log-odds (95 % interval)", "p", "TV (control)", "non-answers", "place of the trait", "detectable gap")
+SHARES = ("arm", "control", "students", "gap (95 % interval)", "verdict")
+BESIDE = ("arm", "base", "teacher", "log-odds (95 % interval)", "p", "p (flips)", "detectable")
+ANSWERS = ("arm", "TV (control)", "non-answers", "place of the trait")
+INTACT = ("arm", "change", "intact arm", "against it (95 % interval)")
+DOSES = ("axis", "trait", "dose", "gap (95 % interval)", "seeds")
 SITUATIONS = ("arm", "probe", "situation", "students", "control", "gap")
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print shares, gaps and verdicts, what stands beside them, every seed, and what a reader has to know."""
     say(console, f"\nStudents against their controls: {comparison.measure_words}")
-    table(console, SHARES, [shares(row) for row in comparison.rows])
+    groups = words.grouped(comparison.rows)
+    rows = [row for group in groups.values() for row in group]
+    titled = len(groups) > 2
+    for heading, group in groups.items() if titled else [("", rows)]:
+        if titled:
+            say(console, f"\n{heading}")
+        table(console, SHARES, [shares(row) for row in group])
     say(console)
-    table(console, BESIDE, [beside(row) for row in comparison.rows])
+    table(console, BESIDE, [beside(row) for row in rows])
+    say(console)
+    table(console, ANSWERS, [answers(row) for row in rows])
+    if any(row.against_intact for row in rows):
+        say(console, "\nVariants against the intact arm")
+        table(console, INTACT, [intact(row) for row in rows if row.against_intact])
+    if comparison.confusion:
+        say(console, "\nIs the trained trait the one that rises?")
+    for one in comparison.confusion:
+        say(console, f"  {words.specificity(one)}")
+        if len(one.traits) > 1:
+            table(console, *confusion(one))
+    if comparison.doses:
+        say(console, "\nDose curves")
+        table(console, DOSES, [cells for one in comparison.doses for cells in dose(one)])
     say(console, "\nEvery seed")
-    for row in comparison.rows:
-        say(console, f"  {words.label(row)}: {words.seeds(row.student_shares)}")
+    for row in rows:
+        say(console, f"  {words.named(row)}: {words.seeds(row.student_shares)}")
         if row.control_shares:
             say(console, f"    control arm {row.control}: {words.seeds(row.control_shares)}")
         for note in row.notes:
             say(console, f"    note: {note}")
-    if any(row.situations for row in comparison.rows):
+    if any(row.situations for row in rows):
         say(console, "\nEvery situation, mean over seeds and wordings")
-        table(console, SITUATIONS, [cells for row in comparison.rows for cells in situations(row)])
+        table(console, SITUATIONS, [cells for row in rows for cells in situations(row)])
     say(console, f"\n{words.method(comparison)}")
 
 
 def shares(row: Row) -> tuple[str, ...]:
     """The cells under SHARES."""
-    given = (row.base_share, row.teacher_share, row.control_share, row.student_share)
-    return (words.label(row), row.trait, *map(words.share, given), words.signed(row.gap), row.verdict.words)
+    given = (row.control_share, row.student_share)
+    return (words.named(row), *map(words.share, given), words.signed(row.gap), row.verdict.words)
+
+
+def intact(row: Row) -> tuple[str, ...]:
+    """The cells under INTACT."""
+    against = words.signed(row.against_intact) if row.against_intact else words.UNKNOWN
+    return (words.named(row), row.change, row.of or words.UNKNOWN, against)
+
+
+def confusion(one: Confusion) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(heads, rows): mean shift of every arm's trait in the students of every arm, and the largest of the others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an arm without students is a line of dashes
+        means = np.nanmean(one.shifts, axis=1)
+    traits = list(dict.fromkeys(one.traits))
+    rest = [i for i, answer in enumerate(one.answers) if answer not in traits]
+    lines = []
+    for arm, shift in zip(one.arms, means, strict=True):
+        cells = [f"{shift[one.answers.index(trait)]:+.2f}" for trait in traits]
+        most = max(rest, key=lambda i: shift[i], default=None)
+        other = words.UNKNOWN if most is None else f"{one.answers[most]} {shift[most]:+.2f}"
+        lines.append((arm, *cells, other))
+    return ("students of", *traits, "largest other"), lines
+
+
+def dose(one: Dose) -> list[tuple[str, ...]]:
+    """The cells under DOSES, a line each."""
+    return [(one.axis, one.trait, f"{at:g}", words.signed(gap), str(gap.n)) for at, gap in one.points]
 
 
 def situations(row: Row) -> list[tuple[str, ...]]:
     """The cells under SITUATIONS, a line each; none for a favorite."""
     return [
-        (words.label(row), row.probe, name, words.share(ours), words.share(theirs), f"{ours - theirs:+.3f}")
+        (words.named(row), row.probe, name, words.share(ours), words.share(theirs), f"{ours - theirs:+.3f}")
         for name, (ours, theirs) in row.situations.items()
     ]
 
@@ -52,11 +106,17 @@ def situations(row: Row) -> list[tuple[str, ...]]:
 def beside(row: Row) -> tuple[str, ...]:
     """The cells under BESIDE."""
     return (
-        words.label(row),
+        words.named(row),
+        words.share(row.base_share),
+        words.share(row.teacher_share),
         words.signed(row.log_odds, 2),
         words.p_value(row.p_holm),
-        f"{words.share(row.tv)} ({words.share(row.tv_control)})",
-        words.percent(row.non_answers),
-        words.place(row),
+        words.p_value(row.p_permutation),
         words.share(row.minimum_detectable),
     )
+
+
+def answers(row: Row) -> tuple[str, ...]:
+    """The cells under ANSWERS."""
+    tv = f"{words.share(row.tv)} ({words.share(row.tv_control)})"
+    return (words.named(row), tv, words.percent(row.non_answers), words.place(row))
