@@ -45,7 +45,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         "it reads what a run left, asks no model, and says what it saw",
     ),
     "report": (
-        BASIS | {"results", "runs", "cases", "compare", "stats", "terminal", "entanglement", "tables"},
+        BASIS | {"results", "runs", "cases", "across", "compare", "stats", "terminal", "entanglement", "tables"},
         "it draws what compare and stats say",
     ),
     "task_facts": (BASIS, "it reads task folders as text and runs none of them"),
