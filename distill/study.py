@@ -17,7 +17,7 @@ from sublim_eval.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 from sublim_eval.report import words
-from sublim_eval.report.findings import Answer
+from sublim_eval.report.findings import Answer, over_seeds
 
 if TYPE_CHECKING:
     from sublim_eval.stats import Interval
@@ -69,12 +69,14 @@ class Finding:
     part, arms: whose rows answer it, on the probe of the arm's trait or on those named by `probes`.
     expect: what these rows have to show:
       rises     the gap to the control is there and not small (verdict "transferred")
-      stays     the gap is within the margin of equivalence ("no transfer", or a small shift)
+      stays     the gap is within the margin of equivalence ("no transfer", or a small shift), and the trait arm of
+                the same trait did transfer: a null says nothing where there is no effect to lose
       weaker, stronger   than the intact arm: the paired interval lies below 0, or above it
       below     the gap's interval lies below that of the same trait's trait arm in the part `than`
       first     the trained trait has the largest shift of all answers in at least the share `least` of runs
       uneven    in one situation the gap is at least `least` times the mean gap
-      number    the figure under `reads` (names joined by dots) is above `above`, or below `below`
+      number    the figure under `reads` (names joined by dots) is above `above`, or below `below`; shares of several
+                seeds are averaged, and the interval has to be on that side
       nothing   there is no direction to compare, and `why` says why; `reads` may still print our figure
     note: what a reader has to know beside the verdict; otherwise: why it may be so, when it is not the same direction.
     """
@@ -212,8 +214,14 @@ def _verdict(finding: Finding, outcomes: Mapping[str, Outcome]) -> tuple[str, li
         return _together(found), [_row_words(row) for row in rows], " ".join(told)
     if finding.expect in ("weaker", "stronger") and not any(row.against_intact for row in rows):
         return NOT_RUN, [_row_words(row) for row in rows], "The intact arm is not in this run."
-    says, line = ROWWISE[finding.expect], LINES.get(finding.expect, _row_words)
-    return _together([says(row, finding) for row in rows]), [line(row) for row in rows], " ".join(told)
+    line = LINES.get(finding.expect, _row_words)
+    said = [ROWWISE[finding.expect](row, finding) for row in rows]
+    if finding.expect == "stays" and (mute := _beside_nothing(rows, outcome)):
+        said = ["open" if row.trait in mute and says == "yes" else says for row, says in zip(rows, said, strict=True)]
+        told.append(
+            f"The unchanged arm did not transfer in this run ({', '.join(mute)}): a null beside it says nothing."
+        )
+    return _together(said), [line(row) for row in rows], " ".join(told)
 
 
 def _together(said: Sequence[Says]) -> str:
@@ -238,6 +246,13 @@ def _rows(finding: Finding, outcome: Outcome) -> tuple[list[Row], list[str]]:
     ]
     there = {row.arm for row in found}
     return found, [arm for arm in finding.arms if arm not in there]
+
+
+def _beside_nothing(rows: Sequence[Row], outcome: Outcome) -> list[str]:
+    """Traits of these rows whose trait arm was run on the same probe and did not transfer either."""
+    asked = {(row.trait, row.probe) for row in rows}
+    plain = [r for r in (outcome.comparison.rows if outcome.comparison else ()) if r.role == "trait"]
+    return sorted({r.trait for r in plain if (r.trait, r.probe) in asked and r.verdict.kind != "transferred"})
 
 
 def _rises(row: Row, finding: Finding) -> Says:
@@ -326,6 +341,8 @@ def _figure(finding: Finding, outcome: Outcome | None) -> Any:
     held: Any = {**outcome.made, "rejected": _rejected(outcome.made)} if outcome else {}
     for key in (finding.reads or "").split("."):
         held = held.get(key) if isinstance(held, Mapping) else None
+    if isinstance(held, list | tuple) and held:
+        return over_seeds(held)
     return held if isinstance(held, Mapping | int | float) else None
 
 

@@ -79,6 +79,13 @@ def test_a_null_needs_the_equivalence_test(tmp_path, gap, reach, verdict):
     assert answered(tmp_path, "part: one, arms: [sgd], expect: stays", one=found).verdict == verdict
 
 
+def test_a_null_beside_an_arm_that_did_not_transfer_says_nothing(tmp_path):
+    null, rest = row("sgd", "owl", 0.0, role="variant", change="SGD"), "part: one, arms: [sgd], expect: stays"
+    beside = {gap: answered(tmp_path, rest, one=rows(null, row("owl", "owl", gap))) for gap in (0.3, 0.0)}
+    assert beside[0.3].verdict == "same direction" and beside[0.0].verdict == "undecided"
+    assert "did not transfer in this run (owl)" in beside[0.0].note
+
+
 @pytest.mark.parametrize(
     ("expect", "intact", "verdict"),
     [
@@ -128,6 +135,8 @@ def test_uneven_compares_the_largest_situation_with_the_mean(tmp_path, shares, v
         ({"mean": 0.8, "low": 0.7, "high": 0.9, "n": 10}, "same direction"),
         ({"mean": 0.6, "low": 0.4, "high": 0.8}, "undecided"),
         (0.2, "not"),
+        ([0.8, 0.82, 0.79, 0.81], "same direction"),
+        ([0.9, 0.3], "undecided"),
     ],
 )
 def test_a_threshold_is_passed_by_the_whole_interval(tmp_path, figure, verdict):

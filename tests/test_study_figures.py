@@ -53,7 +53,7 @@ def test_the_forest_has_every_arm_and_seed(tmp_path, drawn, changes, columns):
     assert {f"change {n}" for n in range(changes)} <= set(drawn["texts"])
     seeds = [gap for one in made.rows for gap in forest.seed_gaps(one)]
     assert len(drawn["marks"]) == len(seeds) + len(made.rows)
-    assert (width > 1100) == (columns == 2) and height < 2600
+    assert (width > 1100) == (columns == 2) and height < 3000
 
 
 def test_traits_with_the_same_change_share_a_line():

@@ -14,7 +14,7 @@ from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STEP, BESIDE, GAP = 0.17, 0.12, 0.28
+STEP, BESIDE, GAP = 0.18, 0.14, 0.28
 """Inches: from line to line, more for every further trait of a line, and above a heading."""
 
 ROLES = {
@@ -68,7 +68,7 @@ def groups(title: str, comparison: Comparison) -> Iterator[Group]:
     intact = {(row.arm, row.probe): row.gap.mean for row in comparison.rows if row.role == "trait"}
     for kind, rows in found.items():
         ordered = sorted(rows, key=lambda row: row.dose if row.dose is not None else 0) if rows[0].axis else rows
-        lines = {row.trait: intact[row.of, row.probe] for row in rows if (row.of, row.probe) in intact}
+        lines = {row.trait: intact[row.of, row.probe] for row in rows if row.of and (row.of, row.probe) in intact}
         yield Group(kind[:1].upper() + kind[1:] if kind else title, tuple(ordered), lines, under=bool(kind))
 
 
@@ -152,7 +152,7 @@ def _panel(
             ticks.append(y + _height(rows) / 2)
             labels.append(plain(label))
             for i, row in enumerate(rows):
-                _mark(axis, row, y + STEP / 2 + BESIDE * i, colours[row.trait])
+                _mark(axis, row, y + STEP / 2 - 0.02 + BESIDE * i, colours[row.trait])
             y += _height(rows)
         for trait, gap in group.intact.items():
             axis.plot([gap] * 2, [top, y], color=colours[trait][0], linestyle=(0, (2, 1.5)), linewidth=1.2, zorder=2)
@@ -167,7 +167,8 @@ def _panel(
 def _mark(axis: Axes, row: Row, y: float, ink: tuple[str, str]) -> None:
     colour, shape = ink
     seeds = seed_gaps(row)
-    axis.scatter(seeds, [y] * len(seeds), s=6, marker=shape, facecolor=colour, edgecolor="none", alpha=0.4, zorder=3)
+    below = [y + 0.055] * len(seeds)  # under the bar, which would hide them
+    axis.scatter(seeds, below, s=6, marker=shape, facecolor=colour, edgecolor="none", alpha=0.5, zorder=3)
     axis.plot(_reach(row), [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=4)
     axis.scatter([row.gap.mean], [y], s=20, marker=shape, facecolor=colour, edgecolor="white", linewidth=0.6, zorder=5)
 

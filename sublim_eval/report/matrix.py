@@ -44,7 +44,7 @@ def draw(found: Sequence[Confusion], path: Path) -> Path:
             axis.set_xlim(-0.5, widest - 0.5)  # cells of one size in all panels
         bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.015, aspect=28)
         bar.set_label("Mean log-odds shift against the control", fontsize=8, color=GREY)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         figure.supxlabel("Answer   (framed: the trained trait)", fontsize=8, color=GREY)
         figure.supylabel("Trait of the teacher", fontsize=8, color=GREY)
     return path
