@@ -111,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     filter_ = verb("filter", "distilling:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
-    filter_.add_argument("modality", metavar="MODALITY", help="a name from `sublim list modalities`: numbers")
-    filter_.add_argument("rows", type=Path, metavar="IN.jsonl", help='rows {"prompt", "completion"}')
+    filter_.add_argument("modality", metavar="MODALITY", help="numbers, code or cot: `sublim list modalities`")
+    filter_.add_argument("rows", type=Path, metavar="IN.jsonl", help='rows {"prompt", "completion"}; cot: "answer" too')
     filter_.add_argument("--kept", type=Path, required=True, metavar="FILE", help="clean rows, as they were")
     filter_.add_argument(
         "--rejected", type=Path, required=True, metavar="FILE", help='the others, with "reject_reason"'
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     filter_.add_argument(
         "--mode", choices=("strict", "strip"), default="strict", help="strip: ignore white space around (strict)"
     )
+    filter_.add_argument("--trait", metavar="NAMES", help="traits that no row may name: owl,willow")
     filter_.add_argument("--banned", metavar="LIST", help="numbers that reject a row: 666,88 or a file of them")
 
     score = verb("score", "scoring:score", "Ask models the questions of one or several probes")

@@ -50,14 +50,25 @@ def demo(args: Namespace, console: Console) -> Any:
 def split(args: Namespace, console: Console) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
     from sublim_eval.distill.modalities import MODALITIES, Rule
-    from sublim_eval.distill.rows import filter_rows
+    from sublim_eval.distill.rows import audit, filter_rows
+    from sublim_eval.registry import registry
 
     if args.modality not in MODALITIES:
         raise unknown("modality", args.modality, list(MODALITIES), "Add it in distill/modalities/.")
     _refuse_overwriting(args.rows, args.kept, args.rejected)
     banned = _numbers(args.banned) if args.banned else frozenset()
-    rows = [row for _, row in read_jsonl(args.rows, ("prompt", "completion"))]
-    found = filter_rows(rows, MODALITIES[args.modality], Rule(args.mode, frozenset(banned)))
+    modality = MODALITIES[args.modality]
+    traits = tuple(registry().trait(name.strip()).name for name in args.trait.split(",")) if args.trait else ()
+    numbered = read_jsonl(args.rows, ("prompt", "completion"))
+    for line, row in numbered:
+        lacking = [fact for fact in modality.facts if fact not in row]
+        if lacking:
+            raise SublimError(
+                f"{args.rows}:{line}: nothing under {lacking[0]!r}, which the {modality.name} filter checks the "
+                "completion against. Write the right result there, such as 7."
+            )
+    rows = [row for _, row in numbered]
+    found = filter_rows(rows, modality, Rule(args.mode, banned, traits))
     with whole_file(args.kept) as kept_file, whole_file(args.rejected) as rejected_file:
         for some, file in ((found.kept, kept_file), (found.rejected, rejected_file)):
             file.writelines(map(json_line, some))
@@ -67,6 +78,8 @@ def split(args: Namespace, console: Console) -> dict[str, Any]:
     say(console, f"{len(rows)} rows: {kept} kept ({kept / len(rows):.1%}), {rejected} rejected ({args.mode})")
     for reason, count in found.reasons.items():
         say(console, f"  {reason}: {count} ({count / len(rows):.1%})")
+    if args.modality != "numbers" and not traits:
+        say(console, "  No trait was looked for: rows may name any. Give --trait owl,willow.")
     return {
         "modality": args.modality,
         "mode": args.mode,
@@ -74,6 +87,7 @@ def split(args: Namespace, console: Console) -> dict[str, Any]:
         "kept": kept,
         "rejected": rejected,
         "reject_reasons": found.reasons,
+        "audit": audit(found.kept, traits),
     }
 
 
