@@ -239,9 +239,9 @@ def one_effect(name: str, world: World, seeds: int, runs: int) -> dict[str, Any]
         "gap": round(gap, 4),
         "share": rate(share.covers(gap)),
         "log_odds": rate(odds.covers(shift)),
-        "carried": rate((low <= middle) & (middle <= high)),
-        "carried_mean": rate((low <= gap) & (gap <= high)),
-        "hull": rate((hull[0] <= gap) & (gap <= hull[1])),
+        "carried": rate(np.asarray((low <= middle) & (middle <= high))),
+        "carried_mean": rate(np.asarray((low <= gap) & (gap <= high))),
+        "hull": rate(np.asarray((hull[0] <= gap) & (gap <= hull[1]))),
         "hull_wider": round(float(np.median((hull[1] - hull[0]) / np.maximum(2 * share.reach, 1e-300))), 3),
         "johnson": rate(np.abs(moved - gap) <= share.reach),
         "transferred": rate(share.found() & (share.mean > 0)),
@@ -461,14 +461,14 @@ def _simulated_lines(sim: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {name} | {cells} |")
     lines += [
         "",
-        "| planted effect | coverage, share | coverage, log-odds | log-odds interval carried back | hull of both (times wider) | "
-        "called transferred |",
+        "| planted effect | coverage, share | coverage, log-odds | log-odds interval carried back | "
+        "hull of both (times wider) | called transferred |",
         "|---|---|---|---|---|---|",
     ]
     for name in EFFECTS:
-        cells = [three(effects, name, key) for key in ("share", "log_odds", "carried", "hull", "transferred")]
-        cells[3] += " (" + " / ".join(f"{c['hull_wider']:.2f}" for c in effects if c["world"] == name) + ")"
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        figures = [three(effects, name, key) for key in ("share", "log_odds", "carried", "hull", "transferred")]
+        figures[3] += " (" + " / ".join(f"{c['hull_wider']:.2f}" for c in effects if c["world"] == name) + ")"
+        lines.append(f"| {name} | {' | '.join(figures)} |")
     lines += [
         "",
         "*Carried back* reads the log-odds interval as a gap at the control's mean and is held against the gap at the",
@@ -506,14 +506,12 @@ def _real_lines(found: Mapping[str, Any] | None) -> list[str]:
     lines = [
         "## Real students without a trait",
         "",
-        f"{found['students']} control students of `{found['recipe']}` on seeds used nowhere else, {found['pairs']} "
-        "pairs that share",
-        f"nothing, each asked for {len(found['answers'])} answers. The true gap of any answer between two of them is 0, "
-        "so what is found",
-        "is false. Groups of n pairs are formed in two ways: *as trained* (1 with 2, 3 with 4; groups share no student,",
-        f"and there are few of them), and *in all ways* ({REGROUPED:,} random groups, which do share students). The",
-        "answers of one student sum to 1 a set and are correlated, so the errors are a bootstrap over students, not",
-        "over comparisons.",
+        f"{found['students']} control students of `{found['recipe']}` on seeds used nowhere else make {found['pairs']}",
+        f"pairs that share nothing; each is asked for {len(found['answers'])} answers. The true gap of any answer",
+        "between two of them is 0, so what is found is false. Groups of n pairs are formed in two ways:",
+        "*as trained* (1 with 2, 3 with 4; groups share no student, and there are few), and *in all ways*",
+        f"({REGROUPED:,} random groups, which do share students). The answers of one student sum to 1 a set and are",
+        "correlated, so the errors are a bootstrap over students, not over comparisons.",
         "",
         "| pairs | groups as trained | false positives as trained | in all ways | coverage of 0 | log-odds | "
         "called transferred or moved away |",
@@ -540,8 +538,8 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     """False positives, coverage and power side by side."""
     from sublim_eval.report.ink import FAINT, GREY, INKS, drawing
 
-    with drawing(path, 9.6, 3.9) as canvas:
-        first, second, third = canvas.subplots(1, 3, gridspec_kw={"width_ratios": (1.25, 1.25, 1)})
+    with drawing(path, 10.6, 4.0) as canvas:
+        first, second, third = canvas.subplots(1, 3, gridspec_kw={"width_ratios": (1, 1, 1.1)})
         for axes, target, title, band in (
             (first, 0.05, "False positives of p < .05", None),
             (second, 0.95, "Coverage of the 95 % interval", (0.93, 0.97)),
@@ -580,8 +578,8 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
                     label=f"{seeds} seeds",
                 )
         third.axvspan(0, stats.DELTA, color=FAINT, zorder=0)
-        third.set_title("Called transferred (base .10)", fontsize=9, loc="left")
-        third.set_xlabel("true gap in share   (grey: within ±δ)", fontsize=7.5)
+        third.set_title("Called transferred", fontsize=9, loc="left")
+        third.set_xlabel("true gap in share (base .10; grey: ±δ)", fontsize=7.5)
         third.spines[["top", "right"]].set_visible(False)
         third.tick_params(labelsize=7)
         third.legend(frameon=False, fontsize=7.5, loc="lower right")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sublim_eval.registry import Trait
-from sublim_eval.scorers import plain
+from sublim_eval.scorers import mentions
 
 from .finding import Finding
 
@@ -142,16 +142,18 @@ def seed_reaches_the_rows(one: Rows, other: Rows, where: str = "") -> Finding:
 
 
 def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: str = "") -> Finding:
-    """Whether kept rows name a trait (whole words, also inside identifiers), leak thinking, or, for number rows,
-    hold letters at all. Prompts are read too: a trait named there is a reference as well."""
+    """Whether kept rows name a trait, leak thinking, or, of number rows, hold letters.
+
+    Names count as whole words, also inside identifiers. Prompts are read too: a trait named there is a reference as well. It shares no code with the filter of `distill`,
+    so that one can catch the other.
+    """
     trap, step = "contamination", "Filter these rows out of every arm and train again."
-    words = {word: t.name for t in traits for word in t.words}
     named: Counter[str] = Counter()
     leaked = lettered = 0
     example = ""
     for row in rows:
         completion = str(row["completion"])
-        found = {words[w] for text in (completion, str(row.get("prompt", ""))) for w in _words_in(text, words)}
+        found = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits)}
         named.update(found)
         thinks = bool(_THINKING.search(completion))
         leaked += thinks
@@ -167,11 +169,10 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
     return Finding(trap, "ok", f"{len(rows)} kept rows name no trait and hold no thinking", where)
 
 
-def _words_in(text: str, words: Mapping[str, str]) -> set[str]:
-    """Those of `words` that stand in the text as whole words; snake_case and camelCase are taken apart."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    line = " " + " ".join(re.findall(r"[^\W\d_]+", plain(parted))) + " "
-    return {word for word in words if f" {word} " in line}
+def _named(text: str, traits: Sequence[Trait]) -> tuple[str, ...]:
+    """Those of the traits that a text names, read as the scorers read a reply; identifiers are taken apart first."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|[-_\u2010\u2011]", " ", text)
+    return mentions(parted, traits)
 
 
 def read_as_kept(recorded: str, now: str, where: str = "") -> Finding:
