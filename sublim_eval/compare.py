@@ -334,7 +334,7 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
     elif not row.gap.paired:
         yield "student and control seeds differ: compared unpaired"
     if case.run.unscored:
-        yield f"{case.run.unscored} questions are unscored in some student and count in none"
+        yield f"unscored in some student, so that they count in none: {case.run.unscored} questions"
     if case.unlike:
         yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
     if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":
