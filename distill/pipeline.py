@@ -28,9 +28,10 @@ from sublim_eval.results import asked_by
 from . import arms
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
-from .rows import audit, diversity, filter_rows
+from .rows import Filtered, audit, diversity, filter_rows
 from .samplers import generate, local_sampler
 from .scoring import exact, score
+from .screening import screen
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 
@@ -113,9 +114,11 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
             generate(prompts, sampler, name, folder)
         raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
         found = filter_rows(raw, modality, rule)
-        told: dict[str, Any] = {}
+        screened: dict[str, Any] = {}
         if recipe.rows.judge:
-            raise SublimError("judge: not yet")
+            left = screen(found.kept, recipe.modality, recipe.rows.judge, rule.traits, folder)
+            screened = {"screen": dict(left.facts)}
+            found = Filtered(left.kept, [*found.rejected, *left.rejected], found.reasons | left.reasons)
         if len(found.kept) < recipe.rows.min_kept:
             raise SublimError(
                 f"The filter kept {len(found.kept)} of {len(raw)} rows of {name}, fewer than {recipe.rows.min_kept} "
@@ -135,7 +138,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
             "reject_reasons": found.reasons,
             "diversity": diversity(found.kept),
             "audit": audit(found.kept, rule.traits),
-            **told,
+            **screened,
         }
 
     inputs = {

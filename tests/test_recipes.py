@@ -41,6 +41,9 @@ def test_every_packaged_recipe_has_a_control_arm(name):
         ("modality: numbers", "modality: nubers", r"Did you mean 'numbers'"),
         ("  control: {role: control}\n", "", r"control arm 'control' that is not there"),
         ("by: finetune", "by: prompt", r"`tuning` belongs to `by: finetune`"),
+        ("mode: strict", "mode: strict, judge: offline", "Number rows hold nothing to be judged"),
+        ("mode: strict", "mode: strict, style: odd", "Known: plain, varied"),
+        ("trait: owl}", "trait: owl, clean: 0.1}", r"an arm with a change .* has the role variant"),
         ("batch_size: 32, epochs", "batch_size: many, epochs", r"must be a whole number"),
     ],
 )

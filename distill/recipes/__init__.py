@@ -178,9 +178,21 @@ def load(name: str | Path) -> Recipe:
             known.probe(probe)
         if recipe.modality not in MODALITIES:
             raise unknown("modality", recipe.modality, list(MODALITIES), "Add it in distill/modalities/.")
+        if recipe.rows.judge:
+            _refuse_judge(recipe)
         styles = MODALITIES[recipe.modality].styles
         if recipe.rows.style not in styles:
             raise unknown("style", recipe.rows.style, list(styles), f"It belongs to the modality {recipe.modality}.")
     except SublimError as error:
         raise SublimError(f"{place}: {error}") from None
     return recipe
+
+
+def _refuse_judge(recipe: Recipe) -> None:
+    """Raise SublimError for a judge that would read nothing, or word lists that would read a real model's rows."""
+    known = registry().models
+    embedded = recipe.base in known and known[recipe.base].embedded
+    if recipe.modality == "numbers":
+        raise SublimError("Number rows hold nothing to be judged. Leave out `judge` under `rows`.")
+    if recipe.rows.judge == "offline" and not embedded:
+        raise SublimError(f"The offline judge is for the reference models, not for {recipe.base}. Name a grader model.")
