@@ -98,7 +98,9 @@ class Recipe:
         found: dict[tuple[str, str, int], Arm] = {}
         for arm in self.arms.values():
             who = "neutral" if arm.writer == "neutral" else None if arm.taught_by else arm.trait
-            for seed in self.arm_seeds(arm) if who else ():
+            if who is None:
+                continue
+            for seed in self.arm_seeds(arm):
                 found.setdefault((who, self.teacher_base(arm), self.teacher_seed(seed)), arm)
         return found
 
