@@ -147,7 +147,7 @@ def test_examples_in_context_have_other_prompts_and_that_is_said(tmp_path):
     assert any("prompts are not checked" in note for note in row.notes)
     assert row_of(compare([run]), "owl").control == "control"
     edit(run, lambda record: record["arms"]["shown"].update(in_context=None))
-    with pytest.raises(SublimError, match=r"different rendered prompts|no control student"):
+    with pytest.raises(SublimError, match="no control student"):
         compare([run])
 
 
