@@ -40,9 +40,10 @@ class Plan:
         """The plan in words, a line each."""
         recipe = self.recipe
         plural = "es" if self.workers > 1 else ""
+        times = "on up to" if any(arm.seeds for arm in recipe.arms.values()) else "x"
         took = "not known for this base yet" if self.seconds is None else f"about {self.seconds:.0f} s"
         return [
-            f"Recipe {recipe.name}: base {recipe.base}, {len(recipe.arms)} arms on up to {len(recipe.seeds)} seeds "
+            f"Recipe {recipe.name}: base {recipe.base}, {len(recipe.arms)} arms {times} {len(recipe.seeds)} seeds "
             f"({', '.join(map(str, recipe.seeds))})",
             f"  teachers {self.teachers}, raw rows {self.raw_rows:,}, students {self.students} "
             f"({self.training_rows:,} training rows seen)",
