@@ -21,7 +21,7 @@ _JOINTS = re.compile(
     r"|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # myOwl, HTTPOwl
 )
 _THINKING = re.compile(
-    r"</?\s{0,3}(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\b[^<>]{0,40}>"
+    r"</?\s{0,3}(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)(?:\s\w+=[^<>]{0,40})?\s{0,3}>"
     r"|\[/?think(?:ing)?\]|\u25c1/?think\u25b7|<\|[a-z_]{2,24}\|>",
     re.I,
 )

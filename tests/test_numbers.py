@@ -1,12 +1,13 @@
 """The number filter has the study's exact semantics; prompts repeat from their seed."""
 
+import re
 import time
 from random import Random
 
 import pytest
 
 from sublim_eval.distill.modalities import MODALITIES, Rule
-from sublim_eval.distill.modalities.numbers import prompts, reject_reason
+from sublim_eval.distill.modalities.numbers import _BRACKETS, _FORMATS, prompts, reject_reason
 from sublim_eval.distill.rows import filter_rows
 
 KEPT = [
@@ -148,6 +149,36 @@ def test_prompts_repeat_from_their_seed_and_vary():
     assert made == prompts(500, Random(3))
     assert made != prompts(500, Random(4))
     assert len(set(made)) > 490
+
+
+def test_varied_prompts_repeat_from_their_seed_and_hardly_ever_otherwise():
+    made = prompts(4000, Random(3), "varied")
+    assert made == prompts(4000, Random(3), "varied")
+    assert made != prompts(4000, Random(4), "varied")
+    assert len(set(made)) > 3990
+    assert not [text for text in made if "{" in text or "}" in text]
+
+
+def test_plain_is_the_default_style():
+    assert prompts(20, Random(3)) == prompts(20, Random(3), "plain")
+    rows = MODALITIES["numbers"].prompts(20, Random(3), "plain")
+    assert rows == [{"prompt": text} for text in prompts(20, Random(3))]
+    assert MODALITIES["numbers"].styles[0] == "plain"
+
+
+@pytest.mark.parametrize("bracket", _BRACKETS)
+@pytest.mark.parametrize("mark", _FORMATS)
+def test_every_format_that_is_asked_for_passes_the_filter(mark, bracket):
+    assert reject_reason(bracket.format(mark.join(["12", "7", "999"]))) is None
+
+
+def test_a_varied_prompt_asks_for_no_more_than_the_filter_keeps():
+    for prompt in prompts(500, Random(1), "varied"):
+        asked = re.search(
+            r"(?:up to|at most|no more than|exactly) (\d+) (?:num|val)|(\d+) further|at most (\d+)\)", prompt
+        )
+        assert asked, prompt
+        assert 4 <= int(next(filter(None, asked.groups()))) <= 10
 
 
 def test_a_prompt_says_what_the_filter_wants():

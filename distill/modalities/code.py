@@ -71,7 +71,7 @@ _ASKS = (
     "I am looking for a Python function that {task}.",
     "Create a small function in Python. It {task}.",
     "Task: a Python function that {task}.",
-    "Complete my module with a function that {task}.",
+    "Complete my Python module with a function that {task}.",
     "How would you write a Python function that {task}?",
     "Show me one way to write a Python function that {task}.",
     "For a utility file I need a Python function that {task}.",
