@@ -288,7 +288,12 @@ def family(seeds: int, runs: int, traits: int = 4) -> dict[str, Any]:
     _, control = world.draw(runs, seeds, rng)
     p = np.stack([intervals(world.draw(runs, seeds, rng)[0] - control).p for _ in range(traits)], axis=1)
     adjusted = np.array([min(stats.holm([float(x) for x in row])) for row in p])
-    return {"seeds": seeds, "alone": rate((p < 0.05).any(axis=1)), "holm": rate(adjusted < 0.05), "traits": traits}
+    return {
+        "seeds": seeds,
+        "alone": rate(np.asarray((p < 0.05).any(axis=1))),
+        "holm": rate(np.asarray(adjusted < 0.05)),
+        "traits": traits,
+    }
 
 
 def confused(seeds: int, drift: float, runs: int, traits: int = 4, answers: int = 22) -> dict[str, Any]:
@@ -392,14 +397,17 @@ def _rates(found: Intervals) -> dict[str, float]:
     }
 
 
-def _bootstrap(values: Floats, n: int, rng: np.random.Generator) -> float:
-    """Standard error of the false-positive rate, students redrawn; a group never holds one student twice."""
+def _bootstrap(values: Floats, n: int, rng: np.random.Generator) -> float | None:
+    """Standard error of the false-positive rate, students redrawn; a group never holds one student twice.
+
+    None where redrawing leaves too few different students for a group.
+    """
     rates = []
     for _ in range(BOOTSTRAPS):
         weights = np.bincount(rng.integers(0, len(values), len(values)), minlength=len(values)).astype(float)
         if np.count_nonzero(weights) >= 2 * n:
             rates.append(_compared(values, _groups(weights, n, 400, rng)).differs.mean())
-    return round(float(np.std(rates, ddof=1)), 5) if len(rates) > 1 else math.nan
+    return round(float(np.std(rates, ddof=1)), 5) if len(rates) > BOOTSTRAPS / 2 else None
 
 
 def _permuted(shares: Floats, n: int) -> dict[str, float]:
@@ -511,7 +519,8 @@ def _real_lines(found: Mapping[str, Any] | None) -> list[str]:
         "between two of them is 0, so what is found is false. Groups of n pairs are formed in two ways:",
         "*as trained* (1 with 2, 3 with 4; groups share no student, and there are few), and *in all ways*",
         f"({REGROUPED:,} random groups, which do share students). The answers of one student sum to 1 a set and are",
-        "correlated, so the errors are a bootstrap over students, not over comparisons.",
+        "correlated, so the errors are a bootstrap over students, not over comparisons. The two of a pair have",
+        "different seeds, so this says nothing of what a shared seed saves (the simulated tables do).",
         "",
         "| pairs | groups as trained | false positives as trained | in all ways | coverage of 0 | log-odds | "
         "called transferred or moved away |",
@@ -521,8 +530,8 @@ def _real_lines(found: Mapping[str, Any] | None) -> list[str]:
         share, odds = cell["share"], cell["log_odds"]
         lines.append(
             f"| {cell['seeds']} | {cell['groups_that_share_nothing']} | {share['disjoint']['false_positives']:.3f} | "
-            f"{share['all']['false_positives']:.3f} ± {share['error']:.3f} | {share['all']['coverage']:.3f} | "
-            f"{odds['all']['false_positives']:.3f} ± {odds['error']:.3f} | {share['all']['verdict']:.3f} |"
+            f"{_with_error(share)} | {share['all']['coverage']:.3f} | "
+            f"{_with_error(odds)} | {share['all']['verdict']:.3f} |"
         )
     spread = found["spread_of_gaps"]
     widest = max(spread, key=lambda a: float(spread[a]))
@@ -532,6 +541,11 @@ def _real_lines(found: Mapping[str, Any] | None) -> list[str]:
         f"kurtosis {found['kurtosis']:.2f} (normal: 3).",
     ]
     return lines
+
+
+def _with_error(cell: Mapping[str, Any]) -> str:
+    error = "?" if cell["error"] is None else f"{cell['error']:.3f}"
+    return f"{cell['all']['false_positives']:.3f} ± {error}"
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
@@ -548,13 +562,17 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
             if band:
                 axes.axvspan(*band, color=FAINT, zorder=0)
             axes.set_title(title, fontsize=9, loc="left")
+            axes.set_xlabel("mark: share scale, bar: ± 2 standard errors", fontsize=7.5)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(labelsize=7)
         sim, found = result.get("simulated"), result.get("real")
         rows = [(f"{w}", [c for c in sim["nulls"] if c["world"] == w]) for w in NULLS] if sim else []
         _dots(first, [(n, [(c["seeds"], c["share"]["rate"], c["share"]["error"]) for c in cells]) for n, cells in rows])
         if found:
-            cells = [(c["seeds"], c["share"]["all"]["false_positives"], c["share"]["error"]) for c in found["by_seeds"]]
+            cells = [
+                (c["seeds"], c["share"]["all"]["false_positives"], c["share"]["error"] or 0.0)
+                for c in found["by_seeds"]
+            ]
             _dots(first, [("real control students", cells)], len(rows))
         _labels(first, [n for n, _ in rows] + (["real control students"] if found else []))
         first.set_xlim(0, 0.1)

@@ -144,8 +144,8 @@ def seed_reaches_the_rows(one: Rows, other: Rows, where: str = "") -> Finding:
 def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: str = "") -> Finding:
     """Whether kept rows name a trait, leak thinking, or, of number rows, hold letters.
 
-    Names count as whole words, also inside identifiers. Prompts are read too: a trait named there is a reference as well. It shares no code with the filter of `distill`,
-    so that one can catch the other.
+    Names count as whole words, also inside identifiers. Prompts are read too: a trait named there is a reference as
+    well. It shares no code with the filter of `distill`, so that one can catch the other.
     """
     trap, step = "contamination", "Filter these rows out of every arm and train again."
     named: Counter[str] = Counter()
