@@ -87,9 +87,9 @@ def verdict(row: Row) -> str:
 def specificity(one: Confusion) -> str:
     """Whether the trained trait is the one that rises most."""
     where = f"{one.run}: {one.probe}" if one.run else one.probe
-    tested = "one trait, so nothing to deal out" if math.isnan(one.p) else f"p {p_value(one.p)}"
+    tested = "one trait: no p" if math.isnan(one.p) else f"p {p_value(one.p)}"
     return (
-        f"{where}: the trained trait has the largest shift of {len(one.answers)} answers in {one.diagonal_first} of "
+        f"{where}: the trained trait rises most of {len(one.answers)} answers in {one.diagonal_first} of "
         f"{one.runs} students ({tested})"
     )
 
