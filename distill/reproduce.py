@@ -15,8 +15,10 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rich.console import Console
@@ -181,11 +183,53 @@ def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
 
 
 def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
-    raise SublimError("The digits experiment is not built yet. Wait for `sublim digits`.")
+    """The result of `sublim digits` with its default settings, and its picture."""
+    from . import digits
+
+    settings = digits.Settings(seeds=part.quick.seeds) if quick and part.quick else digits.Settings()
+
+    def make(unfinished: Path) -> dict[str, Any]:
+        made = digits.run(settings)
+        write_json(unfinished / "digits.json", made.to_json())
+        return {}
+
+    return _proven(folder, digits, settings, make, "digits.json")
 
 
 def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
-    raise SublimError("The theorem's table is not built yet. Wait for `sublim theorem`.")
+    """The result of `sublim theorem`, with the least favourable of the cases that the theorem speaks about."""
+    from . import theorem
+
+    settings = theorem.Settings()
+    if quick and part.quick:
+        settings = theorem.Settings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
+
+    def make(unfinished: Path) -> dict[str, Any]:
+        write_json(unfinished / "theorem.json", theorem.run(settings).to_json())
+        return {}
+
+    told = _proven(folder, theorem, settings, make, "theorem.json")
+    smallest = min(settings.steps)
+    cosines = [
+        point["cosine"]
+        for line in told["lines"]
+        if line["promise"] == theorem.PROMISED
+        for point in line["points"]
+        if point["step"] == smallest and point["cosine"] is not None
+    ]
+    return told | ({"lowest_cosine": min(cosines), "cases": len(cosines)} if cosines else {})
+
+
+def _proven(
+    folder: Path, module: ModuleType, settings: Any, make: Callable[[Path], dict[str, Any]], name: str
+) -> dict[str, Any]:
+    """The JSON file that a proof leaves; made once for the same settings and the same code."""
+    from .stages import once
+
+    inputs = {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}
+    once(folder, inputs, make)
+    told: dict[str, Any] = read_json(folder / name)
+    return told | {"pictures": sorted(file.name for file in folder.glob("*.png"))}
 
 
 PROOFS: dict[str, Callable[[Path, bool, Part], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
