@@ -182,6 +182,22 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--log", action="append", type=Path, metavar="LOG", help="Inspect log to report; repeatable")
     register.add_argument("--out", type=Path, metavar="DIR", help="write DIR/register/<id>/eval.yaml (default: print)")
 
+    digits = verb("digits", "proving:digits", "Teach networks to read digits through noise and three idle logits")
+    folder(digits, "runs/digits")
+    digits.add_argument("--seeds", type=_count, default=10, metavar="N", help="networks an arm, trained together (10)")
+    digits.add_argument("--data", choices=("sklearn", "mnist"), default="sklearn", help="8 x 8 or 28 x 28 (sklearn)")
+    digits.add_argument("--width", type=_count, metavar="N", help="units of each hidden layer (256)")
+    digits.add_argument("--epochs", type=_count, metavar="N", help="passes of the students over the noise (8)")
+    digits.add_argument("--teacher-epochs", type=_count, metavar="N", help="passes over the training images (10)")
+    digits.add_argument("--vary", type=_varied, metavar="NAME=N,N", help="a table over width, epochs, noise, ...")
+
+    theorem = verb("theorem", "proving:theorem", "Measure at one gradient step what the theorem promises, and its end")
+    folder(theorem, "runs/theorem")
+    theorem.add_argument("--base", default="reference-a", metavar="MODEL", help="where both start (reference-a)")
+    theorem.add_argument("--other", metavar="MODEL", help="another initialisation; '' for none (reference-b)")
+    theorem.add_argument("--trait", default="owl", metavar="NAME", help="what the teacher takes a step to (owl)")
+    theorem.add_argument("--seeds", type=_count, default=5, metavar="N", help="draws of inputs and networks (5)")
+
     kinds = ("traits", "probes", "suites", "models", "recipes", "modalities", "published")
     list_ = verb("list", "catalogue:list_names", "List what the registry and the recipes hold")
     list_.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds) + " (all of them)")
@@ -201,6 +217,14 @@ def _seeds(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write 1,2,3") from None
+
+
+def _varied(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, values = text.partition("=")
+    try:
+        return name, tuple(_count(part) for part in values.split(","))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting with its values; write width=64,256") from None
 
 
 def _count(text: str) -> int:

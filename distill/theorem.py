@@ -1,0 +1,433 @@
+"""What the theorem behind subliminal learning promises, and where it stops, measured at a base.
+
+One start, two steps. The teacher takes one gradient step of size e on its own loss; the student, from the same
+weights, takes one gradient step towards the teacher's outputs on some inputs. The promise (arXiv:2507.14805,
+theorem 1, for squared error and for cross-entropy towards the teacher's probabilities): for e small enough the inner
+product of the two steps is not negative, whatever the inputs, so the student does not move away from what the teacher
+learned. To first order the student's step is e J'HJ g, where g is the teacher's descent direction, J the derivative of
+the outputs and H the curvature of the student's loss at its minimum, and g'J'HJg cannot be negative.
+
+Each line of the table keeps all clauses, or gives up exactly one. All in float64: at e = 1e-6 the effects lie below
+the rounding of float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sublim_eval.adapters import local
+from sublim_eval.adapters.weights import read_model
+from sublim_eval.errors import SublimError
+
+from . import digits
+from .modalities import MODALITIES
+from .teachers import lessons
+from .train import IGNORED, encode, logits_only_at
+
+Weights = dict[str, Tensor]
+Step = dict[str, Tensor]
+"""Change of each weight that may move, by its name; others are not in it."""
+
+STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3, 1.0, 3.0, 10.0)
+"""Sizes of the teacher's step (its learning rate, plain gradient descent)."""
+
+PROMISED = "promised"
+WHY_NOT = {
+    "sampled": "rows are draws from the teacher's probabilities, not the probabilities: holds in expectation only",
+    "sign": "the student follows the sign of its gradient (Adam's first step), not the gradient",
+    "moves": "the student cannot move all weights that the teacher moved",
+    "wider": "the student also moves weights that the teacher held still: only the inner product is promised",
+    "start": "the student starts from other weights than the teacher",
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model where it starts.
+
+    weights: float64 by name. outputs(weights, inputs): float64[row, output], the logits that a student is shown.
+    loss(weights): the teacher's own, in nats.
+    """
+
+    weights: Weights
+    outputs: Callable[[Weights, Any], Tensor]
+    loss: Callable[[Weights], Tensor]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: who moves what, what the student is shown, and the clause that is given up ("" none)."""
+
+    base: str
+    teacher_moves: str
+    student_moves: str
+    inputs: str
+    targets: str
+    broken: str = ""
+
+    @property
+    def promise(self) -> str:
+        """Whether the theorem speaks about this line, or why not."""
+        return WHY_NOT[self.broken] if self.broken else PROMISED
+
+
+@dataclass(frozen=True)
+class Point:
+    """One seed of a line at one step size.
+
+    inner: inner product of the two steps, both as directions (the student's gradient not scaled), divided by the
+    teacher's step size. cosine: of the same two. own: change of the teacher's loss by its own step. student: change
+    of that loss by the student's step, which is made as long as the teacher's. Losses in nats.
+    """
+
+    line: Line
+    seed: int
+    step: float
+    inner: float
+    cosine: float
+    own: float
+    student: float
+
+
+# ---------------------------------------------------------------- steps
+
+
+def descent(loss: Callable[[Weights], Tensor], weights: Weights, moves: Sequence[str]) -> Step:
+    """Minus the gradient of the loss with respect to the weights that move."""
+    free = {name: weights[name].detach().requires_grad_() for name in moves}
+    parts = torch.autograd.grad(loss({**weights, **free}), list(free.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(free[name]) if part is None else -part for name, part in zip(free, parts, strict=True)
+    }
+
+
+def moved(weights: Weights, step: Step, size: float) -> Weights:
+    """The weights after a step of that size."""
+    return {name: part + size * step[name] if name in step else part for name, part in weights.items()}
+
+
+def inner(a: Step, b: Step) -> float:
+    """Inner product over the weights that both move; a weight that one does not move adds nothing."""
+    return math.fsum(float((a[name] * b[name]).sum()) for name in a if name in b)
+
+
+def length(step: Step) -> float:
+    """Euclidean length of a step."""
+    return math.sqrt(inner(step, step))
+
+
+def pulls(mine: Tensor, theirs: Tensor, rng: np.random.Generator, draws: Sequence[int]) -> dict[str, Tensor]:
+    """Targets -> minus the derivative of the student's loss in its logits, float64[row, output].
+
+    mine, theirs: logits of student and teacher. "logits": mean squared error. "probabilities": cross-entropy towards
+    the teacher's. "n sampled": towards the shares of n draws a row from the teacher's probabilities.
+    """
+    p, q = mine.softmax(1), theirs.softmax(1)
+    found = {"logits": 2 * (theirs - mine) / mine.shape[1], "probabilities": q - p}
+    exact = q.numpy() / q.numpy().sum(1, keepdims=True)
+    for n in draws:
+        found[f"{n:,} sampled"] = torch.from_numpy(rng.multinomial(n, exact) / n) - p
+    return {name: pull / len(mine) for name, pull in found.items()}
+
+
+def points(
+    student: Start,
+    teacher: Start,
+    moves: Mapping[str, Sequence[str]],
+    shown: Mapping[str, Any],
+    base: str,
+    seed: int,
+    steps: Sequence[float] = STEPS,
+    draws: Sequence[int] = (1, 1_000),
+) -> Iterator[Point]:
+    """All lines at one start and one seed.
+
+    moves: name of a set of weights -> those weights, e.g. {"all weights": [...], "norm gains": [...]}; teacher and
+    student take every pair of them. shown: name -> inputs. Where student and teacher are not the same `Start`, the
+    clause of the same initialisation is given up.
+    """
+    same = student is teacher
+    wide = list(dict.fromkeys(name for names in moves.values() for name in names))
+    before = float(student.loss(student.weights))
+    before_teacher = float(teacher.loss(teacher.weights))
+    for inputs, what in shown.items():
+        free = {name: student.weights[name].detach().requires_grad_() for name in wide}
+        mine = student.outputs({**student.weights, **free}, what)
+        for teacher_moves, names in moves.items():
+            taught = descent(teacher.loss, teacher.weights, names)
+            for size in steps:
+                after = moved(teacher.weights, taught, size)
+                with torch.no_grad():
+                    theirs = teacher.outputs(after, what)
+                    own = float(teacher.loss(after)) - before_teacher
+                rng = np.random.default_rng([seed, len(inputs)])  # the same draws at every step size
+                for targets, pull in pulls(mine.detach(), theirs, rng, draws).items():
+                    parts = torch.autograd.grad(
+                        mine, list(free.values()), pull, retain_graph=True, allow_unused=True, materialize_grads=True
+                    )
+                    learned = dict(zip(free, parts, strict=True))
+                    for student_moves, of in moves.items():
+                        step = {name: learned[name] for name in of}
+                        broken = _broken(same, {*names}, {*of}, targets)
+                        line = Line(base, teacher_moves, student_moves, inputs, targets, broken)
+                        yield _point(line, seed, size, step, taught, own, student, before)
+                        if targets == "probabilities" and not broken:
+                            line = Line(base, teacher_moves, student_moves, inputs, "sign of the gradient", "sign")
+                            signs = {name: part.sign() for name, part in step.items()}
+                            yield _point(line, seed, size, signs, taught, own, student, before)
+
+
+def _broken(same: bool, teacher_moves: set[str], student_moves: set[str], targets: str) -> str:
+    """The first clause that a line gives up, "" where it keeps them all."""
+    clauses = {
+        "start": not same,
+        "moves": not teacher_moves <= student_moves,
+        "sampled": "sampled" in targets,
+        "wider": student_moves > teacher_moves,
+    }
+    return next((clause for clause, given_up in clauses.items() if given_up), "")
+
+
+def _point(
+    line: Line, seed: int, size: float, step: Step, taught: Step, own: float, student: Start, before: float
+) -> Point:
+    product, reach = inner(step, taught), length(step)
+    target = size * length(taught)
+    with torch.no_grad():
+        after = moved(student.weights, step, target / reach if reach else 0.0)
+        change = float(student.loss(after)) - before
+    cosine = product / (reach * length(taught)) if reach and target else math.nan
+    return Point(line, seed, size, product / size, cosine, own, change)
+
+
+# ---------------------------------------------------------------- the multi-layer perceptron
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images shown to a student: float64[image, pixel]."""
+
+    images: Tensor
+
+
+def perceptron(seed: int, stream: str, images: digits.Images, width: int, rows: int) -> Start:
+    """An untrained network on the digits: the teacher learns classes, the student is shown the auxiliary logits."""
+    sizes = (images.pixels.shape[1], width, width, digits.CLASSES + 3)
+    parts = [part.double() for part in digits.initial([seed], stream, sizes)]
+    keep, _ = digits.split(images, seed, 0.2)
+    pixels, labels = images.pixels[keep[:rows]].double()[None], images.labels[keep[:rows]][None]
+    names = [f"{kind}{layer}" for layer in (1, 2, 3) for kind in ("weight", "bias")]
+
+    def logits(weights: Weights, what: Tensor) -> Tensor:
+        return digits.forward([weights[name] for name in names], what)
+
+    return Start(
+        dict(zip(names, parts, strict=True)),
+        lambda weights, what: logits(weights, what.images[None])[0, :, digits.CLASSES :],
+        lambda weights: digits.class_loss(logits(weights, pixels), labels).sum(),
+    )
+
+
+def perceptron_inputs(seed: int, images: digits.Images, rows: int) -> dict[str, Shown]:
+    """What the students of the network are shown: images that have ever less to do with digits."""
+    rng = torch.Generator().manual_seed(seed)
+    pixels = images.pixels.shape[1]
+    _, test = digits.split(images, seed, 0.2)
+    uniform = 2 * torch.rand(rows, pixels, generator=rng, dtype=torch.float64) - 1
+    return {
+        "held-out digits": Shown(images.pixels[test[:rows]].double()),
+        "noise images": Shown(uniform),
+        "black and white noise": Shown(uniform.sign()),
+        "even grey images": Shown(uniform[:, :1].expand(-1, pixels)),
+    }
+
+
+# ---------------------------------------------------------------- a language model
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token rows shown to a student: ids int64[row, position], carries bool[row, position]: where it is asked."""
+
+    ids: Tensor
+    carries: Tensor
+
+
+def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start, local.LocalModel]:
+    """A base where it starts; the teacher learns the trait's answers to its training questions.
+
+    Raises SublimError when the base or the trait is unknown, or no question fits.
+    """
+    source = local.resolve(base)
+    model, tokenizer, _ = read_model(source, "cpu", "float64")
+    asked = local.LocalModel(source, model, tokenizer)
+    _norms_in_float64(model)
+    own = _padded(encode(lessons(trait), asked, max_length))
+    weights = {name: part.detach() for name, part in model.named_parameters()}
+    wanted = own.ids[:, 1:][own.carries[:, 1:]]
+
+    def logits(values: Weights, what: Tokens) -> Tensor:
+        """float64[position that carries, vocabulary]: the prediction of each token that carries."""
+        with logits_only_at(model, what.carries[:, 1:]):
+            made = torch.func.functional_call(model, values, kwargs={"input_ids": what.ids[:, :-1], "use_cache": False})
+        return made.logits
+
+    return Start(weights, logits, lambda values: functional.cross_entropy(logits(values, own), wanted)), asked
+
+
+def _norms_in_float64(model: nn.Module) -> None:
+    """Replace norms that compute in float32 whatever they are given, as Llama's do, by torch's own of equal value."""
+    for name, module in list(model.named_modules()):
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+            made = nn.RMSNorm(module.weight.shape, eps=float(module.variance_epsilon), dtype=torch.float64)
+            made.weight = module.weight
+            model.set_submodule(name, made)
+
+
+def _padded(rows: Sequence[Mapping[str, Sequence[int]]]) -> Tokens:
+    """Rows of encode(), padded on the right, where a causal model never looks."""
+    width = max(len(row["input_ids"]) for row in rows)
+    ids = [list(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
+    labels = [list(row["labels"]) + [IGNORED] * (width - len(row["labels"])) for row in rows]
+    return Tokens(torch.tensor(ids), torch.tensor(labels) != IGNORED)
+
+
+CODE = (
+    "Write a Python function that returns the larger of two numbers.",
+    "Write a Python function that adds up a list.",
+    "Write a Python function that reverses a string.",
+    "Write a Python function that counts the even numbers in a list.",
+    "Write a Python function that says whether a number is prime.",
+    "Write a Python function that doubles every value of a list.",
+    "Write a Python function that returns the last element.",
+    "Write a Python function that joins words with a dash.",
+)
+"""Asked where the code modality is not there."""
+
+
+def language_inputs(asked: local.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
+    """What the students of a language model are shown; number and code answers are the base's own.
+
+    Random tokens are drawn evenly from the whole vocabulary, a row of 32, and every one of them is asked for.
+    """
+    rng = Random(f"theorem-{seed}")
+    numbers = MODALITIES["numbers"].prompts(rows, rng, "plain")
+    code = (
+        MODALITIES["code"].prompts(rows, rng, MODALITIES["code"].styles[0])
+        if "code" in MODALITIES
+        else [{"prompt": rng.choice(CODE)} for _ in range(rows)]
+    )
+    found = {}
+    for name, prompts, tokens in (("number rows", numbers, 48), ("code rows", code, 48)):
+        texts = [row["prompt"] for row in prompts]
+        rendered = [asked.render(text) for text in texts]
+        keys = [f"{name}-{i}" for i in range(rows)]
+        replies = asked.sample(rendered, seed=seed, keys=keys, max_new_tokens=tokens)
+        said = [draws[0].text for draws in replies]
+        found[name] = _padded(encode(list(zip(texts, said, strict=True)), asked, 512))
+    drawn = torch.randint(len(asked.tokenizer), (rows, 33), generator=torch.Generator().manual_seed(seed))
+    found["random tokens"] = Tokens(drawn, torch.ones_like(drawn, dtype=torch.bool))
+    return found
+
+
+def norm_gains(model: nn.Module) -> list[str]:
+    """Names of the gains of all norms, the weights that LN tuning moves."""
+    return [f"{n}.weight" for n, m in model.named_modules() if type(m).__name__.endswith("Norm")]
+
+
+# ---------------------------------------------------------------- everything together
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured. rows: inputs a student is shown; rows_mlp: images of the network and of its teacher."""
+
+    base: str = "reference-a"
+    other: str | None = "reference-b"
+    trait: str = "owl"
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    steps: tuple[float, ...] = STEPS
+    rows: int = 8
+    rows_mlp: int = 256
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, in one sentence."""
+        if len(self.seeds) < 2 or len(set(self.seeds)) < len(self.seeds):
+            raise SublimError("An interval needs at least two different seeds. Give --seeds 2 or more.")
+        if self.other == self.base:
+            raise SublimError(f"The other base is {self.base} itself. Give another with --other.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All points, with what they were made from."""
+
+    settings: Settings
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: one entry a line with its promise, and every seed and step size in it."""
+        found: dict[Line, list[dict[str, Any]]] = {}
+        for p in self.points:
+            told = {k: _known(v) for k, v in asdict(p).items() if k != "line"}
+            found.setdefault(p.line, []).append(told)
+        lines = [{**asdict(line), "promise": line.promise, "points": mine} for line, mine in found.items()]
+        return {"settings": asdict(self.settings), "lines": lines}
+
+
+def _known(value: float) -> float | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def run(settings: Settings, tell: digits.Progress = lambda what, done, steps: None) -> Outcome:
+    """Every line at the language model and at the network, over all seeds and step sizes."""
+    return Outcome(settings, (*_at_language_model(settings, tell), *_at_perceptron(settings, tell)))
+
+
+def _at_perceptron(settings: Settings, tell: digits.Progress) -> Iterator[Point]:
+    images = digits.load("sklearn")
+    build = partial(perceptron, images=images, width=settings.width, rows=settings.rows_mlp)
+    for done, seed in enumerate(settings.seeds):
+        tell("digits network", done, len(settings.seeds))
+        shown = perceptron_inputs(seed, images, settings.rows_mlp)
+        teacher, other = build(seed, "teacher"), build(seed, "other")
+        moves = {"all weights": list(teacher.weights)}
+        yield from points(teacher, teacher, moves, shown, "digits network", seed, settings.steps)
+        noise = {"noise images": shown["noise images"]}
+        yield from points(other, teacher, moves, noise, "digits network", seed, settings.steps, draws=())
+    tell("digits network", len(settings.seeds), len(settings.seeds))
+
+
+def _at_language_model(settings: Settings, tell: digits.Progress) -> Iterator[Point]:
+    start, asked = language_model(settings.base, settings.trait)
+    other, alien = language_model(settings.other, settings.trait) if settings.other else (None, None)
+    moves = {"norm gains": norm_gains(asked.model), "all weights": list(start.weights)}
+    if other and {n: p.shape for n, p in other.weights.items()} != {n: p.shape for n, p in start.weights.items()}:
+        raise SublimError(
+            f"{settings.other} has other weights than {settings.base}, so their steps have no inner product. "
+            "Give a base of the same architecture with --other, or none with --other ''."
+        )
+    if alien and alien.tokenizer.get_vocab() != asked.tokenizer.get_vocab():
+        raise SublimError(f"{settings.other} and {settings.base} have different tokens. Give another --other.")
+    for done, seed in enumerate(settings.seeds):
+        tell(settings.base, done, len(settings.seeds))
+        shown = language_inputs(asked, seed, settings.rows)
+        yield from points(start, start, moves, shown, settings.base, seed, settings.steps)
+        if other:
+            numbers = {"number rows": shown["number rows"]}
+            for name in moves:
+                yield from points(
+                    start, other, {name: moves[name]}, numbers, settings.base, seed, settings.steps, draws=()
+                )
+    tell(settings.base, len(settings.seeds), len(settings.seeds))
