@@ -146,8 +146,11 @@ def test_examples_in_context_have_other_prompts_and_that_is_said(tmp_path):
     assert row.control == "shown-base" and math.isnan(row.base_share)
     assert any("prompts are not checked" in note for note in row.notes)
     assert row_of(compare([run]), "owl").control == "control"
+    edit(run, lambda record: record["arms"]["owl"].update(control="shown-base"))
+    owl = row_of(compare([run]), "owl")
+    assert owl.control == "control" and any("shown-base that it names" in note for note in owl.notes)
     edit(run, lambda record: record["arms"]["shown"].update(in_context=None))
-    with pytest.raises(SublimError, match="no control student"):
+    with pytest.raises(SublimError, match="different rendered prompts"):
         compare([run])
 
 
