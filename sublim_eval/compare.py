@@ -338,7 +338,7 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
     if case.unlike:
         yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
     if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":
-        yield f"the control {case.arm.control} that it names is not there or went another way: held against {case.control}"
+        yield f"the control {case.arm.control} that it names is not there or not alike: held against {case.control}"
     if not case.prompts:
         yield "examples in context: other prompts in every student and in its control, so prompts are not checked"
     if row.against_intact is not None and not row.against_intact.paired:

@@ -360,4 +360,4 @@ def test_thirty_arms_are_compared_in_seconds(tmp_path):
     run = study(tmp_path / "run", arms, {name: SHIFTS.get(name, 0.3) for name in arms})
     began = time.monotonic()
     assert len(compare([run]).rows) == 30
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # 2 s on an idle core
