@@ -11,6 +11,7 @@ goes on where it stopped when the same command is given again.
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 import traceback
@@ -183,53 +184,62 @@ def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
 
 
 def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
-    """The result of `sublim digits` with its default settings, and its picture."""
+    """What `sublim digits` finds with its default settings: arm -> accuracy with its interval over seeds."""
+    from sublim_eval.report import digits as report
+
     from . import digits
 
     settings = digits.Settings(seeds=part.quick.seeds) if quick and part.quick else digits.Settings()
-
-    def make(unfinished: Path) -> dict[str, Any]:
-        made = digits.run(settings)
-        write_json(unfinished / "digits.json", made.to_json())
-        return {}
-
-    return _proven(folder, digits, settings, make, "digits.json")
+    told = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
+    arms = {
+        arm["arm"]: {
+            "mean": arm["mean"],
+            "low": _known(arm["low"]),
+            "high": _known(arm["high"]),
+            "n": len(arm["seeds"]),
+        }
+        for arm in report.arms(told)
+    }
+    return told | {"arms": arms}
 
 
 def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
-    """The result of `sublim theorem`, with the least favourable of the cases that the theorem speaks about."""
+    """What `sublim theorem` finds, with the share of the promised lines that hold in every seed at the least step."""
+    from sublim_eval.report import theorem as report
+
     from . import theorem
 
     settings = theorem.Settings()
     if quick and part.quick:
         settings = theorem.Settings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
-
-    def make(unfinished: Path) -> dict[str, Any]:
-        write_json(unfinished / "theorem.json", theorem.run(settings).to_json())
-        return {}
-
-    told = _proven(folder, theorem, settings, make, "theorem.json")
-    smallest = min(settings.steps)
-    cosines = [
-        point["cosine"]
-        for line in told["lines"]
-        if line["promise"] == theorem.PROMISED
-        for point in line["points"]
-        if point["step"] == smallest and point["cosine"] is not None
-    ]
-    return told | ({"lowest_cosine": min(cosines), "cases": len(cosines)} if cosines else {})
+    told = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
+    promised = [line for line in report.summaries(told) if not line["broken"]]
+    kept = sum(line["holds_to"] is not None for line in promised)
+    return told | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(told)}}
 
 
 def _proven(
-    folder: Path, module: ModuleType, settings: Any, make: Callable[[Path], dict[str, Any]], name: str
+    folder: Path,
+    module: ModuleType,
+    settings: Any,
+    make: Callable[[], dict[str, Any]],
+    picture: Callable[[dict[str, Any], Path], Path],
 ) -> dict[str, Any]:
-    """The JSON file that a proof leaves; made once for the same settings and the same code."""
+    """The result of a proof, and the names of its pictures; made once for the same settings and the same code."""
     from .stages import once
 
-    inputs = {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}
-    once(folder, inputs, make)
-    told: dict[str, Any] = read_json(folder / name)
-    return told | {"pictures": sorted(file.name for file in folder.glob("*.png"))}
+    def write(unfinished: Path) -> dict[str, Any]:
+        write_json(unfinished / "result.json", make())
+        return {}
+
+    once(folder, {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}, write)
+    told: dict[str, Any] = read_json(folder / "result.json")
+    drawn = picture(told, folder.with_name(f"{folder.name}.png"))
+    return told | {"pictures": [drawn.name]}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 PROOFS: dict[str, Callable[[Path, bool, Part], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
@@ -294,7 +304,7 @@ def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
             made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(row, file, found.measure_words)
     for outcome in outcomes.values():
         for picture in outcome.made.get("pictures", ()) if outcome.part.proof else ():
-            made[outcome.part.title] = out / outcome.part.name / picture
+            made[outcome.part.title] = out / picture
     return made
 
 

@@ -17,7 +17,7 @@ from sublim_eval.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 from sublim_eval.report import words
-from sublim_eval.report.findings import Answer, over_seeds
+from sublim_eval.report.findings import Answer
 
 if TYPE_CHECKING:
     from sublim_eval.stats import Interval
@@ -75,8 +75,7 @@ class Finding:
       below     the gap's interval lies below that of the same trait's trait arm in the part `than`
       first     the trained trait has the largest shift of all answers in at least the share `least` of runs
       uneven    in one situation the gap is at least `least` times the mean gap
-      number    the figure under `reads` (names joined by dots) is above `above`, or below `below`; shares of several
-                seeds are averaged, and the interval has to be on that side
+      number    the figure under `reads` (names joined by dots) is above `above`, or below `below`, its interval too
       nothing   there is no direction to compare, and `why` says why; `reads` may still print our figure
     note: what a reader has to know beside the verdict; otherwise: why it may be so, when it is not the same direction.
     """
@@ -341,8 +340,6 @@ def _figure(finding: Finding, outcome: Outcome | None) -> Any:
     held: Any = {**outcome.made, "rejected": _rejected(outcome.made)} if outcome else {}
     for key in (finding.reads or "").split("."):
         held = held.get(key) if isinstance(held, Mapping) else None
-    if isinstance(held, list | tuple) and held:
-        return over_seeds(held)
     return held if isinstance(held, Mapping | int | float) else None
 
 
@@ -368,6 +365,8 @@ def _number_words(figure: Any) -> str:
         return f"{figure:g}"
     if "lowest" in figure:
         return f"{figure['lowest']:.1%} to {figure['highest']:.1%} in {figure['of']} sets of rows".replace("%", " %")
+    if "words" in figure:
+        return str(figure["words"])
     seeds = f", {figure['n']} seeds" if figure.get("n") else ""
     if figure.get("low") is None:
         return f"{figure['mean']:.3f}{seeds}"

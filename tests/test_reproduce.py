@@ -135,8 +135,7 @@ def test_uneven_compares_the_largest_situation_with_the_mean(tmp_path, shares, v
         ({"mean": 0.8, "low": 0.7, "high": 0.9, "n": 10}, "same direction"),
         ({"mean": 0.6, "low": 0.4, "high": 0.8}, "undecided"),
         (0.2, "not"),
-        ([0.8, 0.82, 0.79, 0.81], "same direction"),
-        ([0.9, 0.3], "undecided"),
+        ({"mean": 1.0, "words": "all of it"}, "same direction"),
     ],
 )
 def test_a_threshold_is_passed_by_the_whole_interval(tmp_path, figure, verdict):

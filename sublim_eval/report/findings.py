@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sublim_eval import stats
 from sublim_eval.compare import Row
 from sublim_eval.records import whole_file
 from sublim_eval.report import words
@@ -112,12 +109,6 @@ def write(told: Reproduction, path: Path, pictures: Mapping[str, str]) -> Path:
     with whole_file(path) as file:
         file.write("\n".join(_lines(told, pictures)) + "\n")
     return path
-
-
-def over_seeds(shares: Sequence[float]) -> dict[str, float | None]:
-    """mean, low, high and n of one arm's shares over its seeds, each in 0..1; the interval is null below 2 seeds."""
-    low, high = map(_known, stats.arm_interval(shares))
-    return {"mean": float(np.mean(shares)), "low": low, "high": high, "n": len(shares)}
 
 
 def tally(answers: Sequence[Answer]) -> str:
