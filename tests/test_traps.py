@@ -278,7 +278,11 @@ FAULTS = {
         {"facts": at("owl-s3", lambda f: {**f, "effective_batch": 16})},
     ),
     "a control that learned for longer": Fault(
-        "silent batch change", (training, "learned_alike"), "fault", r"differ in examples \(140, 150\)",
+        "silent batch change", (training, "learned_alike"), "fault", r"differ in examples \(140 to 200\)",
+        {"facts": at("control", lambda f: {**f, "examples": 200})},
+    ),
+    "a control with a few more rows": Fault(
+        "silent batch change", (training, "learned_alike"), "warning", r"differ in examples \(140 to 150\)",
         {"facts": at("control", lambda f: {**f, "examples": 150})},
     ),
     "another batch than the recipe's everywhere": Fault(
@@ -316,6 +320,10 @@ FAULTS = {
     "one student under two seeds": Fault(
         "same student twice", (traps, "_alike"), "fault", "answers exactly as owl-s1",
         {"exact": at("owl-s2", as_in("owl-s1"))},
+    ),
+    "an arm whose change changed nothing": Fault(
+        "same student twice", (traps, "_alike"), "warning", "what this arm changes changed nothing",
+        {"exact": at("wolf-s2", as_in("owl-s2"))},
     ),
     "scores of an earlier step": Fault(
         "peak checkpoint", (training, "final_weights"), "fault", "is not of the final weights",
@@ -447,6 +455,17 @@ def test_a_quick_look_reads_no_replies_and_says_so(sound):
     found = traps.by_trap(traps.of_run(sound, fast=True))
     assert {f.level for f in found["lost row identity"]} == {"not checked"}
     assert any("quick look" in f.words for f in found["substring scoring"])
+
+
+def test_a_control_made_for_one_arm_need_not_be_trained_as_the_plain_one(tmp_path):
+    """A recipe with LoRA arms once gave a fault for each of their controls."""
+    lora = {"role": "control", "trait": None, "source": "base", "student": {"method": "lora"}}
+    folder = planted.run(
+        tmp_path,
+        arms={**planted.ARMS, "control-lora": lora},
+        facts=at("control-lora", lambda f: {**f, "method": "lora", "trainable_parameters": 999}),
+    )
+    assert traps.verdict(traps.by_trap(traps.of_run(folder))["silent batch change"]) == "ok"
 
 
 def test_greedy_rows_repeat_by_design():

@@ -22,6 +22,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, read_json, read_jsonl
 from sublim_eval.registry import Trait, registry
 from sublim_eval.results import ProbeScores
+from sublim_eval.runs import CONTROLS
 
 from . import answers, rows, training
 from .finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
@@ -128,7 +129,10 @@ def _between_sources(run: Folder, entries: list[dict[str, Any]], raw: dict[str, 
             for source, told in inputs.items()
             if told
         }
-        counts = {e["source"]: (int(e["raw"]), int(e["kept"])) for e in here if e.get("raw")}
+        drawn = {
+            a.get("source") for a in run.arms.values() if not a.get("greedy") and a.get("writer") != "programmatic"
+        }
+        counts = {e["source"]: (int(e["raw"]), int(e["kept"])) for e in here if e.get("raw") and e["source"] in drawn}
         yield from rows.unequal_filter(counts, rules, f"seed {seed}")
         asked = {e["source"]: digest([r["prompt"] for r in raw[e["folder"]]]) for e in here if raw.get(e["folder"])}
         if raw:
@@ -160,14 +164,19 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         ours = [s for s in trained if s["arm"] == name]
         if not ours:
             continue
-        control = run.arms.get(arm.get("control") or "control")
-        alike = control is not None and control["student_base"] == arm["student_base"]
-        theirs = [s for s in trained if control and alike and s["arm"] == control["name"]]
+        control = _control(run, arm)
+        theirs = [s for s in trained if s["arm"] == control and arm.get("role") not in CONTROLS]
         yield training.learned_alike(ours, theirs, f"arm {name}")
         yield training.independent(ours, f"arm {name}")
         yield training.enough_seeds(len(ours), stats.ENOUGH_SEEDS, f"arm {name}")
     labels = [f.name for f in (run.path / "scores").glob("*") if f.is_dir() and not f.name.startswith(".")]
     yield training.stray_scores(labels, [s["label"] for s in run.students], "scores")
+
+
+def _control(run: Folder, arm: dict[str, Any]) -> str | None:
+    """The arm that this one is held against, on the same base; None without one."""
+    named = run.arms.get(arm.get("control") or "control")
+    return str(named["name"]) if named and named["student_base"] == arm["student_base"] else None
 
 
 def _tuning(run: Folder, student: dict[str, Any]) -> dict[str, Any]:
@@ -282,9 +291,7 @@ def _of_answers(run: Folder) -> Iterator[Finding]:
         if arm.get("role") != "trait" or not arm.get("trait"):
             continue
         ours = [s for s in trained if s["arm"] == name]
-        named = run.arms.get(arm.get("control") or "control")
-        control = named["name"] if named and named["student_base"] == arm["student_base"] else None
-        theirs = [s for s in trained if s["arm"] == control]
+        theirs = [s for s in trained if s["arm"] == _control(run, arm)]
         for probe in dict.fromkeys(p for s in ours for p in s.get("scores") or {}):
             student, known = _means(run, ours, probe)
             if not known or arm["trait"] not in known:
@@ -349,8 +356,13 @@ def _alike(run: Folder, trained: list[dict[str, Any]], bases: dict[str, Any]) ->
             words = f"answers exactly as {twin}: its adapter was not applied. Score it again."
             yield Finding("adapter not applied", "fault", words, student["label"])
         elif twin != student["label"]:
-            words = f"answers exactly as {twin}. Check that both were trained, on rows and with seeds of their own."
-            yield Finding("same student twice", "fault", words, student["label"])
+            again = twin.rpartition("-s")[0] == student["arm"]
+            words = f"answers exactly as {twin}" + (
+                ". Check that both were trained, on rows and with seeds of their own."
+                if again
+                else ": what this arm changes changed nothing here, or one was not trained. Look at the rows of both."
+            )
+            yield Finding("same student twice", "fault" if again else "warning", words, student["label"])
     if told:
         yield Finding("same student twice", "ok", f"{told} students answer differently")
 

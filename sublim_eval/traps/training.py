@@ -15,8 +15,12 @@ from .finding import Finding
 Facts = Mapping[str, Any]
 """What student.json says, or the entry of a student in run.json."""
 
-LEARNED = ("method", "effective_batch", "steps", "examples", "trainable_parameters")
+LEARNED = ("method", "effective_batch", "trainable_parameters")
 """What two arms must share for their difference to be that of their rows."""
+
+LENGTHS = ("steps", "examples")
+NEARLY, ROUGHLY = 0.01, 0.1
+"""Of the larger: a filter that leaves an arm a few rows short is no trap, a tenth fewer is another training."""
 
 
 def planned_steps(tuning: Facts, examples: int) -> int | None:
@@ -60,6 +64,17 @@ def learned_alike(students: Sequence[Facts], controls: Sequence[Facts], where: s
                 "fault",
                 f"students differ in {name.replace('_', ' ')} ({', '.join(values[:4])}), so their difference is not "
                 "that of the rows. Train the arm and its control alike.",
+                where,
+            )
+    for name in LENGTHS:
+        counts = [int(s[name]) for s in known if s.get(name) is not None]
+        apart = 1 - min(counts) / max(1, *counts) if counts else 0.0
+        if apart > NEARLY:
+            return Finding(
+                trap,
+                "fault" if apart > ROUGHLY else "warning",
+                f"students differ in {name} ({min(counts)} to {max(counts)}), so one learned for longer. "
+                "Raise `rows.prompts` until every arm reaches `keep`, and train alike.",
                 where,
             )
     return Finding(trap, "ok", f"{len(known)} students learned alike", where)
