@@ -41,7 +41,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
     "compare": (BASIS | {"results", "runs", "cases", "across", "outside", "stats"}, "it draws nothing and asks no model"),
     "traps": (
-        BASIS | {"results", "scorers", "stats"},
+        BASIS | {"results", "runs", "scorers", "stats"},
         "it reads what a run left, asks no model, and says what it saw",
     ),
     "report": (
