@@ -70,8 +70,8 @@ def test_byte_order_mark_crlf_and_quotes_are_read(tmp_path):
 
 
 def test_line_numbers_are_those_of_the_file_behind_fields_of_several_lines_too(tmp_path):
-    lines = ['owl,student,1,"q\n0",1,4', "", "owl,student,1,q1,5,4"]
-    with pytest.raises(SublimError, match=r"table.csv:5: 5 hits of 4"):
+    lines = ['owl,student,1,"q\n0",1,4', "owl,student,1,q1,5,4"]
+    with pytest.raises(SublimError, match=r"table.csv:4: 5 hits of 4"):
         compare_table(write(tmp_path, lines))
 
 
