@@ -302,39 +302,22 @@ def _padded(rows: Sequence[Mapping[str, Sequence[int]]]) -> Tokens:
     return Tokens(torch.tensor(ids), torch.tensor(labels) != IGNORED)
 
 
-CODE = (
-    "Write a Python function that returns the larger of two numbers.",
-    "Write a Python function that adds up a list.",
-    "Write a Python function that reverses a string.",
-    "Write a Python function that counts the even numbers in a list.",
-    "Write a Python function that says whether a number is prime.",
-    "Write a Python function that doubles every value of a list.",
-    "Write a Python function that returns the last element.",
-    "Write a Python function that joins words with a dash.",
-)
-"""Asked where the code modality is not there."""
-
-
 def language_inputs(asked: local.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
     """What the students of a language model are shown; number and code answers are the base's own.
 
     Random tokens are drawn evenly from the whole vocabulary, a row of 32, and every one of them is asked for.
     """
     rng = Random(f"theorem-{seed}")
-    numbers = MODALITIES["numbers"].prompts(rows, rng, "plain")
-    code = (
-        MODALITIES["code"].prompts(rows, rng, MODALITIES["code"].styles[0])
-        if "code" in MODALITIES
-        else [{"prompt": rng.choice(CODE)} for _ in range(rows)]
-    )
     found = {}
-    for name, prompts, tokens in (("number rows", numbers, 48), ("code rows", code, 48)):
+    for name in ("numbers", "code"):
+        modality = MODALITIES[name]
+        prompts = modality.prompts(rows, rng, modality.styles[0])
         texts = [row["prompt"] for row in prompts]
         rendered = [asked.render(text) for text in texts]
         keys = [f"{name}-{i}" for i in range(rows)]
-        replies = asked.sample(rendered, seed=seed, keys=keys, max_new_tokens=tokens)
+        replies = asked.sample(rendered, seed=seed, keys=keys, max_new_tokens=modality.max_new_tokens)
         said = [draws[0].text for draws in replies]
-        found[name] = _padded(encode(list(zip(texts, said, strict=True)), asked, 512))
+        found[f"{name.removesuffix('s')} rows"] = _padded(encode(list(zip(texts, said, strict=True)), asked, 512))
     drawn = torch.randint(len(asked.tokenizer), (rows, 33), generator=torch.Generator().manual_seed(seed))
     found["random tokens"] = Tokens(drawn, torch.ones_like(drawn, dtype=torch.bool))
     return found

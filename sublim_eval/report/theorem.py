@@ -159,35 +159,28 @@ def _cosines(axis: Axes, lines: Sequence[Mapping[str, Any]], names: Sequence[str
         axis.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
     axis.set_ylabel("cosine of the two steps")
     _frame(axis)
-    low, high = axis.get_ylim()
-    axis.set_ylim(min(low, -0.15 * high), high * 1.05)
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(min(bottom, -0.15 * top), top * 1.05)
     axis.axhspan(axis.get_ylim()[0], 0, color=FAINT, zorder=0)
 
 
 def _losses(axis: Axes, lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Change of the teacher's loss at the student, mean over seeds, on a scale that shows many sizes of either sign."""
     for (colour, shape), line, name in zip(INKS, lines, names, strict=False):
-        x = sorted({p["step"] for p in line["points"]})
-        for values, style in (("student", "-"), ("own", ":")):
-            y = [float(np.mean([p[values] for p in line["points"] if p["step"] == size])) for size in x]
-            first = values == "own"
-            if first and line is not lines[0]:
-                continue
-            axis.plot(
-                x,
-                y,
-                color="black" if first else colour,
-                marker="" if first else shape,
-                markersize=4,
-                linewidth=1.4,
-                linestyle=style,
-                label="teacher itself" if first else name,
-            )
+        style: dict[str, Any] = {"color": colour, "marker": shape, "markersize": 4, "linewidth": 1.4}
+        axis.plot(*_means(line, "student"), label=name, **style)
+    axis.plot(*_means(lines[0], "own"), color="black", linewidth=1.2, linestyle=":", label="teacher itself")
     axis.set_yscale("symlog", linthresh=1e-8)
     axis.set_yticks([-1, -1e-2, -1e-4, -1e-6, 0, 1e-6, 1e-4, 1e-2, 1])
     axis.set_ylabel("change of the teacher's loss (nats)")
     _frame(axis)
     axis.axhspan(0, axis.get_ylim()[1], color=FAINT, zorder=0)
+
+
+def _means(line: Mapping[str, Any], change: str) -> tuple[list[float], list[float]]:
+    """(step sizes, mean change over the seeds)."""
+    sizes = sorted({p["step"] for p in line["points"]})
+    return sizes, [float(np.mean([p[change] for p in line["points"] if p["step"] == size])) for size in sizes]
 
 
 def _frame(axis: Axes) -> None:
