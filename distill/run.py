@@ -136,18 +136,26 @@ def machine() -> dict[str, Any]:
 
 
 def _same_recipe(recipe: Recipe, out: Path) -> None:
-    """A run folder belongs to one recipe; only its seeds may change, and what it says about itself."""
+    """A run folder belongs to one recipe; only seeds and whole arms may come and go, and what it says about itself."""
     if not (out / "run.json").is_file():
         return
     before = read_json(out / "run.json").get("recipe", {})
     now = recipe.to_json()
-    changed = sorted(
-        k for k in now if k not in ("seeds", "about", "source") and digest(now[k]) != digest(before.get(k))
+    free = ("seeds", "about", "source", "arms")
+    changed = sorted(k for k in now if k not in free and digest(now[k]) != digest(before.get(k)))
+    earlier = before.get("arms", {})
+    changed += sorted(
+        f"arm {name}" for name, arm in now["arms"].items() if name in earlier and _unlike(arm, earlier[name])
     )
     if changed:
         raise SublimError(
             f"{out} holds a run of another recipe (different: {', '.join(changed)}). Choose another folder with --out."
         )
+
+
+def _unlike(arm: dict[str, Any], earlier: dict[str, Any]) -> bool:
+    """Whether an arm of that name is another arm now; on how many seeds it runs is no difference."""
+    return digest({**arm, "seeds": None}) != digest({**earlier, "seeds": None})
 
 
 # ---------------------------------------------------------------- jobs on processes

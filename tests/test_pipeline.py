@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.recipes import Arm
 from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
 from sublim_eval.records import file_digest, locked, read_json
@@ -92,6 +93,19 @@ def test_a_deleted_student_alone_is_made_again_with_equal_scores(tiny_run):
 def test_another_recipe_is_refused_the_folder(tiny_run):
     with pytest.raises(SublimError, match=r"another recipe \(different: rows\).*--out"):
         run(changed(rows={"keep": 60}), tiny_run, workers=1)
+
+
+def test_arms_may_join_and_leave_a_run_and_may_not_change_in_it(tiny_run):
+    owl, control = TINY.arms["owl"], TINY.arms["control"]
+    joined = {"owl": owl, "control": control, "owl-clean": Arm("owl-clean", "variant", "owl", clean=0.5)}
+    before = stamps(tiny_run)
+    record = run(dataclasses.replace(TINY.with_seeds([1]), arms=joined), tiny_run, workers=1)
+    assert {s["arm"] for s in record["students"]} == {"owl", "control", "owl-clean"}
+    assert {k: v for k, v in stamps(tiny_run).items() if k in before} == before
+    other = joined | {"owl-clean": dataclasses.replace(joined["owl-clean"], clean=0.25)}
+    with pytest.raises(SublimError, match=r"another recipe \(different: arm owl-clean\)"):
+        run(dataclasses.replace(TINY.with_seeds([1]), arms=other), tiny_run, workers=1)
+    assert {s["arm"] for s in run(TINY.with_seeds([1]), tiny_run, workers=1)["students"]} == {"owl", "control"}
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path):
