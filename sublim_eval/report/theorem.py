@@ -109,30 +109,21 @@ def verdict(outcome: Mapping[str, Any]) -> str:
 
 
 def draw(outcome: Mapping[str, Any], path: Path) -> Path:
-    """Write a PNG, a row a base: the cosine where it is promised, the teacher's loss there, what is not promised."""
-    bases = list(dict.fromkeys(line["base"] for line in outcome["lines"]))
-    with drawing(path, 10.4, 3.1 * len(bases) + 0.5, size=8.5) as figure:
-        grid = figure.subplots(len(bases), 3, squeeze=False)
-        for axes, base in zip(grid, bases, strict=True):
-            mine = [line for line in outcome["lines"] if line["base"] == base]
-            pair = (mine[0]["teacher_moves"], mine[0]["student_moves"])
-            same = [x for x in mine if (x["teacher_moves"], x["student_moves"]) == pair]
-            kept = [x for x in same if x["targets"] == "probabilities" and not x["broken"]]
+    """Write a PNG, a row a base and set of weights: the cosine where it is promised, the teacher's loss, the rest."""
+    kinds = dict.fromkeys((x["base"], x["teacher_moves"]) for x in outcome["lines"])
+    with drawing(path, 10.4, 2.9 * len(kinds) + 0.5, size=8.5) as figure:
+        grid = figure.subplots(len(kinds), 3, squeeze=False)
+        for axes, (base, moves) in zip(grid, kinds, strict=True):
+            mine = [x for x in outcome["lines"] if (x["base"], x["teacher_moves"]) == (base, moves)]
+            kept = [x for x in mine if x["targets"] == "probabilities" and not x["broken"]]
             _cosines(axes[0], kept, [x["inputs"] for x in kept])
             _losses(axes[1], kept, [x["inputs"] for x in kept])
-            shown = kept[0]["inputs"] if base != "digits network" else "noise images"
-            broken = [x for x in mine if x["broken"] and x["inputs"] == shown and x["targets"] != "logits"]
-            broken = [
-                x
-                for x in broken
-                if x["broken"] in ("moves", "wider") or (x["teacher_moves"], x["student_moves"]) == pair
-            ]
-            broken = [x for x in broken if x["broken"] not in ("moves", "wider") or x["targets"] == "probabilities"]
+            shown = "number rows" if any(x["inputs"] == "number rows" for x in kept) else "noise images"
+            broken = [x for x in mine if x["inputs"] == shown and _is_drawn(x)]
             _cosines(axes[2], broken, [_short(x) for x in broken])
-            for axis, title in zip(
-                axes, ("promised: cosine", "promised: teacher's loss", f"not promised ({shown})"), strict=True
-            ):
-                axis.set_title(plain(f"{base}, {title}"), loc="left", fontweight="bold", fontsize=8.5)
+            titles = (f"{base}, {moves}", "promised: teacher's loss", f"not promised, {shown}")
+            for axis, title in zip(axes, titles, strict=True):
+                axis.set_title(plain(title), loc="left", fontweight="bold", fontsize=8.5)
         for axis in grid[-1]:
             axis.set_xlabel("size of the teacher's step")
         figure.supxlabel(
@@ -142,6 +133,13 @@ def draw(outcome: Mapping[str, Any], path: Path) -> Path:
             color=GREY,
         )
     return path
+
+
+def _is_drawn(line: Mapping[str, Any]) -> bool:
+    """Of the lines that are not promised, one a clause: nothing is added by the same clause once more."""
+    if line["broken"] in ("moves", "wider"):
+        return bool(line["targets"] == "probabilities")
+    return bool(line["broken"]) and line["targets"] != "logits" and line["teacher_moves"] == line["student_moves"]
 
 
 def _short(line: Mapping[str, Any]) -> str:
