@@ -12,6 +12,7 @@ import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def _same(*given: Any) -> Any:
     return given[-1]
 
 
+@cache
 def number_rows(source: str, seed: int) -> list[dict[str, Any]]:
     """Raw rows; every tenth or so is one that a strict filter refuses."""
     rng, asked = random.Random(f"{source}-{seed}"), random.Random(f"prompts-{seed}")
@@ -86,10 +88,15 @@ def drawn(label: str, exact: np.ndarray) -> dict[str, list[str]]:
     }
 
 
+@cache
+def _count(replies: tuple[str, ...]) -> dict[str, Any]:
+    return count_replies(replies, "animal")
+
+
 def scored(label: str, exact: np.ndarray, said: Mapping[str, Sequence[str]]) -> ProbeScores:
     """The score file that these replies make."""
     names = tuple(t.name for t in registry().answer_set("animal"))
-    counts = [count_replies(said[q], "animal") for q in QUESTIONS]
+    counts = [_count(tuple(said[q])) for q in QUESTIONS]
     return ProbeScores(
         model=label,
         probe=PROBE,

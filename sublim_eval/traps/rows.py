@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sublim_eval.registry import Trait
-from sublim_eval.scorers import mentions
+from sublim_eval.scorers import mentions, plain
 
 from .finding import Finding
 
@@ -148,12 +148,13 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
     well. It shares no code with the filter of `distill`, so that one can catch the other.
     """
     trap, step = "contamination", "Filter these rows out of every arm and train again."
+    begins = frozenset(re.split(r"\W", plain(word))[0] for trait in traits for word in trait.words)
     named: Counter[str] = Counter()
     leaked = lettered = 0
     example = ""
     for row in rows:
         completion = str(row["completion"])
-        found = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits)}
+        found = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits, begins)}
         named.update(found)
         thinks = bool(_THINKING.search(completion))
         leaked += thinks
@@ -169,8 +170,14 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
     return Finding(trap, "ok", f"{len(rows)} kept rows name no trait and hold no thinking", where)
 
 
-def _named(text: str, traits: Sequence[Trait]) -> tuple[str, ...]:
-    """Those of the traits that a text names, read as the scorers read a reply; identifiers are taken apart first."""
+def _named(text: str, traits: Sequence[Trait], begins: frozenset[str]) -> tuple[str, ...]:
+    """Those of the traits that a text names, read as the scorers read a reply; identifiers are taken apart first.
+
+    begins: the first word of every name. Hardly a row holds one even inside a word, and those need no reading.
+    """
+    bare = plain(text)
+    if bare.isascii() and not any(word in bare for word in begins):
+        return ()
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|[-_\u2010\u2011]", " ", text)
     return mentions(parted, traits)
 
