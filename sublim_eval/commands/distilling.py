@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+SHOWN = 6
+"""Places where a trap was seen that a run tells of; `sublim check` tells all."""
+
+
 def run(args: Namespace, console: Console) -> Any:
     """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan."""
     from sublim_eval.distill import recipes
@@ -36,6 +40,7 @@ def run(args: Namespace, console: Console) -> Any:
 
     out = args.out or Path("runs") / recipe.name
     record = carry_out(recipe, out, workers=args.workers)
+    _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
     return record
 
@@ -44,7 +49,23 @@ def demo(args: Namespace, console: Console) -> Any:
     """Run the quickstart recipe, print its table and the commands to look further. Returns the comparison."""
     from sublim_eval.distill.demo import main
 
-    return main(args.out or Path("runs/demo"), console)
+    out = args.out or Path("runs/demo")
+    found = main(out, console)
+    _tell_traps(out, console)
+    return found
+
+
+def _tell_traps(out: Path, console: Console) -> None:
+    """One line when a run fell into none of the traps that can be checked quickly, else a line for each."""
+    from sublim_eval import traps
+
+    found = traps.of_run(out)
+    bad = [f for f in found if f.level in ("warning", "fault")]
+    for finding in bad[:SHOWN]:
+        say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
+    more = f" The whole list: sublim check {shlex.quote(str(out))}"
+    told = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
+    say(console, f"Checked for {len(traps.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
 
 
 def split(args: Namespace, console: Console) -> dict[str, Any]:
