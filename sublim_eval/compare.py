@@ -23,6 +23,9 @@ from sublim_eval.stats import Interval, Verdict
 LOW_COVERAGE = 0.5
 """Below it most first answers lie outside the answer set, and the exact probability speaks of the rest only."""
 
+CEILING = 0.85
+"""Above it seeds scatter to one side only, and the share interval holds the truth in .89 to .90 of cases, not .95."""
+
 MANY_NON_ANSWERS = 0.1
 """Above it a share says less about taste than about refusing."""
 
@@ -353,6 +356,8 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
     covered = float(np.mean([s.coverage.mean() for s in case.students.values()]))
     if row.measure == "probability" and covered < LOW_COVERAGE:
         yield f"the answer set covers only {covered:.0%} of the students' first answers"
+    if row.student_share > CEILING:
+        yield "near the ceiling the share interval covers some 90 %: quote the log-odds interval for the size"
     if row.measure == "share" and any(not clip < s < 1 - clip for s in row.student_shares.values()):
         yield f"log-odds clipped at half a reply ({clip:.2g})"
     if max(row.non_answers, row.control_non_answers) > MANY_NON_ANSWERS:
