@@ -186,8 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     folder(digits, "runs/digits")
     digits.add_argument("--seeds", type=_count, default=10, metavar="N", help="networks an arm, trained together (10)")
     digits.add_argument("--data", choices=("sklearn", "mnist"), default="sklearn", help="8 x 8 or 28 x 28 (sklearn)")
-    digits.add_argument("--width", type=_count, metavar="N", help="units of each hidden layer (256)")
-    digits.add_argument("--epochs", type=_count, metavar="N", help="passes of the students over the noise (8)")
+    digits.add_argument("--width", type=_count, metavar="N", help="units of each hidden layer (128)")
+    digits.add_argument("--epochs", type=_count, metavar="N", help="passes of the students over the noise (12)")
     digits.add_argument("--teacher-epochs", type=_count, metavar="N", help="passes over the training images (10)")
     digits.add_argument("--vary", type=_varied, metavar="NAME=N,N", help="a table over width, epochs, noise, ...")
 

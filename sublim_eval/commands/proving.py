@@ -25,7 +25,7 @@ def digits(args: Namespace, console: Console) -> Any:
     from sublim_eval.distill import digits as experiment
     from sublim_eval.report import digits as report
 
-    settings = experiment.Settings(data=args.data, seeds=_seeds(args.seeds, first=10))
+    settings = experiment.Settings(data=args.data, seeds=_seeds(args.seeds, first=20))
     given = {"width": args.width, "student_epochs": args.epochs, "teacher_epochs": args.teacher_epochs}
     settings = replace(settings, **{name: value for name, value in given.items() if value})
     out = args.out or Path("runs/digits")
