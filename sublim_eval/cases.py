@@ -18,7 +18,8 @@ MEASURES = {"probability": "exact first-answer probability", "share": "share of 
 class Case:
     """One arm and trait on one probe, before any statistics: the students, and what they are held against.
 
-    intact: students of the arm of which this one is a variant, on this one's seeds; empty for others. prompts: whether
+    intact, intact_controls: students of the arm of which this one is a variant, and that arm's controls, on this one's
+    seeds; empty for others. prompts: whether
     all compared models were asked with the same rendered prompts; examples in context differ by design. unlike: in what
     the students were trained otherwise than their controls, in words.
     """
@@ -33,6 +34,7 @@ class Case:
     base: ProbeScores | None
     teachers: Sequence[ProbeScores]
     intact: Mapping[int, ProbeScores] = field(default_factory=dict)
+    intact_controls: Mapping[int, ProbeScores] = field(default_factory=dict)
     prompts: bool = True
     unlike: tuple[str, ...] = ()
 
@@ -71,6 +73,7 @@ def _of_trait(run: Run, arm: Arm, trait: str) -> Iterator[Case]:
     students = run.students[arm.name]
     control, controls = _control(run, arm)
     intact = run.students.get(arm.of or "", {})
+    theirs = (_control(run, run.arms[arm.of])[1] or {}) if arm.of and intact else {}
     for probe in _probes(students, trait):
         if controls is not None:
             against = {
@@ -90,6 +93,7 @@ def _of_trait(run: Run, arm: Arm, trait: str) -> Iterator[Case]:
             None if arm.in_context else run.bases.get(arm.base, {}).get(probe),
             [scores[probe] for scores in _teachers(run, arm) if probe in scores],
             {seed: scores[probe] for seed, scores in _of_seeds(intact, arm).items() if probe in scores},
+            {seed: scores[probe] for seed, scores in _of_seeds(theirs, arm).items() if probe in scores},
             not arm.in_context,
             tuple(_unlike(run, arm.name, control)) if controls is not None else (),
         )
@@ -170,7 +174,7 @@ def refuse_mixed(cases: Sequence[Case]) -> None:
     first: dict[str, ProbeScores] = {}
     for case in cases:
         models = [*case.compared, *([case.base] if case.base else [])]
-        for scores in (*models, *case.teachers, *case.intact.values()):
+        for scores in (*models, *case.teachers, *case.intact.values(), *case.intact_controls.values()):
             known = first.setdefault(scores.probe, scores)
             _same(known, scores, "probe version", "version")
             _same(known, scores, "questions", "questions_hash")

@@ -42,8 +42,8 @@ class Row:
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
     family: the rows that Holm's p_holm is adjusted over, all of one role and one change; change, axis, dose, of: what
-    the arm does otherwise, its place on a dose curve, its intact arm (runs.Arm). against_intact: students minus those
-    of the intact arm, in share, paired by seed where both have the same; None without one. p_permutation: sign flips
+    the arm does otherwise, its place on a dose curve, its intact arm (runs.Arm). against_intact: its gap minus that of
+    the intact arm, in share, paired by seed; None without one. p_permutation: sign flips
     over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
     minimum_detectable: gap found with 80 % power.
     """
@@ -289,10 +289,20 @@ def _sign_flips(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> float
 
 
 def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
+    """The gap of a variant minus the gap of its intact arm, each to its own control; None without an intact arm.
+
+    What the change does to any student, trait or none, is in both of the variant's arms and so in neither gap. Where
+    seeds are missing somewhere the students alone are compared, unpaired.
+    """
     if not case.intact:
         return None
-    ours, theirs = (_stack(arm, measure)[..., column] for arm in (case.students, case.intact))
-    return _gap(ours, theirs, list(case.students) == list(case.intact))
+    arms = (case.students, case.controls, case.intact, case.intact_controls)
+    ours, controls, theirs, their_controls = (
+        _stack(arm, measure)[..., column] if arm else np.empty((0, 0)) for arm in arms
+    )
+    if not case.untrained and all(list(arm) == list(case.students) for arm in arms):
+        return _gap(ours - controls, theirs - their_controls, paired=True)
+    return _gap(ours, theirs, paired=False)
 
 
 def _mean(scores: Sequence[ProbeScores], measure: str, column: int) -> float:

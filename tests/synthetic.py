@@ -52,7 +52,7 @@ def scores(model, category, shifts=None, seed=0, noise=0.0, replies=0, prompt=""
 
 
 def make_run(folder, arms=ARMS, shifts=SHIFTS, seeds=SEEDS, noise=0.05, replies=0, change=None):
-    """Write a run folder and return it. change: (label, ProbeScores) -> ProbeScores or None to leave the file out."""
+    """Write a run folder and return it. A control arm may say which answer its shift `lifts`. change: (label, ProbeScores) -> ProbeScores or None to leave the file out."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def scored(label, lift=None, seed=0, spread=0.0):
@@ -82,7 +82,7 @@ def make_run(folder, arms=ARMS, shifts=SHIFTS, seeds=SEEDS, noise=0.05, replies=
                 "arm": name,
                 "seed": s,
                 "folder": f"students/{name}-s{s}",
-                "scores": scored(f"{name}-s{s}", {arm.get("trait"): shifts[name]}, s, noise),
+                "scores": scored(f"{name}-s{s}", {arm.get("trait") or arm.get("lifts"): shifts[name]}, s, noise),
             }
             for name, arm in arms.items()
             for s in seeds

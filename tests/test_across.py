@@ -73,9 +73,19 @@ def test_a_variant_is_held_against_its_control_and_its_intact_arm(made):
     assert (row.control, row.of) == ("control", "owl")
     assert row.gap.low > 0 and row.against_intact.high < 0
     intact = row_of(made, "owl")
-    assert row.against_intact.mean == pytest.approx(row.student_share - intact.student_share)
+    assert row.against_intact.mean == pytest.approx(row.gap.mean - intact.gap.mean)
     assert row.against_intact.paired and row.against_intact.n == 5
     assert intact.against_intact is None
+
+
+def test_what_a_change_does_to_every_student_is_no_change_of_transfer(tmp_path):
+    """Sorting lifts the owl in the control's students as much as in the variant's: transfer is gone, not the share."""
+    arms = {**STUDY, "owl-sorted": {**STUDY["owl-sorted"], "control": "control-sorted"}}
+    arms["control-sorted"] = {"role": "control", "change": "sorted", "lifts": "owl"}
+    found = compare([study(tmp_path / "run", arms, {**SHIFTS, "owl-sorted": 2.0, "control-sorted": 2.0})])
+    row = row_of(found, "owl-sorted")
+    assert row.student_share == pytest.approx(row_of(found, "owl").student_share, abs=0.05)
+    assert row.against_intact.high < 0
 
 
 def test_a_variant_without_its_intact_arm_has_nothing_to_be_weaker_than(tmp_path):
