@@ -52,7 +52,10 @@ def scores(model, category, shifts=None, seed=0, noise=0.0, replies=0, prompt=""
 
 
 def make_run(folder, arms=ARMS, shifts=SHIFTS, seeds=SEEDS, noise=0.05, replies=0, change=None):
-    """Write a run folder and return it. A control arm may say which answer its shift `lifts`. change: (label, ProbeScores) -> ProbeScores or None to leave the file out."""
+    """Write a run folder and return it. A control arm may say which answer its shift `lifts`.
+
+    change: (label, ProbeScores) -> ProbeScores or None to leave the file out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def scored(label, lift=None, seed=0, spread=0.0):

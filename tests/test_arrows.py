@@ -39,7 +39,10 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "across": (BASIS | {"results", "runs", "cases", "stats"}, "it sees several arms at once, for compare"),
     "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
-    "compare": (BASIS | {"results", "runs", "cases", "across", "outside", "stats"}, "it draws nothing and asks no model"),
+    "compare": (
+        BASIS | {"results", "runs", "cases", "across", "outside", "stats"},
+        "it draws nothing and asks no model",
+    ),
     "traps": (
         BASIS | {"results", "runs", "scorers", "stats"},
         "it reads what a run left, asks no model, and says what it saw",
