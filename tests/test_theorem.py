@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_model
 
 from sublim_eval.cli import main
 from sublim_eval.distill import digits, theorem
 from sublim_eval.errors import SublimError
 from sublim_eval.report import theorem as report
-from tests.tiny import tiny_model
 
 STEPS = (1e-6, 1e-3)
 

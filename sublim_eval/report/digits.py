@@ -82,7 +82,8 @@ def draw(outcome: Mapping[str, Any], path: Path) -> Path:
             if not np.isnan(arm["low"]):
                 axis.plot([x + 0.2] * 2, [arm["low"], arm["high"]], color=colour, linewidth=2.2, zorder=3)
             axis.plot([x + 0.12, x + 0.28], [arm["mean"]] * 2, color=colour, linewidth=2.6, zorder=4)
-            axis.text(x + 0.32, arm["mean"], f"{arm['mean']:.2f}", va="center", fontsize=8.5, color=colour)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            axis.text(x + 0.32, arm["mean"], f"{arm['mean']:.2f}", va="center", fontsize=8.5, color=colour, bbox=box)
         axis.axhline(outcome["chance"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axis.axhline(base, color=GREY, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         axis.set_xticks(range(len(shown)), [f"{arm['arm']}\n{notes[arm['arm']]}" for arm in shown], fontsize=7.5)
