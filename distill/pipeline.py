@@ -35,6 +35,9 @@ from .screening import screen
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 
+PLAIN_FORMS = ("favorite", "conduct")
+"""Forms of probes that ask for a trait as such."""
+
 # ---------------------------------------------------------------- teachers
 
 
@@ -247,9 +250,9 @@ def _score(
 ) -> dict[str, Any]:
     """The stage that scores one model on every probe of the recipe: scores/<label>/<probe>.json.
 
-    Inspect asks the probes that can see the arm's trait (all of them when it has none). On the others a trait
-    student is a bystander, and its exact probabilities are enough where the probe has them; so they are for arms
-    that the recipe does not sample. examples: rows that stand before the questions.
+    Inspect asks the plain probes that can see the arm's trait (all probes when it has none). On the others, and on
+    variants such as a list of numbers first, exact probabilities are enough where the probe has them; so they are for
+    arms that the recipe does not sample. examples: rows that stand before the questions.
     """
     known = registry()
     probes = {name: asked_by(name) for name in recipe.probes}
@@ -258,7 +261,8 @@ def _score(
     seen = [
         name
         for name, what in probes.items()
-        if (sampled and category in (None, what.probe.category)) or not any(item.strings for item in what.items)
+        if (sampled and (category is None or (what.probe.category == category and what.probe.form in PLAIN_FORMS)))
+        or not any(item.strings for item in what.items)
     ]
     inputs = {
         "model": made,
