@@ -45,7 +45,8 @@ class Quick:
 class Part:
     """One piece of the study: a recipe, or a proof that has its own command (`digits`, `theorem`).
 
-    seeds: other than the recipe's. measure: as in `sublim compare`. A part without `quick` is left out of a quick run.
+    seeds: other than the recipe's. measure: as in `sublim compare`. folder: the part whose run is read again, under
+    another measure. A part without `quick` is left out of a quick run.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Part:
     proof: Literal["digits", "theorem"] | None = None
     seeds: tuple[int, ...] = ()
     measure: Literal["auto", "probability", "share"] = "auto"
+    folder: str | None = None
     quick: Quick | None = None
 
     def __post_init__(self) -> None:
