@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     theorem.add_argument("--base", default="reference-a", metavar="MODEL", help="where both start (reference-a)")
     theorem.add_argument("--other", metavar="MODEL", help="another initialisation; '' for none (reference-b)")
     theorem.add_argument("--trait", default="owl", metavar="NAME", help="what the teacher takes a step to (owl)")
-    theorem.add_argument("--seeds", type=_count, default=5, metavar="N", help="draws of inputs and networks (5)")
+    theorem.add_argument("--seeds", type=_count, default=3, metavar="N", help="draws of inputs and networks (3)")
 
     kinds = ("traits", "probes", "suites", "models", "recipes", "modalities", "published")
     list_ = verb("list", "catalogue:list_names", "List what the registry and the recipes hold")
