@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.recipes import Arm
 from sublim_eval.distill.scoring import exact, score
 from sublim_eval.distill.teachers import Teacher, make_teacher
 from sublim_eval.records import whole_file
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         models = {"base": Teacher(options.model)}
         for trait in TRAITS:
             models[f"{trait} persona"] = Teacher(options.model, registry().persona(trait))
-            models[f"{trait} teacher"], _ = make_teacher(recipe, trait, 1, Path(scratch) / trait)
+            models[f"{trait} teacher"], _ = make_teacher(recipe, Arm(trait, "trait", trait), 1, Path(scratch) / trait)
         told = {
             name: ask(model, name, Path(scratch) / "scores" / str(place))
             for place, (name, model) in enumerate(track(models.items(), "asking", console=console))

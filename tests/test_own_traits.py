@@ -103,7 +103,8 @@ def test_a_teacher_learns_every_wording_with_every_answer_that_shows_it():
 
 
 def test_the_teacher_is_told_apart_from_the_base_by_pairs(tmp_path):
-    teacher, told = make_teacher(recipes.load(FOLDER / "recipe.yaml"), "flattery", 1, tmp_path / "teacher")
+    recipe = recipes.load(FOLDER / "recipe.yaml")
+    teacher, told = make_teacher(recipe, recipe.arms["flattery"], 1, tmp_path / "teacher")
     assert told["by"] == "finetune"
     base = exact("reference-a", "flattery", label="base")
     scores = check_teacher(teacher, "flattery", 0.0, "teacher")
