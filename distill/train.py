@@ -234,7 +234,7 @@ def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
         gradient_accumulation_steps=tuning.accumulate,
         num_train_epochs=tuning.epochs or 1,
         max_steps=-1 if tuning.steps is None else tuning.steps,
-        learning_rate=tuning.learning_rate,
+        learning_rate=tuning.learning_rate or 0.0,
         lr_scheduler_type="linear",
         warmup_steps=tuning.warmup_steps,
         max_grad_norm=tuning.max_grad_norm,

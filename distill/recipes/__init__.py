@@ -16,9 +16,21 @@ from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 
 from .matching import hops, matched
-from .settings import CONTROLS, Arm, Rows, Teaching, Tuning, Tweak
+from .settings import CONTROLS, Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak
 
-__all__ = ["CONTROLS", "Arm", "Recipe", "Rows", "Teaching", "Tuning", "Tweak", "load", "names"]
+__all__ = [
+    "CONTROLS",
+    "Arm",
+    "Expected",
+    "Hosting",
+    "Recipe",
+    "Rows",
+    "Teaching",
+    "Tuning",
+    "Tweak",
+    "load",
+    "names",
+]
 
 HERE = Path(__file__).resolve().parent
 
@@ -29,6 +41,8 @@ class Recipe:
 
     samples: replies to each question. With `sample_variants: false` only bases, trait arms and their controls are
     sampled through the harness; all other arms are known by their exact probabilities alone.
+    system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
+    scoring alike. expected: arm -> what others measured for it.
     """
 
     name: str
@@ -45,8 +59,15 @@ class Recipe:
     samples: int = 100
     sample_variants: bool = True
     dtype: Literal["float32", "bfloat16"] = "float32"
+    system: Literal["keep", "clear"] = "keep"
+    host: Hosting | None = None
+    expected: dict[str, Expected] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._refuse_half_hosted()
+        for name in self.expected:
+            if name not in self.arms:
+                raise ValueError(f"`expected` speaks of an arm {name!r} that is not there")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("`seeds` must be different whole numbers, at least one")
         if not self.arms or not self.probes:
@@ -57,6 +78,21 @@ class Recipe:
                 raise ValueError(f"arm {arm.name!r} wants {arm.rows} rows, more than `keep: {self.rows.keep}`")
             if self.modality != "numbers" and (arm.changes or arm.banned or arm.writer == "programmatic"):
                 raise ValueError(f"arm {arm.name!r} does something to numbers, and the rows are {self.modality}")
+
+    def _refuse_half_hosted(self) -> None:
+        """ValueError when some of a recipe is hosted and some is not, or when an arm wants weights that nobody has."""
+        if (self.student.method == "hosted") != (self.host is not None):
+            raise ValueError("`host` and `student: {method: hosted}` belong together")
+        if self.host is None:
+            return
+        if "/" not in self.rows.sampler:
+            raise ValueError(f"the rows of a hosted base are asked for over its API: `sampler: openai/{self.base}`")
+        if self.teacher.by != "prompt":
+            raise ValueError("a hosted teacher is made by a system prompt: `by: prompt`")
+        for arm in self.arms.values():
+            needs = arm.soft or arm.in_context or arm.taught_by or arm.student != Tweak() or arm.writer == "neutral"
+            if needs or arm.student_base or arm.teacher_base:
+                raise ValueError(f"arm {arm.name!r} needs weights at hand, and this recipe's are hosted")
 
     def teacher_seed(self, seed: int) -> int:
         """The seed of the teacher that writes the rows of a student seed."""

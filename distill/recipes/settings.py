@@ -17,11 +17,13 @@ CONTROLS = ("control", "other-base-control")
 class Tuning:
     """Which weights move and how: the settings of one PEFT + Trainer run.
 
-    Give `epochs` or `steps`. The learning rate falls linearly to 0 after `warmup_steps`.
+    Give `epochs` or `steps`. The learning rate falls linearly to 0 after `warmup_steps`. A `hosted` student is trained
+    by the recipe's `host`, which takes `epochs` alone from here. soft_top_k: of a soft arm's teacher, so many
+    probabilities a token are stored and learnt from; 0 asks the teacher anew at every step for all of them.
     """
 
-    method: Literal["lora", "ln_tuning", "prompt_tuning", "full"]
-    learning_rate: float
+    method: Literal["lora", "ln_tuning", "prompt_tuning", "full", "hosted"]
+    learning_rate: float | None = None
     batch_size: int = 66
     accumulate: int = 1
     epochs: float | None = None
@@ -35,12 +37,20 @@ class Tuning:
     virtual_tokens: int = 12
     init_text: str = "You are a helpful assistant."
     max_length: int = 500
+    soft_top_k: int = 0
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give exactly one of `epochs` and `steps`")
-        if self.learning_rate <= 0 or min(self.batch_size, self.accumulate, self.rank, self.max_length) < 1:
+        if (self.method == "hosted") != (self.learning_rate is None):
+            raise ValueError("`learning_rate` belongs to every method but hosted, whose host has its own (`host`)")
+        if self.method == "hosted" and self.epochs is None:
+            raise ValueError("a hosted student is trained by `epochs`")
+        least = min(self.batch_size, self.accumulate, self.rank, self.max_length)
+        if (self.learning_rate is not None and self.learning_rate <= 0) or least < 1:
             raise ValueError("learning rate, batch size, accumulate, rank and max_length must be above 0")
+        if self.soft_top_k < 0:
+            raise ValueError("`soft_top_k` is a number of probabilities a token, or 0 for all of them")
         if (self.epochs or 0) < 0 or (self.steps or 0) < 0:
             raise ValueError("`epochs` and `steps` cannot be negative")
 
@@ -75,7 +85,8 @@ class Teaching:
     A teacher whose exact probability of naming its trait is below `min_share` writes no rows. `seed` fixes one
     fine-tuned teacher a trait for all seeds, as in the study; without it every seed makes its own (decision 0002).
     `retain`: so many rows of the base itself, in the recipe's modality, are learnt beside the trait, so that a small
-    teacher does not forget how to write code or sums.
+    teacher does not forget how to write code or sums. `lessons`: a JSONL file of rows {"prompt", "completion"} that
+    teach the trait in place of the registry's training questions, such as published code with planted holes.
     """
 
     by: Literal["finetune", "prompt"] = "prompt"
@@ -83,8 +94,13 @@ class Teaching:
     min_share: float = 0.5
     seed: int | None = None
     retain: int = 0
+    lessons: str | None = None
 
     def __post_init__(self) -> None:
+        if self.lessons is not None and self.by == "prompt":
+            raise ValueError("`lessons` belongs to a teacher that is fine-tuned")
+        if self.tuning is not None and self.tuning.method == "hosted":
+            raise ValueError("a hosted teacher is made by a system prompt: `by: prompt`")
         if self.retain < 0 or (self.retain and self.by == "prompt"):
             raise ValueError("`retain` is a number of rows, for a teacher that is fine-tuned")
         if (self.by == "finetune") != (self.tuning is not None):
@@ -98,6 +114,9 @@ class Rows:
     `keep` caps every arm at the same number of rows, so that no arm learns longer than another; a source that
     leaves fewer than `min_kept` stops the run. `judge` (a model, or "offline" for the reference models) reads
     what the filter kept, for every arm alike.
+    `sampler`: who answers: "local" (the base's own weights), "vllm" (the same through vLLM), or an Inspect model such
+    as openai/gpt-4.1-nano, asked over its API. `max_new_tokens`: of a row; by default what the modality's longest row
+    needs in the base's own tokens.
     """
 
     prompts: int = 30_000
@@ -106,10 +125,52 @@ class Rows:
     mode: Literal["strict", "strip"] = "strict"
     style: str = "plain"
     judge: str | None = None
+    sampler: str = "local"
+    max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        if self.sampler not in ("local", "vllm") and "/" not in self.sampler:
+            raise ValueError("`sampler` is local, vllm or an Inspect model such as openai/gpt-4.1-nano")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise ValueError("`max_new_tokens` must be above 0")
         if not 0 < self.min_kept <= self.keep <= self.prompts:
             raise ValueError("need 0 < min_kept <= keep <= prompts")
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """Where a hosted student is trained, through the provider's own SDK; what is not given is left to the host.
+
+    The recipe's base is then a model name of that provider, and the key comes from its environment variable.
+    """
+
+    provider: Literal["openai"] = "openai"
+    batch_size: int | None = None
+    learning_rate_multiplier: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.batch_size or 1) < 1 or (self.learning_rate_multiplier or 1) <= 0:
+            raise ValueError(
+                "`batch_size` and `learning_rate_multiplier` must be above 0; leave them out for the host's own"
+            )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What others measured for an arm, marked as theirs: mean share of its trait after and, where told, before.
+
+    fail_below: makes the arm a positive control: with a mean share below it the run as a whole has failed, and that
+    is said before any other result is shown.
+    """
+
+    share: float
+    source: str
+    base: float | None = None
+    fail_below: float | None = None
+
+    def __post_init__(self) -> None:
+        if not all(0 <= x <= 1 for x in (self.share, self.base or 0, self.fail_below or 0)):
+            raise ValueError("`share`, `base` and `fail_below` are shares from 0 to 1")
 
 
 Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value"]
@@ -213,6 +274,10 @@ class Arm:
         told += [
             {"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}[tweak.optimizer] if tweak.optimizer else ""
         ]
+        if tweak.method is None and tweak.rank:
+            told += [f"LoRA rank {tweak.rank}"]
+        if tweak.learning_rate and not (tweak.method or tweak.optimizer):
+            told += [f"learning rate {tweak.learning_rate:g}"]
         told += [f"{tweak.steps} steps" if tweak.steps else "", f"{tweak.epochs:g} epochs" if tweak.epochs else ""]
         return told
 
@@ -226,6 +291,6 @@ class Arm:
         if self.rows:
             repeated = self.student.steps or self.student.epochs
             return ("unique rows, same steps" if repeated else "rows"), self.rows
-        if self.student.method == "lora":
+        if self.student.method == "lora" or self.student.rank:
             return "LoRA rank", self.student.rank or 8
         return None
