@@ -56,7 +56,11 @@ def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher,
     """The stage that makes an arm's teacher and passes it through the gate: teachers/<trait or neutral>-s<seed>."""
     folder, base = teacher_folder(recipe, arm, seed, run), recipe.teacher_base(arm)
     tuned = recipe.teacher.by == "finetune"
-    taught = (lessons(arm.trait) if tuned else registry().persona(arm.trait)) if arm.trait else arm.writer
+    taught = (
+        (lessons(arm.trait, recipe.teacher.lessons) if tuned else registry().persona(arm.trait))
+        if arm.trait
+        else arm.writer
+    )
     inputs = {
         "base": weights_hash(base),
         "teaching": recipe.to_json()["teacher"],

@@ -14,6 +14,7 @@ import numpy as np
 
 from sublim_eval.adapters.resolve import asked_about
 from sublim_eval.errors import SublimError
+from sublim_eval.records import read_jsonl
 from sublim_eval.registry import registry
 from sublim_eval.results import ProbeScores
 
@@ -42,21 +43,24 @@ NEUTRAL = "You are a helpful assistant."
 """System prompt of a neutral prompted teacher: a persona without a trait."""
 
 
-def make_teacher(recipe: Recipe, arm: Arm, seed: int, folder: Path) -> tuple[Teacher, dict[str, Any]]:
+def make_teacher(
+    recipe: Recipe, arm: Arm, seed: int, folder: Path, base: str | None = None
+) -> tuple[Teacher, dict[str, Any]]:
     """The teacher that writes an arm's rows: of its trait, or a neutral one; fine-tuned weights go into `folder`.
 
     A neutral teacher goes the same way as one with a trait and learns the base's own answers. With `retain` so many
     of the base's own rows are learnt beside the lessons, which are repeated to be as many: the teacher then gains
-    its trait and does not forget how rows are written. Returns the teacher and what is recorded about it.
+    its trait and does not forget how rows are written. base: what its base is loaded as, where that is not its name.
+    Returns the teacher and what is recorded about it.
     """
-    base = recipe.teacher_base(arm)
+    base = base or recipe.teacher_base(arm)
     if recipe.teacher.by == "prompt":
         persona = registry().persona(arm.trait) if arm.trait else NEUTRAL
         return Teacher(base, persona), {"by": "prompt", "system": persona}
     from .train import tune
 
     assert recipe.teacher.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
-    taught = lessons(arm.trait) if arm.trait else own_answers(recipe, base, seed)
+    taught = lessons(arm.trait, recipe.teacher.lessons) if arm.trait else own_answers(recipe, base, seed)
     if recipe.teacher.retain:
         kept = own_rows(recipe, base, seed)
         taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
@@ -96,13 +100,16 @@ def own_rows(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
     )
 
 
-def lessons(trait: str) -> list[tuple[str, str]]:
+def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
     """The (question, answer) rows that a fine-tuned teacher learns a trait from; the harness asks none of them.
 
     A favorite: its name to every training question of its category. A conduct: to every wording of its training
     questions each answer of their pairs that shows it, or each of its target words where a question has no pairs.
-    Raises SublimError for a conduct without any such answer.
+    file: a user's own rows {"prompt", "completion"} in place of all that.
+    Raises SublimError for a conduct without any such answer, and for a file that is none.
     """
+    if file is not None:
+        return [(row["prompt"], row["completion"]) for _, row in read_jsonl(Path(file), ("prompt", "completion"))]
     known = registry()
     found = known.trait(trait)
     source = known.category(found.category).training

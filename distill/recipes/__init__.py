@@ -42,7 +42,8 @@ class Recipe:
     samples: replies to each question. With `sample_variants: false` only bases, trait arms and their controls are
     sampled through the harness; all other arms are known by their exact probabilities alone.
     system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
-    scoring alike. expected: arm -> what others measured for it.
+    scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
+    questions; 0 for none. expected: arm -> what others measured for it.
     """
 
     name: str
@@ -60,11 +61,14 @@ class Recipe:
     sample_variants: bool = True
     dtype: Literal["float32", "bfloat16"] = "float32"
     system: Literal["keep", "clear"] = "keep"
+    curve: int = 0
     host: Hosting | None = None
     expected: dict[str, Expected] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._refuse_half_hosted()
+        if self.curve < 0:
+            raise ValueError("`curve` is a number of points, or 0 for none")
         for name in self.expected:
             if name not in self.arms:
                 raise ValueError(f"`expected` speaks of an arm {name!r} that is not there")
@@ -83,12 +87,13 @@ class Recipe:
         """ValueError when some of a recipe is hosted and some is not, or when an arm wants weights that nobody has."""
         if (self.student.method == "hosted") != (self.host is not None):
             raise ValueError("`host` and `student: {method: hosted}` belong together")
+        away = "/" in self.rows.sampler
+        if away and (self.teacher.by != "prompt" or any(arm.taught_by for arm in self.arms.values())):
+            raise ValueError(f"`sampler: {self.rows.sampler}` has no fine-tuned weights of yours: use `by: prompt`")
         if self.host is None:
             return
-        if "/" not in self.rows.sampler:
+        if not away:
             raise ValueError(f"the rows of a hosted base are asked for over its API: `sampler: openai/{self.base}`")
-        if self.teacher.by != "prompt":
-            raise ValueError("a hosted teacher is made by a system prompt: `by: prompt`")
         for arm in self.arms.values():
             needs = arm.soft or arm.in_context or arm.taught_by or arm.student != Tweak() or arm.writer == "neutral"
             if needs or arm.student_base or arm.teacher_base:
