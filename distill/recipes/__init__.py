@@ -43,7 +43,8 @@ class Recipe:
     sampled through the harness; all other arms are known by their exact probabilities alone.
     system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
     scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
-    questions; 0 for none. expected: arm -> what others measured for it.
+    questions; 0 for none. grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference
+    models are rated offline and for others the exact measure stands alone. expected: arm -> what others measured for it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Recipe:
     dtype: Literal["float32", "bfloat16"] = "float32"
     system: Literal["keep", "clear"] = "keep"
     curve: int = 0
+    grader: str | None = None
     host: Hosting | None = None
     expected: dict[str, Expected] = field(default_factory=dict)
 
