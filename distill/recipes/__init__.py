@@ -44,7 +44,7 @@ class Recipe:
     system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
     scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
     questions; 0 for none. grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference
-    models are rated offline and for others the exact measure stands alone. expected: arm -> what others measured for it.
+    models are rated offline and for others the exact measure stands alone. expected: arm -> what others measured.
     """
 
     name: str
