@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from sublim_eval import strict
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.models import Model
 from sublim_eval.records import read_jsonl
 
 HERE = Path(__file__).resolve().parent
@@ -240,16 +241,6 @@ class Modality:
     about: str
     version: str
     source: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """A base model by name; embedded ones ship inside the package."""
-
-    name: str
-    about: str
-    source: str
-    embedded: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "transformers", "peft", "tokenizers", "safetensors", "inspect_ai", "lm_eval", "datasets"}
 
-BASIS = {"errors", "records", "registry", "strict"}
+BASIS = {"errors", "models", "records", "registry", "strict"}
 # room: (rooms it may import, why no others)
 ARROWS: dict[str, tuple[set[str], str]] = {
     "errors": (set(), "everything stands on it"),
     "strict": ({"errors"}, "it reads any YAML and knows no catalogue"),
     "records": ({"errors"}, "it writes files and does not know what is in them"),
-    "registry": ({"errors", "records", "strict"}, "it is what all others ask; asking them would be a circle"),
+    "models": (set(), "sizes and prices of models: numbers in, numbers out"),
+    "registry": ({"errors", "records", "strict", "models"}, "it is what all others ask; asking them would be a circle"),
     "terminal": (set(), "it prints anything and knows nothing"),
     "scorers": ({"registry"}, "text in, verdict out: pure, so that both harnesses agree"),
     "judges": (
