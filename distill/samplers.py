@@ -1,39 +1,99 @@
-"""Teachers write rows: prompts in, (prompt, completion) rows out, in chunks that survive a kill.
+"""Teachers write rows: prompts in, (prompt, completion) rows out, and a killed run keeps what it has.
 
 Each row draws from a random stream of its own, keyed by seed and row number, so the batch size does not change
-the sample. Another backend is one more function with the signature of `local_sampler`.
+the sample, as far as the backend keeps seeds; every sampler's `facts` say which. A backend is one class here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sublim_eval.records import read_jsonl, write_jsonl
+from sublim_eval.records import read_json, read_jsonl, write_json, write_jsonl
+
+from .asking import HostSampler
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
+    from .teachers import Teacher
 
 CHUNK = 1024
-"""Rows written at a time; a killed run loses at most this many."""
+"""Rows written at a time by a model at hand; a killed run loses at most this many."""
+
+JOURNAL, ASKED = "replies.jsonl", "asked.json"
+"""Replies as they came over an API, while they come; and afterwards what they took."""
 
 Sampler = Callable[[Sequence[str], Sequence[str]], list[str]]
 """(prompts, row keys) -> one completion each."""
 
 
-def local_sampler(
-    model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
-) -> Sampler:
-    """Sample from a local model folder at top_p=1 and no top_k; `system` is a persona, if any, and 0 is greedy."""
-    from sublim_eval.adapters.local import load
+class KnownSampler(Protocol):
+    """A sampler that says how it samples: {"sampler", "seeds", "temperature", ...}, to be read after it has."""
 
-    teacher = load(model)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is recorded about the rows."""
 
-    def sample(prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
-        rendered = [teacher.render(prompt, system) for prompt in prompts]
-        settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-        replies = teacher.sample(rendered, n=1, seed=seed, keys=list(keys), **settings)
+    def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """One completion for each prompt."""
+
+
+def sampler_of(
+    recipe: Recipe, teacher: Teacher, seed: int, max_new_tokens: int, temperature: float = 1.0
+) -> KnownSampler:
+    """Who writes a recipe's rows, by `rows.sampler`: the teacher's weights at hand, through vLLM, or over an API.
+
+    An API model is the one that `rows.sampler` names; of the teacher it takes the system prompt.
+    Raises SublimError when vLLM is not installed, or the teacher is nothing that vLLM loads.
+    """
+    settings: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, "system": teacher.system}
+    settings["temperature"] = temperature
+    if recipe.rows.sampler == "local":
+        return local_sampler(teacher.model, **settings)
+    if recipe.rows.sampler == "vllm":
+        from .vllm_rows import VllmSampler
+
+        return VllmSampler(str(teacher.model), dtype=recipe.dtype, **settings)
+    return HostSampler(recipe.rows.sampler, **settings)
+
+
+class LocalSampler:
+    """Samples from a model at hand at top_p=1 and no top_k; `system` is a persona, if any, and 0 is greedy."""
+
+    def __init__(
+        self, model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
+    ) -> None:
+        from sublim_eval.adapters.local import load
+
+        self.teacher = load(model)
+        self.seed, self.system = seed, system
+        self.settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+
+    def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """One completion for each prompt."""
+        rendered = [self.teacher.render(prompt, self.system) for prompt in prompts]
+        replies = self.teacher.sample(rendered, n=1, seed=self.seed, keys=list(keys), **self.settings)
         return [draws[0].text for draws in replies]
 
-    return sample
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How it sampled: kernel and number type of the weights, and the batch sizes after running out of memory."""
+        told = {"attention": getattr(self.teacher, "attention", None), "dtype": getattr(self.teacher, "dtype", None)}
+        told["batches"] = list(getattr(self.teacher, "batches", ())) or None
+        return {
+            "sampler": "local",
+            "seeds": "per row",
+            "temperature": self.settings["temperature"],
+            **{name: value for name, value in told.items() if value is not None},
+        }
+
+
+def local_sampler(
+    model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
+) -> LocalSampler:
+    """The sampler of a local model folder or name."""
+    return LocalSampler(model, seed=seed, max_new_tokens=max_new_tokens, system=system, temperature=temperature)
 
 
 def generate(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, folder: Path) -> Path:
@@ -41,8 +101,40 @@ def generate(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, 
 
     prompts: {"prompt", and what else is known of it, such as the right answer}; all of it is carried along.
 
-    Chunks already in the folder (from a run that was killed) are kept as they are.
+    What a killed run left in the folder is kept as it is: the chunks of a model at hand, every single reply that came
+    over an API, and all rows when the kill came after them. `sampler.facts` are then those of the whole.
     """
+    raw = folder / "raw.jsonl"
+    away = sampler if isinstance(sampler, HostSampler) else None
+    if not raw.is_file():
+        if away:
+            _ask(prompts, away, name, folder)
+        else:
+            _in_chunks(prompts, sampler, name, folder)
+    if away:
+        away.recorded = read_json(folder / ASKED)
+        (folder / JOURNAL).unlink(missing_ok=True)
+    if (close := getattr(sampler, "close", None)) is not None:
+        close()
+    return raw
+
+
+def _ask(prompts: Sequence[Mapping[str, Any]], sampler: HostSampler, name: str, folder: Path) -> None:
+    """All rows over an API, each kept in the journal as it comes."""
+    sampler.journal = folder / JOURNAL
+    completions = sampler([row["prompt"] for row in prompts], [str(i) for i in range(len(prompts))])
+    write_json(folder / ASKED, sampler.facts)
+    write_jsonl(
+        folder / "raw.jsonl",
+        (
+            {"id": f"{name}-{i:06d}", **row, "completion": c}
+            for i, (row, c) in enumerate(zip(prompts, completions, strict=True))
+        ),
+    )
+
+
+def _in_chunks(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, folder: Path) -> None:
+    """All rows by CHUNK, each a file until the last one stands."""
     parts = []
     for start in range(0, len(prompts), CHUNK):
         part = folder / f"raw-{start // CHUNK:05d}.part.jsonl"
@@ -55,8 +147,6 @@ def generate(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, 
                 part, ({"id": i, **row, "completion": c} for i, row, c in zip(ids, chosen, completions, strict=True))
             )
         parts.append(part)
-    raw = folder / "raw.jsonl"
-    write_jsonl(raw, (row for part in parts for _, row in read_jsonl(part)))
+    write_jsonl(folder / "raw.jsonl", (row for part in parts for _, row in read_jsonl(part)))
     for part in parts:
         part.unlink()
-    return raw

@@ -1,0 +1,235 @@
+"""Asking a model that stands elsewhere, through Inspect, so that no reply is paid for twice.
+
+Every reply goes into a journal the moment it comes, one whole line each. A killed run finds there what it has paid
+for and asks for the rest; only the few requests under way at the kill are lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from sublim_eval.adapters.hosts import host_of
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, json_line
+from sublim_eval.terminal import one_line
+
+from .keys import scrub
+
+CONNECTIONS = 32
+"""Requests under way at once."""
+
+RETRIES = 5
+"""Times that Inspect asks again after a rate limit, a server's fault or a lost connection: waits of 3, 6, 12, ... s."""
+
+PER_REQUEST = "per request, as the backend keeps it"
+
+Reply = dict[str, Any]
+"""A line of the journal: key, prompt (its digest), completion, stop, input_tokens, output_tokens."""
+
+
+@dataclass
+class HostSampler:
+    """(prompts, row keys) -> one completion each, over the API of an Inspect provider.
+
+    system: a persona, if any. Temperature as given, top_p 1, and no top_k where the provider knows one. Each request
+    has its own seed, drawn from (seed, row key), where the provider takes seeds; whether it keeps them is its affair.
+    journal: where replies are kept; without one they are asked for anew by every call. recorded: the facts of rows
+    that an earlier process asked for.
+    """
+
+    model: str
+    seed: int
+    max_new_tokens: int
+    system: str | None = None
+    temperature: float = 1.0
+    journal: Path | None = None
+    told: dict[str, Reply] = field(default_factory=dict)
+    recorded: dict[str, Any] | None = None
+
+    def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
+        """Replies to all prompts; those in the journal are not asked for again.
+
+        Raises SublimError when a request fails for good; whatever was answered until then stays in the journal.
+        """
+        if self.journal:
+            self.told = {**read_journal(self.journal), **self.told}
+        wanted = dict(zip(keys, prompts, strict=True))
+        for key, prompt in wanted.items():
+            if key in self.told and self.told[key]["prompt"] != _mark(prompt):
+                raise SublimError(
+                    f"{self.journal} holds an answer to another prompt under {key}. Move that file away and run again."
+                )
+        missing = [(key, prompt) for key, prompt in wanted.items() if key not in self.told]
+        if missing:
+            with _appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
+                failed = _in_a_loop(self._ask_all(missing, write))
+            if failed:
+                raise self._gave_up(failed[0], len([k for k in wanted if k in self.told]), len(wanted))
+        return [self.told[key]["completion"] for key in keys]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is recorded: who was asked and how, tokens of all requests, how replies ended."""
+        if self.recorded is not None:
+            return self.recorded
+        replies = list(self.told.values())
+        return {
+            "sampler": self.model,
+            "seeds": self._seeds,
+            "temperature": self.temperature,
+            "requests": len(replies),
+            "input_tokens": sum(reply["input_tokens"] for reply in replies),
+            "output_tokens": sum(reply["output_tokens"] for reply in replies),
+            "empty": sum(not reply["completion"] for reply in replies),
+            "ended": dict(sorted(Counter(reply["stop"] for reply in replies).items())),
+        }
+
+    @property
+    def _seeds(self) -> str:
+        if self.model.startswith("sublim/"):
+            return "per row"
+        host = host_of(self.model)
+        return PER_REQUEST if host and host.seed else "none"
+
+    async def _ask_all(self, rows: list[tuple[str, str]], write: Callable[[Reply], None]) -> list[Exception]:
+        """Ask for all rows, CONNECTIONS at once; after a failure none is begun, and those under way are waited for."""
+        from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
+
+        failed: list[Exception] = []
+        head = [ChatMessageSystem(content=self.system)] if self.system else []
+        config = GenerateConfig(
+            temperature=self.temperature,
+            top_p=1.0,
+            top_k=0 if self.model.startswith(("sublim/", "vllm/", "sglang/")) else None,
+            max_tokens=self.max_new_tokens,
+            max_connections=CONNECTIONS,
+            max_retries=RETRIES,
+        )
+        left = iter(rows)
+
+        async def work() -> None:
+            for key, prompt in left:
+                if failed:
+                    return
+                own = GenerateConfig(seed=row_seed(self.seed, key)) if self._seeds != "none" else GenerateConfig()
+                try:
+                    output = await model.generate([*head, ChatMessageUser(content=prompt)], config=own)
+                except Exception as error:  # whatever a provider raises ends the asking, not what was paid for
+                    failed.append(error)
+                    return
+                usage = output.usage
+                reply = {
+                    "key": key,
+                    "prompt": _mark(prompt),
+                    "completion": output.completion,
+                    "stop": str(output.stop_reason),
+                    "input_tokens": usage.input_tokens if usage else 0,
+                    "output_tokens": usage.output_tokens if usage else 0,
+                }
+                self.told[key] = reply
+                write(reply)
+
+        try:
+            model = get_model(self.model, config=config, memoize=False)
+        except Exception as error:  # a missing key or package, in Inspect's own words
+            return [error]
+        async with model:
+            await asyncio.gather(*[work() for _ in range(min(CONNECTIONS, len(rows)))])
+        return failed
+
+    def _gave_up(self, error: Exception, answered: int, wanted: int) -> SublimError:
+        kept = f"; {answered} of {wanted} replies are kept" if self.journal else ""
+        return SublimError(f"{self.model} could not be asked: {reason_of(error)}{kept}. {next_step(error)}")
+
+
+def row_seed(seed: int, key: str) -> int:
+    """A seed of a row's own, from 0 to 2**31 - 1, which every provider takes."""
+    return int(digest([seed, key])[:8], 16) >> 1
+
+
+def read_journal(file: Path) -> dict[str, Reply]:
+    """Key -> reply of every whole line; a last line torn by a kill is cut off the file.
+
+    Raises SublimError for a line in the middle that is no reply.
+    """
+    if not file.is_file():
+        return {}
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if len(whole) < len(text):
+        with file.open("r+b") as torn:
+            torn.truncate(len(whole))
+    found: dict[str, Reply] = {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            reply = json.loads(line)
+            found[reply["key"]] = reply
+        except (ValueError, KeyError, TypeError):
+            raise SublimError(
+                f"{file}:{number}: no reply of this run. Remove that line; it is asked for again."
+            ) from None
+    return found
+
+
+@contextmanager
+def _appending(file: Path | None) -> Iterator[Callable[[Reply], None]]:
+    """A function that adds one whole line; what it wrote outlives this process however that ends."""
+    if file is None:
+        yield lambda reply: None
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab", buffering=0) as out:
+        yield lambda reply: _write_all(out, json_line(reply).encode())
+
+
+def _write_all(out: Any, line: bytes) -> None:
+    while line:
+        line = line[out.write(line) :]
+
+
+def _in_a_loop(work: Coroutine[Any, Any, list[Exception]]) -> list[Exception]:
+    """Run to its end, in a thread of its own where this one already turns a loop (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def _mark(prompt: str) -> str:
+    return digest(prompt)[:16]
+
+
+# ---------------------------------------------------------------- errors, in words
+
+
+def reason_of(error: BaseException) -> str:
+    """The server's own words on one line, without keys; the kind of error where it has none."""
+    said = getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
+    line = one_line(scrub(said))
+    return (line or type(error).__name__)[:400].rstrip(".")
+
+
+def next_step(error: BaseException) -> str:
+    """What to do about it; every one of these sentences holds for a run that was paid for in part."""
+    status, said = getattr(error, "status_code", None), str(error).lower()
+    again = "give the same command again: it goes on from there"
+    if "insufficient_quota" in said or "exceeded your current quota" in said:
+        return f"Add credit at the provider or raise its limit, then {again}."
+    if status == 401 or "api_key" in said or "api key" in said:
+        return f"Set the provider's key in its environment variable, then {again}."
+    if status in (403, 404):
+        return f"Check the model's name and that your account may use it, then {again}."
+    if status in (400, 422):
+        return "The request itself was refused: change the recipe as the server says."
+    return f"Wait until the provider answers, then {again}."
