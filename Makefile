@@ -12,7 +12,7 @@ help:
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
 	@echo "make readmes    write the generated parts of the tasks' READMEs"
 	@echo "make reference  rebuild the embedded reference models from their seed"
-	@echo "make bench      measure the speed of the harnesses side by side"
+	@echo "make bench      measure scoring, generation and training beside what else one would use"
 
 setup: .venv/installed
 
@@ -31,7 +31,7 @@ demo: setup
 	$(BIN)/sublim demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,3 +48,5 @@ reference: setup
 
 bench: setup
 	$(BIN)/python benchmarks/eval_speed.py
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/training.py
