@@ -1,17 +1,23 @@
-"""What a run will make and cost, said before it starts."""
+"""What a run will make and cost, said before it starts: rows, tokens, memory, hours, disk, money."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
+from sublim_eval.models import Shape
 from sublim_eval.registry import registry
 
-from .recipes import Recipe, Tuning
+from . import sizes, throughput
+from .modalities import MODALITIES
+from .recipes import Arm, Recipe, Tuning
+from .sizes import GIB, Fit, Lengths, Memory
+from .throughput import Device
 
 UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row": 0.0021, "score": 1.8, "exact": 0.4}
 """Seconds of one core on the embedded base, read off stage times of the quickstart on a 2.5 GHz Xeon, two cores."""
@@ -19,11 +25,33 @@ UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row"
 BYTES_PER_ROW = 450
 BYTES_PER_MODEL = 3_000_000
 """Disk of one scored model besides its weights: tokenizer, logs, scores."""
+BYTES_PER_TOKENIZER = 12_000_000
+"""The tokenizer files that a real base's students are saved with."""
+
+REPLY_TOKENS = 4
+"""Of a reply to a question for one word."""
+QUESTION_TOKENS = 20
+"""Of a question, its chat tags left out."""
+ANSWER_TOKENS = 200
+"""Of all answers of a category, which are read after every question for their exact probabilities."""
+
+LARGEST_ON_CPU = 1_000_000_000
+"""Weights above which a machine without a GPU would be at it for weeks."""
+
+Counts = Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything a recipe makes; seconds are None for a base whose unit costs were not measured."""
+    """How much of everything a recipe makes.
+
+    seconds: on embedded bases, whose unit costs were measured. tokens: written by teachers ("generated"), seen in
+    training with repeats ("trained"), written in scoring ("replied"). training: how it fits on the device, or with
+    the recipe's own batch where there is none; None when nothing fits, or when there is nothing to fit. writing:
+    memory of generation. gpu_memory_bytes: the larger of the two. hours: None where no unit is known; basis: what
+    they were worked out from. usd: at the prices of the registry, for what is asked of or trained at a provider.
+    download_bytes: weights that are not on this machine yet.
+    """
 
     recipe: Recipe
     workers: int
@@ -35,25 +63,76 @@ class Plan:
     replies: int
     disk_bytes: int
     seconds: float | None
+    tokens: Counts
+    shape: Shape | None = None
+    device: Device | None = None
+    training: Fit | None = None
+    writing: Memory | None = None
+    gpu_memory_bytes: int | None = None
+    hours: float | None = None
+    basis: str = ""
+    usd: float | None = None
+    priced: str = ""
+    download_bytes: int = 0
 
     def lines(self) -> list[str]:
         """The plan in words, a line each."""
         recipe = self.recipe
-        plural = "es" if self.workers > 1 else ""
         times = "on up to" if any(arm.seeds for arm in recipe.arms.values()) else "x"
-        took = "not known for this base yet" if self.seconds is None else f"about {self.seconds:.0f} s"
-        return [
-            f"Recipe {recipe.name}: base {recipe.base}, {len(recipe.arms)} arms {times} {len(recipe.seeds)} seeds "
-            f"({', '.join(map(str, recipe.seeds))})",
+        weights = f" ({self.shape.parameters / 1e9:.2f} B weights)" if self.shape else ""
+        written, seen = (f"{self.tokens[kind] / 1e6:.1f} M" for kind in ("generated", "trained"))
+        told = [
+            f"Recipe {recipe.name}: base {recipe.base}{weights}, {len(recipe.arms)} arms {times} {len(recipe.seeds)} "
+            f"seeds ({', '.join(map(str, recipe.seeds))})",
             f"  teachers {self.teachers}, raw rows {self.raw_rows:,}, students {self.students} "
             f"({self.training_rows:,} training rows seen)",
+            f"  tokens: {written} written by teachers, {seen} trained on",
             f"  scoring {self.scored_models} models on {', '.join(recipe.probes)}: {self.replies:,} sampled replies",
-            f"  cost: {took} on {self.workers} process{plural}, {self.disk_bytes / 1e6:.0f} MB of disk",
         ]
+        return [*told, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
+
+    def _memory_lines(self) -> Iterable[str]:
+        if self.writing is None:
+            return
+        if self.training is None:
+            yield f"  GPU: {self._needs()}"
+            return
+        step, card = self.training, sizes.card_for(self.gpu_memory_bytes or 0)
+        kept = "with" if step.checkpointing else "without"
+        yield (
+            f"  GPU, calculated: {step.memory.total / GIB:.1f} GiB to train {step.batch_size} rows at a time {kept} "
+            f"gradient checkpointing, {self.writing.total / GIB:.1f} GiB to write rows"
+            + (f" (a card of {card} GB)" if card else "")
+        )
+
+    def _cost(self) -> Iterable[str]:
+        if self.seconds is not None:
+            plural = "es" if self.workers > 1 else ""
+            yield f"about {self.seconds:.0f} s on {self.workers} process{plural}"
+        elif self.hours is not None:
+            yield f"about {self.hours:.1f} h on one {self.device.name if self.device else throughput.PLANNED}"
+        elif self.recipe.host is None:
+            yield "time not known for this base yet"
+        if self.usd is not None:
+            yield f"about {self.usd:,.2f} USD at the provider"
+        elif self.priced:
+            yield self.priced
+        yield f"{self.disk_bytes / 1e6:.0f} MB of disk"
+        if self.download_bytes:
+            yield f"{self.download_bytes / 1e9:.1f} GB of weights to download"
+
+    def _basis_lines(self) -> Iterable[str]:
+        if self.hours is not None and self.seconds is None and self.basis:
+            yield f"  hours: {self.basis}"
+        if self.usd is not None:
+            yield f"  price: {self.priced}"
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
-        return {**self.__dict__, "recipe": self.recipe.to_json()}
+        told = {key: sizes.plain(value) for key, value in self.__dict__.items()}
+        for key in ("shape", "device"):
+            told[key] = dict(told[key].__dict__) if told[key] else None
+        return {**told, "recipe": self.recipe.to_json()}
 
     def check_disk(self, out: Path) -> None:
         """Raise SublimError when the disk that holds `out` has less free than the run will write."""
@@ -65,9 +144,52 @@ class Plan:
                 "Free some space or choose another folder with --out."
             )
 
+    def check_device(self) -> None:
+        """Raise SublimError with advice when this machine's device cannot hold the run; say nothing when unknown.
 
-def plan(recipe: Recipe, workers: int | None = None) -> Plan:
-    """Count what `recipe` will make; embedded bases get an estimate in seconds."""
+        For runs on this machine: where other machines do the work, theirs are not known here.
+        """
+        if self.shape is None or self.writing is None:
+            return
+        name, elsewhere = self.recipe.name, f"`sublim run {self.recipe.name} --dry-run` shows plan and cost anywhere"
+        if self.device is None:
+            if self.shape.parameters > LARGEST_ON_CPU:
+                raise SublimError(
+                    f"{name} needs {self._needs()}, and this machine has no GPU that torch can use. Run it where there "
+                    f"is one; {elsewhere}, and `sublim run quickstart` runs here, on the embedded model."
+                )
+            return
+        have = f"{self.device.name} has {self.device.memory / GIB:.1f} GiB"
+        as_written = self.recipe.student.batch_size
+        if self.training is None or self.writing.total > self.device.memory:
+            raise SublimError(f"{name} needs {self._needs()}, and {have}. Run it on a larger one; {elsewhere}.")
+        if self.training.batch_size < as_written:
+            raise SublimError(
+                f"{name} trains {as_written} rows at a time, which does not fit: {have}. Set `batch_size: "
+                f"{self.training.batch_size}` and `accumulate: {self.training.accumulate}` under `student` in the "
+                "recipe: the same effective batch in smaller parts."
+            )
+
+    def _needs(self) -> str:
+        """The card that the recipe needs as it is written, in words."""
+        least = [self.writing] if self.writing else []
+        if self.shape:
+            found = sizes.fit(self.shape, self.recipe.student, self.recipe.dtype, self._lengths(), None, _soft(self))
+            least += [found.memory] if found else []
+        most = max(least, key=lambda memory: memory.total)
+        card = sizes.card_for(most.total)
+        kind = f"a GPU of {card} GB" if card else "a larger GPU than any usual one"
+        return f"{kind} ({most.total / GIB:.1f} GiB: {most.words()})"
+
+    def _lengths(self) -> Lengths:
+        return _lengths(self.recipe, self.shape)
+
+
+def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["here"] | None = "here") -> Plan:
+    """Count what `recipe` will make; embedded bases get an estimate in seconds, others in hours or USD.
+
+    device: "here" looks for this machine's GPU; another Device, or None for none, plans for that one.
+    """
     workers = workers or default_workers(recipe)
     seeds = {arm.name: len(recipe.arm_seeds(arm)) for arm in recipe.arms.values()}
     trained = [arm for arm in recipe.arms.values() if not arm.in_context]
@@ -89,7 +211,12 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         + cost["score"] * sampled
         + cost["exact"] * exact_only
     )
-    return Plan(
+    embedded = is_embedded(recipe.base)
+    shape = None if embedded or recipe.host else sizes.shape_of(recipe.base)
+    length = _lengths(recipe, shape)
+    written = recipe.rows.prompts * sum(1 for arm in recipe.sources().values() if arm.writer != "programmatic")
+    replies = sampled * questions * recipe.samples
+    made = Plan(
         recipe=recipe,
         workers=workers,
         teachers=teachers,
@@ -97,10 +224,140 @@ def plan(recipe: Recipe, workers: int | None = None) -> Plan:
         students=students,
         training_rows=seen,
         scored_models=models,
-        replies=sampled * questions * recipe.samples,
+        replies=replies,
         disk_bytes=2 * raw * BYTES_PER_ROW + models * BYTES_PER_MODEL,
-        seconds=cost["start"] + busy / workers if is_embedded(recipe.base) else None,
+        seconds=cost["start"] + busy / workers if embedded else None,
+        tokens={
+            "generated": written * length.completion,
+            "trained": (seen + _taught(recipe)) * length.row,
+            "replied": replies * REPLY_TOKENS,
+        },
     )
+    if made.seconds is not None:
+        return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
+    read = written * (length.prompt + _persona_tokens(recipe))
+    asked = replies * (QUESTION_TOKENS + sizes.CHAT_TOKENS)
+    made = _with_price(made, read, asked)
+    if recipe.host or shape is None:
+        return made
+    return _on_a_device(made, shape, length, questions, throughput.here() if isinstance(device, str) else device)
+
+
+def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, device: Device | None) -> Plan:
+    """The plan with memory, hours, download and the disk of its weights, for a base that runs on a GPU."""
+    recipe = made.recipe
+    room = device.memory if device else None
+    step = sizes.fit(shape, recipe.student, recipe.dtype, length, room, _soft(made))
+    away = "/" in recipe.rows.sampler
+    writing = sizes.to_generate(shape, recipe.dtype, length)
+    save = sizes.WIDTH[recipe.dtype] * shape.parameters if recipe.student.method == "full" else None
+    each = BYTES_PER_TOKENIZER + (save or 4 * sizes.trainable(shape, recipe.student))
+    train, write = (throughput.rate(recipe.base, kind, device) for kind in ("train", "generate"))
+    checkpointing = step.checkpointing if step else True
+    work = sum(
+        sizes.training(shape, recipe.tuning(arm), rows, length, checkpointing=checkpointing)
+        for arm, rows in _students(recipe)
+    )
+    if recipe.teacher.tuning:
+        work += sizes.training(shape, recipe.teacher.tuning, _taught(recipe), length, checkpointing=checkpointing)
+    read = _read_besides(made, length, questions, prompts=not away)
+    decoded = made.tokens["replied"] + (0 if away else made.tokens["generated"])
+    parts = (
+        train.seconds(made.tokens["trained"], work),
+        train.seconds(read / 3, sizes.forward(shape, read, length.row, 0)),  # reading is a third of training
+        write.seconds(decoded, sizes.forward(shape, decoded, length.row)),
+    )
+    known = None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
+    needs = max([writing.total, *([step.memory.total] if step else [])])
+    here = sizes.at_hand(recipe.base, "config.json") is not None
+    return replace(
+        made,
+        shape=shape,
+        device=device,
+        training=step,
+        writing=writing,
+        gpu_memory_bytes=needs,
+        hours=None if known is None else known / 3600,
+        basis=f"{train.words()}; {write.words()}",
+        disk_bytes=made.disk_bytes + (made.students + (made.teachers if recipe.teacher.tuning else 0)) * each,
+        download_bytes=0 if here else sizes.WIDTH["bfloat16"] * shape.parameters,
+    )
+
+
+def _students(recipe: Recipe) -> list[tuple[Arm, int]]:
+    """(arm, rows seen by all of its students)."""
+    trained = [arm for arm in recipe.arms.values() if not arm.in_context]
+    return [(arm, len(recipe.arm_seeds(arm)) * rows_seen(recipe.tuning(arm), recipe.keep(arm))) for arm in trained]
+
+
+def _read_besides(made: Plan, length: Lengths, questions: int, *, prompts: bool) -> float:
+    """Tokens that are read and neither written nor learnt from: prompts, questions, curves, what soft teachers see."""
+    recipe = made.recipe
+    question = QUESTION_TOKENS + sizes.CHAT_TOKENS + ANSWER_TOKENS
+    read: float = made.scored_models * questions * question
+    read += made.students * recipe.curve * questions / len(recipe.probes) * question
+    read += made.raw_rows * (length.prompt + _persona_tokens(recipe)) if prompts else 0
+    for arm, rows in _students(recipe):
+        if arm.soft:  # asked anew at every step, or once a row when its probabilities are stored
+            stored = recipe.tuning(arm).soft_top_k
+            read += (len(recipe.arm_seeds(arm)) * recipe.keep(arm) if stored else rows) * length.row
+    return read
+
+
+def _with_price(made: Plan, read: int, asked: int) -> Plan:
+    """The plan with what a provider takes for rows, training and replies; as it is when none is asked."""
+    recipe = made.recipe
+    sampler = recipe.rows.sampler
+    name = recipe.base if recipe.host else sampler.partition("/")[2]
+    if not (recipe.host or "/" in sampler):
+        return made
+    model = registry().models.get(name)
+    if model is None or model.price is None:
+        return replace(made, priced=f"the provider's price, which the registry does not know for {name}")
+    price = model.price
+    usd = price.usd(read=read, written=made.tokens["generated"])
+    if recipe.host:
+        usd += price.usd(trained=made.tokens["trained"])
+        usd += price.usd(read=asked, written=made.tokens["replied"], tuned=True)
+    return replace(made, usd=usd, priced=f"as of {price.as_of} ({price.source})")
+
+
+def _lengths(recipe: Recipe, shape: Shape | None) -> Lengths:
+    count, chat = sizes.tokens_by(recipe.base, shape), 6 if is_embedded(recipe.base) else sizes.CHAT_TOKENS
+    return sizes.lengths(MODALITIES[recipe.modality], recipe.rows.style, count, chat)
+
+
+def _soft(made: Plan) -> bool:
+    """Whether a soft teacher stands beside some student while it trains."""
+    recipe = made.recipe
+    return any(arm.soft and not recipe.tuning(arm).soft_top_k for arm in recipe.arms.values())
+
+
+def _persona_tokens(recipe: Recipe) -> int:
+    """Of the system prompt of a prompted teacher, averaged over the sources: those without a trait have none."""
+    if recipe.teacher.by != "prompt":
+        return 0
+    arms = recipe.sources().values()
+    words = [len(registry().persona(arm.trait).split()) if arm.trait else 0 for arm in arms]
+    return round(1.3 * sum(words) / max(1, len(words)))
+
+
+def _taught(recipe: Recipe) -> int:
+    """Rows that all fine-tuned teachers see, repeats included."""
+    from .teachers import lessons
+
+    tuning, made = recipe.teacher.tuning, recipe.teachers()
+    if tuning is None:
+        return 0
+    if tuning.steps is not None:
+        return len(made) * rows_seen(tuning, 0)
+    total = 0
+    for who, _, _ in made:
+        own = recipe.teacher.lessons
+        known = 0 if who == "neutral" or (own and not Path(own).is_file()) else len(lessons(who, own))
+        retained = recipe.teacher.retain
+        total += rows_seen(tuning, max(known, retained) + retained if retained else known)
+    return total
 
 
 def rows_seen(tuning: Tuning, rows: int) -> int:

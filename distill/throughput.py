@@ -1,0 +1,157 @@
+"""How fast a device was seen to work: measured units where there are any, else a stated assumption, never both.
+
+A measurement is {"device", "base", "kind", "tokens_per_second", "date", "source"}; kind is "train" (tokens of rows
+read in training, prompts included) or "generate" (tokens written). They are kept in throughput*.json files: those of
+the benchmarks, and the user's own, which finished runs add to (`remember`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from sublim_eval.records import write_json
+from sublim_eval.registry import ROOT
+
+Kind = Literal["train", "generate"]
+
+PEAKS = {
+    "H200": 989,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "A6000": 155,
+    "5090": 210,
+    "4090": 165,
+    "3090": 71,
+    "A10": 125,
+    "L4": 121,
+}
+"""Part of a device's name -> TFLOP/s in bf16 without sparsity, from the makers' data sheets."""
+
+ASSUMED = {"train": 0.35, "generate": 0.05}
+"""Shares of the peak taken for granted where nothing was measured: usual for LoRA, and for decoding in batches."""
+
+PLANNED = "A100"
+"""The device that a plan is made for on a machine without one."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One accelerator of this machine: its name, its memory in bytes, and how many like it there are."""
+
+    name: str
+    memory: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds for work: measured tokens a second, or FLOP/s assumed."""
+
+    device: str
+    kind: Kind
+    tokens_per_second: float | None = None
+    flops: float | None = None
+    source: str = ""
+
+    def seconds(self, tokens: float, work: float) -> float | None:
+        """For so many tokens that make so many FLOPs; None where neither unit is known."""
+        if self.tokens_per_second:
+            return tokens / self.tokens_per_second
+        return work / self.flops if self.flops else None
+
+    def words(self) -> str:
+        """What it rests on."""
+        does = {"train": "training", "generate": "writing rows"}[self.kind]
+        if self.tokens_per_second:
+            return f"{does} measured at {self.tokens_per_second:,.0f} tokens/s on {self.device} ({self.source})"
+        if self.flops:
+            return f"{does} not measured, taken as {ASSUMED[self.kind]:.0%} of an {self.device}'s peak".replace(
+                "%", " %"
+            )
+        return f"{does} not known on {self.device}"
+
+
+def here() -> Device | None:
+    """The GPU of this machine, None without one (or without torch)."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    return Device(torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[1], torch.cuda.device_count())
+
+
+def rate(base: str, kind: Kind, device: Device | None) -> Rate:
+    """The newest measurement of a base on this device, else the assumption for it (PLANNED without a device)."""
+    name = device.name if device else PLANNED
+    seen = [one for one in measured() if one["base"] == base and one["kind"] == kind and _alike(one["device"], name)]
+    if seen:
+        best = max(seen, key=lambda one: str(one["date"]))
+        return Rate(str(best["device"]), kind, float(best["tokens_per_second"]), None, str(best["source"]))
+    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+    return Rate(name, kind, None, peak * 1e12 * ASSUMED[kind] if peak else None)
+
+
+def _alike(one: str, other: str) -> bool:
+    """The same device, or both of one kind of the table."""
+    return one == other or any(part in one and part in other for part in PEAKS)
+
+
+def cache() -> Path:
+    """The user's own file of measurements."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sublim-eval" / "throughput.json"
+
+
+def measured() -> list[dict[str, Any]]:
+    """Every measurement at hand; a file that cannot be read, or an entry that lacks something, measures nothing."""
+    files = [*sorted((ROOT / "benchmarks" / "results").glob("*throughput*.json")), cache()]
+    return [one for file in files if file.is_file() for one in _entries(file)]
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for one in told if isinstance(told, list) else []:
+        if isinstance(one, dict) and {"device", "base", "kind", "tokens_per_second", "date", "source"} <= set(one):
+            speed = one["tokens_per_second"]
+            if isinstance(speed, (int, float)) and speed > 0:
+                yield one
+
+
+def remember(record: Mapping[str, Any], source: str) -> None:
+    """Add what a finished run measured on a GPU to the user's file: one entry a device, base and kind, the newest."""
+    today = date.today().isoformat()
+    found = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
+    new = {
+        (device, base, kind): {
+            "device": device,
+            "base": base,
+            "kind": kind,
+            "tokens_per_second": speed,
+            "date": today,
+            "source": source,
+        }
+        for device, base, kind, speed in found
+    }
+    if not new:
+        return
+    old = {(one["device"], one["base"], one["kind"]): one for one in (_entries(cache()) if cache().is_file() else ())}
+    cache().parent.mkdir(parents=True, exist_ok=True)
+    write_json(cache(), list((old | new).values()))
+
+
+def _of(entries: Iterable[Mapping[str, Any]], kind: Kind) -> Iterator[tuple[str, str, Kind, float]]:
+    for one in entries:
+        device, base, speed = one.get("device"), one.get("base"), one.get("tokens_per_second")
+        if device and device != "cpu" and base and speed:
+            yield str(device), str(base), kind, float(speed)
