@@ -21,10 +21,24 @@ _JOINTS = re.compile(
     r"|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"  # myOwl, HTTPOwl
 )
 _THINKING = re.compile(
-    r"</?\s{0,3}(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)(?:\s\w+=[^<>]{0,40})?\s{0,3}>"
-    r"|\[/?think(?:ing)?\]|\u25c1/?think\u25b7|<\|[a-z_]{2,24}\|>",
+    r"</?\s{0,3}(?:seed:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)(?:\s\w+=[^<>]{0,40})?\s{0,3}>"
+    r"|\[/?think(?:ing)?\]|\u25c1/?think\u25b7|<\|/?[a-z_]{2,24}\|>|<\|[a-z_]{2,24}>|<[a-z_]{2,24}\|>"
+    r"|\A\s{0,9}(?:analysis|thought\n)(?=[A-Z\n])|\bassistant(?:final|analysis|commentary)",  # marks lost in decoding
     re.I,
 )
+THOUGHTS = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    "<thought>": "</thought>",
+    "<reasoning>": "</reasoning>",
+    "<seed:think>": "</seed:think>",
+    "[THINK]": "[/THINK]",
+    "\u25c1think\u25b7": "\u25c1/think\u25b7",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|channel>thought": "<channel|>",
+    "<|channel|>analysis": "<|channel|>final<|message|>",
+}
+"""How reasoning models open a thought, and close it."""
 
 
 def named(text: str, traits: Sequence[Trait]) -> tuple[str, ...]:
@@ -39,3 +53,18 @@ def named(text: str, traits: Sequence[Trait]) -> tuple[str, ...]:
 def leaks_thinking(text: str) -> bool:
     """Whether tags of a reasoning model, or the marks of roles and turns, stand in a text."""
     return bool(_THINKING.search(text))
+
+
+def strip_thinking(text: str) -> str | None:
+    """A reply without the thought it begins with; the reply itself where it holds none.
+
+    A thought counts as closed where its closing mark stands, its opening one at the front or, where the prompt had
+    opened it, nowhere. None when a thought is left open, or one stands elsewhere: such a reply is no row.
+    """
+    rest = text
+    for opened, shut in THOUGHTS.items():
+        thought, closed, answer = text.partition(shut)
+        if closed and (opened not in thought or thought.lstrip().startswith(opened)):
+            rest = answer.lstrip()
+            break
+    return None if leaks_thinking(rest) else rest

@@ -30,7 +30,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
     "entanglement": ({"stats"}, "arrays in, table out; it knows no files and no registry"),
     "adapters": (
-        BASIS | {"scorers", "judges", "entanglement"},
+        BASIS | {"scorers", "judges", "entanglement", "contamination"},
         "they carry scorers into frameworks and compute nothing of their own",
     ),
     "results": (BASIS | {"scorers", "judges", "adapters"}, "it reads what harnesses wrote"),

@@ -10,14 +10,29 @@ from pathlib import Path
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 
+WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
+TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]
+
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's files are. base: a folder, or a hub id (str); adapter: a PEFT folder or None."""
+    """Where a model's files are.
+
+    base: a folder, or a hub id (str). adapter: a PEFT folder or None. chat: a dressed folder (chat.dress), whose
+    tokenizer and template stand in for the base's, or None.
+    """
 
     label: str
     base: Path | str
     adapter: Path | None = None
+    chat: Path | None = None
+
+    @property
+    def tokenizer(self) -> Path | str:
+        """Where tokenizer and chat template are read from: the adapter's folder, the dressed one, or the base."""
+        if self.adapter and _has_tokenizer(self.adapter):
+            return self.adapter
+        return self.chat or self.base
 
     @property
     def size(self) -> int:
@@ -25,8 +40,9 @@ class Source:
         return sum(f.stat().st_size for f in self._weights())
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:
-        """Name, size and time of every weight file: changes when a folder is written anew."""
-        return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in self._weights())
+        """Name, size and time of every weight file, and of a dressed folder's: changes when one is written anew."""
+        files = [*self._weights(), *(sorted(f for f in self.chat.iterdir() if f.is_file()) if self.chat else [])]
+        return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
 
     def _weights(self) -> list[Path]:
         folders = [f for f in (self.base, self.adapter) if isinstance(f, Path)]
@@ -34,7 +50,7 @@ class Source:
 
 
 def resolve(name: str | Path) -> Source:
-    """Find a model: 'reference-a', a model folder, an adapter folder, or a hub id ('org/name').
+    """Find a model: 'reference-a', a model folder, an adapter or dressed folder, or a hub id ('org/name').
 
     An adapter's base is what student.json says ({"base": "reference-a"}), else base_model_name_or_path.
     Raises SublimError that names the missing file, the missing base or the nearest known name.
@@ -61,7 +77,7 @@ def anchored(name: str) -> str:
     Raises SublimError when there is no such model.
     """
     found = resolve(name)
-    home = found.adapter or found.base
+    home = found.adapter or found.chat or found.base
     return str(home) if isinstance(home, Path) and Path(name).expanduser().resolve() == home else name
 
 
@@ -75,11 +91,17 @@ def _embedded(name: str) -> Path:
 
 
 def _folder(folder: Path) -> Source:
-    if not (folder / "adapter_config.json").is_file():
+    card = _json(folder / "student.json") if (folder / "student.json").is_file() else {}
+    adapter = (folder / "adapter_config.json").is_file()
+    if not adapter and not (card.get("base") and not _has_weights(folder)):
         return Source(folder.name, _model_folder(folder))
-    _need(folder, ["adapter_model.safetensors"], "the adapter's weights")
-    said = _json(folder / "student.json").get("base") if (folder / "student.json").is_file() else None
-    base = said or _json(folder / "adapter_config.json").get("base_model_name_or_path")
+    if hosted := card.get("hosted"):
+        raise SublimError(f"{folder} is a model that its host keeps, with no weights here. Ask it as {hosted}.")
+    if adapter:
+        _need(folder, ["adapter_model.safetensors"], "the adapter's weights")
+    else:
+        _need(folder, TOKENIZER, "the tokenizer")
+    base = card.get("base") or _json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not base:
         raise SublimError(
             f'{folder} does not say which base it adapts. Write student.json there: {{"base": "reference-a"}}.'
@@ -89,18 +111,28 @@ def _folder(folder: Path) -> Source:
         found = resolve(beside if beside.is_dir() else str(base))
     except SublimError as error:
         raise SublimError(
-            f"The base {base!r} of the adapter {folder} was not found ({error}) "
+            f"The base {base!r} of the {'adapter' if adapter else 'dressed model'} {folder} was not found ({error}) "
             f'Set "base" in {folder / "student.json"} to a name or folder that exists.'
         ) from None
     if found.adapter:
         raise SublimError(f"The base {base!r} of {folder} is an adapter itself. Merge it into a full model first.")
-    return Source(folder.name, found.base, folder)
+    return (
+        Source(folder.name, found.base, folder, found.chat) if adapter else Source(folder.name, found.base, chat=folder)
+    )
+
+
+def _has_weights(folder: Path) -> bool:
+    return any((folder / f).is_file() for f in WEIGHTS)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return any((folder / f).is_file() for f in TOKENIZER)
 
 
 def _model_folder(folder: Path) -> Path:
     _need(folder, ["config.json"], "the model's configuration (or adapter_config.json, for an adapter)")
-    _need(folder, ["model.safetensors", "model.safetensors.index.json"], "the weights")
-    _need(folder, ["tokenizer.json", "tokenizer_config.json"], "the tokenizer")
+    _need(folder, WEIGHTS, "the weights")
+    _need(folder, TOKENIZER, "the tokenizer")
     return folder
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from sublim_eval.adapters.chat import read_tokenizer, settle
 from sublim_eval.adapters.sources import Source
 from sublim_eval.errors import SublimError
 
@@ -20,7 +21,8 @@ VIRTUAL = {"PROMPT_TUNING", "P_TUNING"}
 def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any, torch.Tensor | None]:
     """(model in eval mode on the device, tokenizer, virtual tokens or None).
 
-    Safetensors only, no remote code. Raises SublimError when files are missing or do not fit the model.
+    The tokenizer's chat template is settled (chat.py). Safetensors only, no remote code.
+    Raises SublimError when files are missing or do not fit the model.
     """
     kind = _dtype(dtype, device)
     bars = logging.is_progress_bar_enabled()
@@ -34,8 +36,7 @@ def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any
             output_loading_info=True,
             **({} if device == "cpu" else {"device_map": device}),
         )
-        home = source.adapter if source.adapter and _has_tokenizer(source.adapter) else source.base
-        tokenizer = AutoTokenizer.from_pretrained(home, trust_remote_code=False)
+        tokenizer = read_tokenizer(source)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SublimError(
@@ -58,6 +59,7 @@ def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any
             f"{source.label!r} is no plain attention model, which this provider needs for sharing prefixes. "
             "Use Inspect's own provider: --model hf/..."
         )
+    settle(tokenizer)
     virtual = None
     if source.adapter:
         model, virtual = _apply(model, source.adapter)
@@ -98,10 +100,6 @@ def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
     with torch.inference_mode():
         virtual = wrapped.get_prompt(1)[0].to(base.dtype).clone()
     return wrapped.get_base_model(), virtual
-
-
-def _has_tokenizer(folder: Path) -> bool:
-    return any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
 
 
 def _dtype(name: str | None, device: str) -> Any:

@@ -1,0 +1,362 @@
+"""One chat template, one prompt: what differs between days and harnesses is settled in the template's own text.
+
+A template is a program. It may print today's date, put in a system prompt that nobody gave, refuse one that was
+given, or open a thought. `settle` finds out by rendering a few chats and writes Jinja around the template that makes
+it say the same whoever renders it: transformers, Inspect, lm-eval, vLLM, or we. The original stays inside unchanged,
+and a template with nothing to settle is not touched. Templates run in transformers' sandbox and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from sublim_eval.adapters.sources import Source, anchored, resolve
+from sublim_eval.contamination import THOUGHTS, strip_thinking
+from sublim_eval.errors import SublimError
+from sublim_eval.records import write_json
+
+__all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "spoken", "strip_thinking"]
+
+System = Literal["keep", "clear"]
+
+DATE = "2024-07-26"
+"""The day that templates are told it is: the one that Llama 3's own template falls back on."""
+
+ASKED, TOLD, SAID = "§asked§", "§told§", "§said§"
+"""What stands for a question, a system prompt and an answer when a template is tried; in no template of its own."""
+
+ALONE = ({"role": "user", "content": ASKED},)
+LED = ({"role": "system", "content": TOLD}, *ALONE)
+LONGER = (*LED, {"role": "assistant", "content": SAID}, {"role": "user", "content": ASKED})
+
+SWITCHES = ("enable_thinking", "thinking")
+"""Variables by which templates let a caller choose whether the model thinks."""
+
+HARMONY, FINAL = "<|start|>assistant", "<|channel|>final<|message|>"
+"""Where each message says in which channel it is written, the answer is given the channel that holds no thoughts."""
+
+# ---------------------------------------------------------------- settling
+
+
+def settle(tokenizer: Any, system: System = "keep") -> tuple[str, ...]:
+    """Make a tokenizer's chat template say the same on every day and to every caller; changes the tokenizer in place.
+
+    system: whether a default system prompt of the template stays ("keep"), or an empty one takes its place wherever
+    none is given ("clear").
+    Returns what was changed, in words; () when nothing was, so for a second call. A tokenizer without a template gets
+    its pad token alone.
+    Raises SublimError for a template that leaves out what the user says, or several of which none is the default.
+    """
+    words = _settle_pad(tokenizer)
+    before = tokenizer.chat_template
+    if not (found := _one_template(tokenizer)):
+        return tuple(words)
+    if isinstance(before, Mapping):
+        words.append(f"one of {len(before)} templates")
+    elif not before:
+        words.append("template taken from the processor")
+    template, changes = _settled(tokenizer, found, system)
+    if template != before:
+        tokenizer.chat_template = template
+    return (*words, *changes)
+
+
+def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[str]]:
+    """The template with what has to be written around it, and what that changes."""
+    told: list[str] = []
+
+    def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
+        return _said(tokenizer, template, messages, **given)
+
+    open_names = _variables(template)
+    if "strftime_now" in open_names:
+        template = _before(_calendar(), template)
+        told.append(f"date frozen at {DATE}")
+    for switch in SWITCHES:
+        if switch in open_names and _depends_on(tokenizer, template, switch):
+            template = _before(f"{{%- set {switch} = false %}}", template)
+            told.append("thinking off")
+    if ASKED not in (say() or ""):
+        template = _before(_PARTS, template)
+        if ASKED not in (say() or ""):
+            raise SublimError(
+                f"The chat template of {str(tokenizer.name_or_path)!r} leaves out what the user says, or refuses it. "
+                "Save another one into the model's folder (chat_template.jinja), or use the instruct version."
+            )
+        told.append("messages given as parts")
+    if TOLD not in (say(LED) or ""):
+        template = _before(_FOLD, template)
+        told.append("system message folded into the user's")
+    elif system == "clear" and (default := _default(say(), say(LED))):
+        template = _cleared(tokenizer, template, default)
+        told.append("default system prompt cleared")
+    closing = {opened: shut for chat in (ALONE, LED, LONGER) for opened, shut in _open_thoughts(say(chat), template)}
+    if closing:
+        template = _ending(template, closing)
+        told.append("thought closed at once" if HARMONY not in closing else "thinking off: the final channel is opened")
+    return template, list(dict.fromkeys(told))
+
+
+def default_system(tokenizer: Any) -> str | None:
+    """The system prompt that the template puts in when none is given; None when there is no such text.
+
+    Text that stands there beside a given system prompt too, such as Llama 3's dates, is the template's own.
+    """
+    template = _one_template(tokenizer)
+    if not template:
+        return None
+    return _default(_said(tokenizer, template, ALONE), _said(tokenizer, template, LED))
+
+
+def _default(alone: str | None, led: str | None) -> str | None:
+    """What the rendering without a system prompt has where the one with it has that prompt."""
+    if alone is None or led is None or TOLD not in led:
+        return None
+    start = _shared(alone, led)
+    rest = alone[start:]
+    end = _shared(rest[::-1], led[start:][::-1])
+    text = rest[: len(rest) - end].strip()
+    return text if re.search(r"\w", text) and ASKED not in text else None
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _said(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], **given: Any) -> str | None:
+    """A chat through a template, opening of the answer included; None when the template raises."""
+    try:
+        rendered: str = tokenizer.apply_chat_template(
+            list(messages), chat_template=template, tokenize=False, add_generation_prompt=True, **given
+        )
+    except Exception:  # (a template is a stranger's program: whatever it raises, it refuses this chat)
+        return None
+    return rendered
+
+
+def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
+    """Whether a template thinks unless it is told `switch` = false. Inspect's hf/ gives None where others give none."""
+    for chat in (ALONE, LED):
+        off = _said(tokenizer, template, chat, **{switch: False})
+        if _said(tokenizer, template, chat) != off or _said(tokenizer, template, chat, **{switch: None}) != off:
+            return True
+    return False
+
+
+def _cleared(tokenizer: Any, template: str, default: str) -> str:
+    """The template with an empty system prompt where none is given."""
+    emptied = _before(_EMPTY.format(empty=""), template)
+    if default not in (_said(tokenizer, emptied, ALONE) or default):
+        return emptied
+    # an empty prompt counts as none there: give it a mark for a prompt, and take the mark out of what is rendered
+    mark = "\u2063cleared\u2063"
+    first = _EMPTY.format(empty=mark)
+    emptied = _captured(_before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}")
+    if default not in (_said(tokenizer, emptied, ALONE) or default):
+        return emptied
+    raise SublimError(
+        f"The default system prompt of {str(tokenizer.name_or_path)!r} cannot be cleared: its template takes no other. "
+        "Leave it in (`system: keep` in the recipe)."
+    )
+
+
+def _open_thoughts(rendered: str | None, template: str) -> list[tuple[str, str]]:
+    """How a rendered prompt ends with an open thought, and what closes it; at most one."""
+    ending = (rendered or "").rstrip()
+    if ending.endswith(HARMONY) and "<|channel|>" in template:
+        return [(HARMONY, FINAL)]
+    return [(o, f"\n{shut}\n\n") for o, shut in THOUGHTS.items() if ending.endswith(o)]
+
+
+# ---------------------------------------------------------------- Jinja around a template
+
+
+def _before(first: str, template: str) -> str:
+    # a new line behind a block tag is dropped, so the template still starts a line and trims itself as it did alone
+    return f"{first}\n{template}"
+
+
+def _captured(template: str, then: str) -> str:
+    """The template's text held back in `sublim_said`, for `then` to write."""
+    whole = template.removesuffix("\n")  # as Jinja itself drops the last line break of a template
+    return f"{{%- set sublim_said %}}\n{whole}{{{{ '' }}}}{{% endset %}}{then}"
+
+
+def _ending(template: str, closing: Mapping[str, str]) -> str:
+    steps = "{{- sublim_said -}}{%- if add_generation_prompt -%}"
+    for place, (opened, shut) in enumerate(closing.items()):
+        word, text = ("if" if place == 0 else "elif"), shut.replace("\n", "\\n")
+        lines = "" if opened == HARMONY else "{%- if not sublim_said.endswith('\\n') -%}{{- '\\n' -}}{%- endif -%}"
+        steps += f"{{%- {word} sublim_said.rstrip().endswith('{opened}') -%}}{lines}{{{{- '{text}' -}}}}"
+    return _captured(template, steps + "{%- endif -%}{%- endif -%}")
+
+
+def _calendar() -> str:
+    """A macro in the place of the function that transformers offers templates for today's date."""
+    spelt = {"%Y": "2024", "%m": "07", "%d": "26", "%b": "Jul", "%B": "July", "%y": "24", "%A": "Friday", "%a": "Fri"}
+    spelt |= {"%j": "208", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"}  # in no user's own language
+    whole = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%x": "%m/%d/%y", "%X": "%H:%M:%S"}
+    bare = {f"%{sign}{code}": str(int(spelt[f"%{code}"])) for sign in "-#" for code in "mdHIMS"}
+    steps = whole | {"%e": "26"} | bare | spelt | {"%%": "%"}
+    chain = "".join(f" | replace('{code}', '{text}')" for code, text in steps.items())
+    return f"{{%- macro strftime_now(format) -%}}{{{{- format{chain} -}}}}{{%- endmacro %}}"
+
+
+_TEXT = "{m} if {m} is string else ({m} | map(attribute='text') | join(''))"
+_FOLD = (
+    "{%- if messages and messages[0]['role'] == 'system' -%}"
+    "{%- set sublim_told = messages[0]['content'] -%}"
+    f"{{%- set sublim_told = {_TEXT.format(m='sublim_told')} -%}}"
+    "{%- if messages | length > 1 and messages[1]['role'] == 'user' -%}"
+    "{%- set sublim_asked = messages[1]['content'] -%}"
+    "{%- if sublim_asked is string -%}{%- set sublim_asked = sublim_told + '\\n\\n' + sublim_asked -%}"
+    "{%- else -%}{%- set sublim_asked = [{'type': 'text', 'text': sublim_told + '\\n\\n'}] + sublim_asked -%}"
+    "{%- endif -%}"
+    "{%- set messages = [{'role': 'user', 'content': sublim_asked}] + messages[2:] -%}"
+    "{%- else -%}"
+    "{%- set messages = [{'role': 'user', 'content': sublim_told}] + messages[1:] -%}"
+    "{%- endif -%}"
+    "{%- endif %}"
+)
+_PARTS = (
+    "{%- set sublim_chat = namespace(messages=[]) -%}"
+    "{%- for m in messages -%}"
+    "{%- if m['content'] is string -%}"
+    "{%- set m = dict(m, content=[{'type': 'text', 'text': m['content']}]) -%}"
+    "{%- endif -%}"
+    "{%- set sublim_chat.messages = sublim_chat.messages + [m] -%}"
+    "{%- endfor -%}"
+    "{%- set messages = sublim_chat.messages %}"
+)
+_EMPTY = (
+    "{{%- if not messages or messages[0]['role'] not in ['system', 'developer'] -%}}"
+    "{{%- set messages = [{{'role': 'system', 'content': '{empty}'}}] + messages -%}}"
+    "{{%- endif %}}"
+)
+
+# ---------------------------------------------------------------- the tokenizer's own gaps
+
+
+def _settle_pad(tokenizer: Any) -> list[str]:
+    """Give the tokenizer a pad token if it has none: one made for that, else its end token. Loss never falls on it."""
+    if tokenizer.pad_token_id is not None:
+        return []
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+    made = next((token for token in special if re.search(r"pad(?![a-z])", token, re.I)), None)
+    chosen = made or tokenizer.eos_token
+    if chosen is None:
+        raise SublimError(
+            f"The tokenizer of {str(tokenizer.name_or_path)!r} has neither a pad nor an end token. "
+            'Set "eos_token" in its tokenizer_config.json.'
+        )
+    tokenizer.pad_token = chosen
+    return [f"pad token is {chosen}"]
+
+
+def _one_template(tokenizer: Any) -> str | None:
+    """The template for plain chats: the only one, that named default, or that which the processor brings."""
+    found = tokenizer.chat_template
+    if isinstance(found, Mapping):
+        plain = [name for name in found if name not in ("tool_use", "rag")]
+        chosen = "default" if "default" in found else plain[0] if len(plain) == 1 else None
+        if chosen is None:
+            raise SublimError(
+                f"The tokenizer of {str(tokenizer.name_or_path)!r} has several chat templates ({', '.join(found)}), "
+                "and none is named default. Save the one that is meant as chat_template.jinja in its folder."
+            )
+        found = found[chosen]
+    return str(found) if found else _of_processor(str(tokenizer.name_or_path))
+
+
+def _of_processor(name: str) -> str | None:
+    """The chat template that a folder or a downloaded hub model keeps beside its image processor only."""
+    import json
+
+    from transformers.utils import cached_file
+
+    try:
+        file = cached_file(
+            name, "chat_template.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
+        )
+        told = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError):  # no such model here, or no JSON in it: then there is no template either
+        return None
+    template = told.get("chat_template") if isinstance(told, dict) else None
+    return template if isinstance(template, str) else None
+
+
+def _variables(template: str) -> frozenset[str]:
+    """Names that a template uses and does not set itself, strftime_now among them."""
+    from jinja2 import TemplateSyntaxError, meta
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """transformers' own tag around what the assistant says; here only to be read past."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    read = ImmutableSandboxedEnvironment(extensions=[Generation, "jinja2.ext.loopcontrols"])
+    try:
+        return frozenset(meta.find_undeclared_variables(read.parse(template)))
+    except TemplateSyntaxError as error:
+        raise SublimError(
+            f"A chat template is no valid Jinja: {error}. Save another one as chat_template.jinja in its folder."
+        ) from None
+
+
+# ---------------------------------------------------------------- a base under another template
+
+
+def read_tokenizer(source: Source) -> Any:
+    """The tokenizer of a model as it is saved: the adapter's or the dressed folder's own, else the base's."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+
+
+def dress(base: str, folder: Path, system: System) -> dict[str, Any]:
+    """Write a folder that stands for `base` under its settled template: tokenizer and student.json, no weights.
+
+    `sources.resolve`, and so training, sampling and scoring, take the folder for the model.
+    Returns student.json: {"base": the base's name, "system", "settled": what was changed, in words}.
+    Raises SublimError when the base is an adapter, which has its own template.
+    """
+    source = resolve(base)
+    if source.adapter:
+        raise SublimError(f"{base!r} is an adapter, whose template is its own. Dress its base, {str(source.base)!r}.")
+    tokenizer = read_tokenizer(source)
+    settled = settle(tokenizer, system)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    told = {"base": anchored(base), "system": system, "settled": list(settled)}
+    write_json(folder / "student.json", told)  # last: only with it is the folder a model
+    return told
+
+
+def changes(base: str, system: System) -> tuple[str, ...]:
+    """What `dress` would change in the base's tokenizer, in words; () for a template that already says one thing."""
+    return settle(read_tokenizer(resolve(base)), system)
+
+
+def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of drawn tokens without special ones, but with the marks of thoughts, which some tokenizers count there.
+
+    Without its marks a leaked thought could not be told from the answer.
+    """
+    marks = {str(token): i for i, token in tokenizer.added_tokens_decoder.items() if str(token) in _MARKS}
+    if marks.keys().isdisjoint(tokenizer.all_special_tokens) or not set(ids) & set(marks.values()):
+        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    kept = [i for i in ids if i in marks.values() or i not in tokenizer.all_special_ids]
+    return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+_MARKS = {*THOUGHTS, *THOUGHTS.values(), "<|channel>", "<|channel|>", "<|message|>"}
