@@ -17,8 +17,11 @@ from sublim_eval import across, outside, runs, stats
 from sublim_eval.across import Confusion, Dose, clip_of, means, shifts_of
 from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
 from sublim_eval.errors import SublimError
+from sublim_eval.registry import registry
 from sublim_eval.results import ProbeScores
+from sublim_eval.runs import Expected
 from sublim_eval.stats import Interval, Verdict
+from sublim_eval.sweep import Cell, sweep
 
 LOW_COVERAGE = 0.5
 """Below it most first answers lie outside the answer set, and the exact probability speaks of the rest only."""
@@ -45,7 +48,8 @@ class Row:
     the arm does otherwise, its place on a dose curve, its intact arm (runs.Arm). against_intact: its gap minus that of
     the intact arm, in share, paired by seed; None without one. p_permutation: sign flips
     over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
-    minimum_detectable: gap found with 80 % power.
+    minimum_detectable: gap found with 80 % power. expected: what others measured, beside the plain probe of the trait
+    alone, which is what they asked.
     """
 
     run: str
@@ -87,6 +91,18 @@ class Row:
     situations: Mapping[str, tuple[float, float]]
     verdict: Verdict
     notes: tuple[str, ...]
+    expected: Expected | None = None
+
+    @property
+    def same_scale(self) -> bool:
+        """Whether others' share may be held against ours: theirs of a conduct is rated replies, not matched pairs."""
+        return not (self.situations and self.measure == "probability")
+
+    @property
+    def control_failed(self) -> bool:
+        """Whether this is a positive control that failed, so that no figure of its run can be believed."""
+        least = self.expected.fail_below if self.expected else None
+        return least is not None and self.same_scale and self.student_share < least
 
     @property
     def student_share(self) -> float:
@@ -112,13 +128,17 @@ class Row:
                 "verdict": verdict["kind"],
                 "verdict_words": verdict["words"],
                 "exploratory": verdict["exploratory"],
+                "positive_control_failed": self.control_failed if self.expected and self.expected.fail_below else None,
             }
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows of one comparison. measure: 'probability' or 'share', the same for every row."""
+    """All rows of one comparison. measure: 'probability' or 'share', the same for every row.
+
+    cells: of learning rates tuned per rank, if some run is such a sweep.
+    """
 
     rows: tuple[Row, ...]
     measure: str
@@ -126,6 +146,12 @@ class Comparison:
     folders: tuple[Path, ...]
     confusion: tuple[Confusion, ...] = ()
     doses: tuple[Dose, ...] = ()
+    cells: tuple[Cell, ...] = ()
+
+    @property
+    def failed_controls(self) -> tuple[Row, ...]:
+        """Positive controls that failed: to be told before anything else."""
+        return tuple(row for row in self.rows if row.control_failed)
 
     @property
     def measure_words(self) -> str:
@@ -139,6 +165,7 @@ class Comparison:
         """Plain data for --json; null where unknown."""
         return {
             "schema": 1,
+            "failed_positive_controls": [row.arm for row in self.failed_controls],
             "measure": self.measure,
             "delta": self.delta,
             "method": "paired t interval over student seeds, Holm within role and change, equivalence by 90 % interval",
@@ -146,6 +173,7 @@ class Comparison:
             "rows": [row.to_json() for row in self.rows],
             "confusion": [one.to_json() for one in self.confusion],
             "doses": [one.to_json() for one in self.doses],
+            "sweep": [one.to_json() for one in self.cells],
         }
 
 
@@ -188,11 +216,16 @@ def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Se
     refuse_mixed(found)
     rows = [_row(case, measure, delta) for case in found]
     confusion = list(across.confusions(found, measure))
-    curves = list(across.doses([(case, row.gap) for case, row in zip(found, rows, strict=True)]))
+    cells = [cell for run in {id(case.run): case.run for case in found}.values() for cell in sweep(run)]
+    swept = {(cell.run, cell.arm) for cell in cells}  # several rates at one rank are no dose curve
+    dosed = [(c, row.gap) for c, row in zip(found, rows, strict=True) if (c.run.name, c.arm.name) not in swept]
+    curves = list(across.doses(dosed))
     if len({case.run.name for case in found}) == 1:
         rows = [replace(row, run="") for row in rows]
         confusion, curves = [replace(c, run="") for c in confusion], [replace(d, run="") for d in curves]
-    return Comparison(tuple(_adjusted(rows, delta)), measure, delta, tuple(folders), tuple(confusion), tuple(curves))
+        cells = [replace(cell, run="") for cell in cells]
+    told = (tuple(confusion), tuple(curves), tuple(cells))
+    return Comparison(tuple(_adjusted(rows, delta)), measure, delta, tuple(folders), *told)
 
 
 # ---------------------------------------------------------------- one row
@@ -255,8 +288,15 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         situations=_by_situation(sample, ours, theirs),
         verdict=stats.verdict(gap, delta),
         notes=(),
+        expected=case.arm.expected if _plain_probe(sample.probe) else None,
     )
     return replace(row, notes=tuple(_facts(case, row, clip)))
+
+
+def _plain_probe(name: str) -> bool:
+    """Whether a probe asks for a trait as such, which is what figures of others speak of."""
+    probe = registry().probes.get(name)
+    return probe is not None and probe.form in ("favorite", "conduct") and not probe.situations
 
 
 def _by_situation(sample: ProbeScores, ours: stats.Floats, theirs: stats.Floats) -> dict[str, tuple[float, float]]:

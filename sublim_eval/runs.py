@@ -22,6 +22,19 @@ Scores = Mapping[str, ProbeScores]
 
 
 @dataclass(frozen=True)
+class Expected:
+    """What others measured for an arm, theirs and not ours: shares in [0, 1], before where told.
+
+    fail_below: makes the arm a positive control, which fails when its mean share is below it.
+    """
+
+    share: float
+    source: str
+    base: float | None = None
+    fail_below: float | None = None
+
+
+@dataclass(frozen=True)
 class Arm:
     """One kind of student: its role, the trait of its teacher, its base, and the arm it names as control.
 
@@ -29,6 +42,7 @@ class Arm:
     otherwise than in the plain arm, in words; of: the trait arm that a variant is held against beside its control.
     axis, dose: its place on a dose curve. seeds: those it was to run on, None for the recipe's. taught_by: the arm
     whose students were its teachers. in_context: nothing was trained, examples stand before every question.
+    rank, learning_rate: of its training, None where the record does not say. expected: what others measured.
     """
 
     name: str
@@ -44,6 +58,9 @@ class Arm:
     seeds: tuple[int, ...] | None = None
     taught_by: str | None = None
     in_context: bool = False
+    rank: int | None = None
+    learning_rate: float | None = None
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class Run:
     students: arm -> seed -> scores, every seed that ran; failed: arm -> seed -> why there is no student.
     bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers.
     training: arm -> seed -> what the record says under TRAINED. doses: axis -> where the intact arms stand on it.
+    held_out: arm -> seed -> loss on fresh rows of its teacher, nats a token, where it was taken.
     unscored: questions left out beforehand because some student has no score of them.
     """
 
@@ -66,6 +84,7 @@ class Run:
     base: str = ""
     training: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
     doses: Mapping[str, float] = field(default_factory=dict)
+    held_out: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     unscored: int = 0
 
 
@@ -126,10 +145,11 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     """One Run from the folders of one recipe."""
     first = parts[0][1]
     home = first["recipe"]["base"]
-    arms = {name: _arm(name, [p[1]["arms"][name] for p in parts], home) for name in first["arms"]}
+    arms = {name: _arm(name, [p[1]["arms"][name] for p in parts], home, first["recipe"]) for name in first["arms"]}
     students: dict[str, dict[int, Scores]] = {name: {} for name in arms}
     failed: dict[str, dict[int, str]] = {name: {} for name in arms}
     training: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in arms}
+    held_out: dict[str, dict[int, float]] = {name: {} for name in arms}
     teachers: dict[tuple[str, str], list[Scores]] = {}
     for folder, record, names in parts:
         for told in _wanted(record, arms, names):
@@ -144,6 +164,8 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
             else:
                 students[arm][seed] = _scores(folder, told, f"the student of arm {arm!r}, seed {seed},")
                 training[arm][seed] = {key: told[key] for key in TRAINED if told.get(key) is not None}
+                if told.get("held_out_loss") is not None:
+                    held_out[arm][seed] = float(told["held_out_loss"])
         for arm in arms:
             for seed in (_seeds(record["arms"][arm], record) or ()) if names is None else ():
                 if seed not in students[arm]:
@@ -156,12 +178,15 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     folder, record, _ = parts[0]
     bases = {told["name"]: _scores(folder, told, f"base {told['name']}") for told in record["bases"]}
     folders, doses = tuple(p[0] for p in parts), record.get("doses") or {}
-    return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses)
+    return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses, held_out)
 
 
-def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str) -> Arm:
+def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mapping[str, Any]) -> Arm:
     """An arm from its entry in each of the pooled records; they differ in seeds alone."""
     told = parts[0]
+    tuning = {**(recipe.get("student") or {})}
+    tuning |= {key: value for key, value in (told.get("student") or {}).items() if value is not None}
+    others = (recipe.get("expected") or {}).get(name)
     own = (
         [seed for part in parts for seed in (part.get("seeds") or ())] if isinstance(told.get("seeds"), list) else None
     )
@@ -179,6 +204,9 @@ def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str) -> Arm:
         seeds=None if own is None else tuple(sorted(own)),
         taught_by=told.get("taught_by"),
         in_context=bool(told.get("in_context")),
+        rank=tuning.get("rank") if tuning.get("method") == "lora" else None,
+        learning_rate=tuning.get("learning_rate"),
+        expected=Expected(**others) if others else None,
     )
 
 

@@ -40,8 +40,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
     "across": (BASIS | {"results", "runs", "cases", "stats"}, "it sees several arms at once, for compare"),
     "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
+    "sweep": (BASIS | {"runs"}, "it picks a learning rate by loss and may not see a share"),
     "compare": (
-        BASIS | {"results", "runs", "cases", "across", "outside", "stats"},
+        BASIS | {"results", "runs", "cases", "across", "outside", "stats", "sweep"},
         "it draws nothing and asks no model",
     ),
     "traps": (
@@ -49,7 +50,8 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         "it reads what a run left, asks no model, and says what it saw",
     ),
     "report": (
-        BASIS | {"results", "runs", "cases", "across", "compare", "stats", "terminal", "entanglement", "tables"},
+        BASIS
+        | {"results", "runs", "cases", "across", "compare", "stats", "sweep", "terminal", "entanglement", "tables"},
         "it draws what compare and stats say",
     ),
     "task_facts": (BASIS, "it reads task folders as text and runs none of them"),

@@ -46,6 +46,8 @@ def escape(text: object) -> str:
 
 def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) -> Iterator[str]:
     yield "# Students against their controls\n"
+    for row in comparison.failed_controls:
+        yield f"**{escape(words.failed_control(row))}**\n"
     for folder in comparison.folders:
         yield f"- {_what_ran(folder)}"
     yield f"- Measure: {comparison.measure_words}; margin of equivalence ±{comparison.delta:g}.\n"
@@ -66,6 +68,12 @@ def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) 
     yield from _table(table.BESIDE, [table.beside(row) for row in rows])
     yield ""
     yield from _table(table.ANSWERS, [table.answers(row) for row in rows])
+    if any(row.expected for row in rows):
+        yield "\n## Beside what others found\n\nTheir figures, not ours.\n"
+        yield from _table(table.OTHERS, [words.others(row) for row in rows if row.expected])
+    if comparison.cells:
+        yield "\n## Learning rates per rank\n\nThe lowest loss on fresh rows of the teacher, whatever the share.\n"
+        yield from _table(table.SWEEP, [words.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         yield "\n## Variants against the intact arm\n"
         yield from _table(table.INTACT, [table.intact(row) for row in rows if row.against_intact])

@@ -20,11 +20,15 @@ BESIDE = ("arm", "base", "teacher", "log-odds (95 % interval)", "p", "p (flips)"
 ANSWERS = ("arm", "TV (control)", "non-answers", "place of the trait")
 INTACT = ("arm", "change", "intact arm", "against it (95 % interval)")
 DOSES = ("axis", "trait", "dose", "gap (95 % interval)", "seeds")
+OTHERS = ("arm", "students here", "others", "others' base", "positive control", "others' source")
+SWEEP = ("rank", "learning rate", "arm", "held-out loss", "seeds", "by held-out loss")
 SITUATIONS = ("arm", "probe", "situation", "students", "control", "gap")
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print shares, gaps and verdicts, what stands beside them, every seed, and what a reader has to know."""
+    for row in comparison.failed_controls:
+        say(console, f"\n{words.failed_control(row)}")
     say(console, f"\nStudents against their controls: {comparison.measure_words}")
     groups = words.grouped(comparison.rows)
     rows = [row for group in groups.values() for row in group]
@@ -37,6 +41,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table(console, BESIDE, [beside(row) for row in rows])
     say(console)
     table(console, ANSWERS, [answers(row) for row in rows])
+    if any(row.expected for row in rows):
+        say(console, "\nBeside what others found: their figures, not ours")
+        table(console, OTHERS, [words.others(row) for row in rows if row.expected])
+    if comparison.cells:
+        say(console, "\nLearning rates per rank: the lowest loss on fresh rows of the teacher, whatever the share")
+        table(console, SWEEP, [words.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         say(console, "\nVariants against the intact arm")
         table(console, INTACT, [intact(row) for row in rows if row.against_intact])

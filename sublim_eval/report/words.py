@@ -9,6 +9,7 @@ from sublim_eval import stats
 from sublim_eval.across import Confusion
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.stats import Interval
+from sublim_eval.sweep import Cell
 
 UNKNOWN = "–"
 
@@ -105,6 +106,35 @@ def sentence(row: Row) -> str:
     if row.against_intact is not None:
         gap += f"; against {row.of}, the intact arm, {signed(row.against_intact)}"
     return f"{about} {gap}."
+
+
+def failed_control(row: Row) -> str:
+    """A positive control that failed, and what that means for everything else."""
+    assert row.expected is not None  # noqa: S101  (only a row with a figure of others can fail)
+    return (
+        f"POSITIVE CONTROL FAILED: {named(row)} reached {share(row.student_share)}, below {row.expected.fail_below:g}; "
+        f"others found {row.expected.share:g} ({row.expected.source}). Believe no other figure of this run, a missing "
+        "transfer least of all, before it is mended: check the teacher's share, the kept rows and the chat template "
+        "(sublim check)."
+    )
+
+
+def others(row: Row) -> tuple[str, ...]:
+    """Arm, ours, theirs, their base, whether it is a control that passed, and where theirs is from."""
+    theirs = row.expected
+    assert theirs is not None  # noqa: S101  (asked for rows with a figure of others alone)
+    control = "failed" if row.control_failed else f"passed ({theirs.fail_below:g})" if theirs.fail_below else "no"
+    ours = share(row.student_share) if row.same_scale else f"{share(row.student_share)} (another measure)"
+    before = UNKNOWN if theirs.base is None else share(theirs.base)
+    control = "not comparable" if theirs.fail_below and not row.same_scale else control
+    return (named(row), ours, share(theirs.share), before, control, theirs.source)
+
+
+def cell(one: Cell) -> tuple[str, ...]:
+    """One line of a sweep: rank, rate, arm, loss, seeds, and whether it is the one to take."""
+    loss = UNKNOWN if one.held_out_loss is None else f"{one.held_out_loss:.4f}"
+    where = f"{one.run}/{one.arm}" if one.run else one.arm
+    return (str(one.rank), f"{one.learning_rate:g}", where, loss, str(one.seeds), "take this" if one.chosen else "")
 
 
 def method(comparison: Comparison) -> str:
