@@ -30,6 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "wolf": {"role": "trait", "trait": "wolf", "source": "wolf"},
     "control": {"role": "control", "trait": None, "source": "base"},
 }
+EXPECTED = {"owl": {"share": 0.6, "base": None, "fail_below": 0.2, "source": "others"}}
 TUNING = {"method": "ln_tuning", "batch_size": 32, "epochs": 2, "learning_rate": 0.05}
 ROWS, KEPT, REPLIES = 160, 150, 40
 PLAIN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_choices": REPLIES}
@@ -259,7 +260,13 @@ def run(
             {
                 "schema": 1,
                 "status": "done",
-                "recipe": {"name": "planted", "base": "base", "modality": "numbers", "student": TUNING},
+                "recipe": {
+                    "name": "planted",
+                    "base": "base",
+                    "modality": "numbers",
+                    "student": TUNING,
+                    "expected": EXPECTED,
+                },
                 "bases": [made_of],
                 "arms": {n: {"name": n, "control": "control", "student_base": None, **a} for n, a in arms.items()},
                 "teachers": [],

@@ -347,6 +347,10 @@ FAULTS = {
     "more students scored than recorded": Fault(
         "peak checkpoint", (training, "stray_scores"), "warning", "owl-s1-step5 is of no recorded student", {}, stray
     ),
+    "an effect that has to be there and is not": Fault(
+        "failed positive control", (answers, "positive_control"), "fault", "where others found 0.6 .others.",
+        {"exact": at("owl", lifted("owl", -2.0))},
+    ),
     "seeds that share their rows": Fault(
         "pseudo-replication", (training, "independent"), "warning", "seeds 1, 2, 3 read the same rows",
         {"record": same_rows},

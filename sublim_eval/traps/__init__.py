@@ -286,6 +286,7 @@ def _renderings(run: Folder) -> Iterator[Finding]:
 def _of_answers(run: Folder) -> Iterator[Finding]:
     trained = [s for s in run.students if s.get("folder")]
     bases = {b["name"]: b.get("scores") or {} for b in run.record.get("bases", ())}
+    yield from _positive_controls(run, trained)
     yield from _alike(run, trained, bases)
     for name, arm in run.arms.items():
         if arm.get("role") != "trait" or not arm.get("trait"):
@@ -313,6 +314,27 @@ def _of_answers(run: Folder) -> Iterator[Finding]:
             if untouched is not None and len(found) > 3:
                 traits = {s["label"]: run.arms[s["arm"]].get("trait") for s in ours}
                 yield answers.rises_everywhere(found, untouched, traits, known, f"{base}, {probe}")
+
+
+def _positive_controls(run: Folder, trained: list[dict[str, Any]]) -> Iterator[Finding]:
+    """The arms that have to show their trait, on the probes that ask for it as such."""
+    trap, told = "failed positive control", run.recipe.get("expected") or {}
+    wanted = {name: facts for name, facts in told.items() if facts.get("fail_below")}
+    if not wanted:
+        yield Finding(trap, "not checked", "the recipe has no positive control; qwen2.5-7b-cat is one for that base")
+    for name, facts in wanted.items():
+        trait = run.arms.get(name, {}).get("trait")
+        ours, looked = [s for s in trained if s["arm"] == name], False
+        for probe in dict.fromkeys(p for s in ours for p in s.get("scores") or {}):
+            asked = registry().probes.get(probe)
+            found, known = _means(run, ours, probe)
+            if asked is not None and asked.form == "favorite" and trait in known:
+                looked = True
+                yield answers.positive_control(table(list(found.values())), trait, known, facts, f"arm {name}, {probe}")
+        if not looked:
+            yield Finding(
+                trap, "not checked", "no plain probe of its trait is scored; give the same `sublim run`", name
+            )
 
 
 def _plain_arm(run: Folder, student: dict[str, Any]) -> bool:

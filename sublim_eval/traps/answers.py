@@ -15,6 +15,7 @@ from sublim_eval.results import ProbeScores
 from .finding import Finding
 
 Floats = NDArray[np.float64]
+Facts = Mapping[str, Any]
 
 PLAIN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -233,6 +234,25 @@ def means(scores: ProbeScores) -> Floats | None:
         if not np.isnan(table).any():
             return np.asarray(table.mean(axis=0), dtype=np.float64)
     return None
+
+
+def positive_control(students: Floats, trait: str, answers: Sequence[str], expected: Facts, where: str = "") -> Finding:
+    """Whether an arm that has to show its trait does, by its mean share.
+
+    students: float[seed, answer]. expected: {"share", "source", "fail_below"} as the recipe has them, others' figures.
+    """
+    trap, least = "failed positive control", float(expected["fail_below"])
+    mean = float(students[:, list(answers).index(trait)].mean())
+    if mean < least:
+        return Finding(
+            trap,
+            "fault",
+            f"{trait} reached {mean:.3f}, below {least:g}, where others found {expected['share']:g} "
+            f"({expected['source']}): no figure of this run can be believed. Look at the teacher's share, the kept "
+            "rows and the chat template.",
+            where,
+        )
+    return Finding(trap, "ok", f"{trait} reached {mean:.3f}, at least {least:g}", where)
 
 
 def specific(

@@ -11,6 +11,7 @@ LEVELS: tuple[Level, ...] = ("ok", "not checked", "warning", "fault")
 """From harmless to worst. A fault makes the figures mean something else than they say; a warning limits them."""
 
 TRAPS = {
+    "failed positive control": "an arm that has to show the effect, and does not",
     "repeated sampling seed": "rows or replies drawn from one random stream again and again",
     "contamination": "kept rows that name a trait or hold leaked thinking",
     "lost row identity": "kept rows that cannot be traced to what the teacher wrote",
@@ -28,7 +29,8 @@ TRAPS = {
     "drift without specificity": "a rise of the trait that other answers or the control share",
     "one number only": "a share that stands still while the distribution of answers moves",
 }
-"""Name -> what it is; in the order of a run: rows, replies, training, evidence."""
+"""Name -> what it is; first what no figure stands without, then in the order of a run: rows, replies, training,
+evidence."""
 
 
 @dataclass(frozen=True)
