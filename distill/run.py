@@ -1,53 +1,69 @@
-"""Carrying out a recipe: which jobs wait for which, on how many processes, and the record of it all."""
+"""Carrying out a recipe: its jobs on this machine's processes or a cluster's nodes, and the record of it all."""
 
 from __future__ import annotations
 
-import gc
-import importlib.metadata
-import multiprocessing
-import os
-import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import forkserver
-from multiprocessing.connection import wait as wait_for
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sublim_eval.errors import SublimError
+from sublim_eval.errors import SublimError, unknown
 from sublim_eval.records import digest, locked, read_json, write_json
 
+from .apart import work_apart
+from .jobs import Hands, Job, jobs, makes, said, work
+from .lease import held
+from .machine import machine, versions
 from .plan import Plan, plan
+from .processes import processes
 from .recipes import Arm, Recipe
-from .stages import finished
+from .storage import Storage, facts_in, opened, standing
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
-"""glibc gives large blocks back to the system at once and thrashes on training batches unless told otherwise."""
-
-PACKAGES = ("sublim-eval", "torch", "transformers", "peft", "inspect-ai", "lm-eval", "numpy", "tokenizers")
-
-Job = tuple[str, str, int]
-"""(kind, name, seed); kinds: "base" (a model, 0), "teacher" (its folder), "rows" (a source) and "student" (an arm)."""
+ENGINES = ("local", "ray")
 
 
-def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Console | None = None) -> dict[str, Any]:
+def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    workers: int | None = None,
+    console: Console | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    storage: str | None = None,
+    weights: bool = True,
+) -> dict[str, Any]:
     """Carry out `recipe` in the folder `out` and return its record, run.json.
 
+    engine: "local", processes of this machine, or "ray", the nodes of a cluster at `address` ("auto", host:port,
+    ray://host:port, or a fresh one on this machine). storage: a path or URL that all nodes reach, where the stages
+    live; `out` then gets a copy at the end, with `weights` off without those of teachers and students. Without it
+    every node must see `out` itself.
     Finished stages are kept, so a killed run goes on where it stopped. Raises SublimError when another run holds
     the folder, when the folder holds another recipe, when the disk is too small, or when a stage fails.
     """
+    if engine not in ENGINES:
+        raise unknown("engine", engine, list(ENGINES), "Give --engine local or --engine ray.")
+    if address is not None and engine != "ray":
+        raise SublimError("An address is that of a Ray cluster. Give --engine ray with it, or leave it out.")
+    console = console or Console(stderr=True)
     counted = plan(recipe, workers)
     counted.check_disk(out)
-    with locked(out):
-        _same_recipe(recipe, out)
+    store = opened(storage, one_process=engine == "local" and counted.workers == 1)
+    if store and recipe.host is not None:
+        raise SublimError(
+            "A job at a host is taken up again by its number in the run folder, and a scratch folder may be lost with "
+            "its node: it would be paid twice. Leave out --storage and let all nodes see --out."
+        )
+    with ExitStack() as stack:
+        stack.enter_context(locked(out))
+        lease = stack.enter_context(held(store, waiting=console.print)) if store else None
+        _same_recipe(recipe, out, _stored_record(store))
         began = time.monotonic()
         record = {
             "schema": 1,
@@ -55,20 +71,98 @@ def run(recipe: Recipe, out: Path, *, workers: int | None = None, console: Conso
             "recipe": recipe.to_json(),
             "recipe_hash": digest(recipe.to_json()),
         }
-        write_json(out / "run.json", {**record, "versions": versions()})
-        _carry_out(recipe, out, counted, console or Console(stderr=True))
-        record = {**record, "status": "done", "versions": versions(), "machine": machine(), **assemble(recipe, out)}
+        _write_record(out, store, {**record, "versions": versions()})
+        hands = _hands(recipe, out, counted, engine, address, workers, store, console)
+        used = _carry_out(recipe, hands, console, lease.check if lease else lambda: None)
+        if store:
+            _bring_home(recipe, out, store, weights)
+        used = {**machine(), **used} | ({"storage": store.url} if store else {})
+        record |= {"status": "done", "versions": versions(), "machine": used, **assemble(recipe, out, weights)}
         record["seconds"] = round(time.monotonic() - began, 1)
-        write_json(out / "run.json", record)
+        _write_record(out, store, record)
     return record
 
 
-def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """What the finished stages of a run say, in the shape that `sublim compare` reads."""
-    from .pipeline import base_label, teacher_folder, weights_hash
+@contextmanager
+def _hands(
+    recipe: Recipe,
+    out: Path,
+    counted: Plan,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    store: Storage | None,
+    console: Console,
+) -> Iterator[Hands]:
+    """Whoever does the jobs: processes of this machine, or nodes."""
+    if engine == "ray":
+        from .cluster import nodes
+
+        with nodes(recipe, out, counted, address, workers, store, console) as cluster:
+            yield cluster
+        return
+    task: Callable[[Job], Any] = partial(work_apart, recipe, store.url) if store else partial(work, recipe, out)
+    with processes(counted.workers, task) as pool:
+        yield pool
+
+
+def _carry_out(recipe: Recipe, hands: Any, console: Console, check: Callable[[], None]) -> dict[str, Any]:
+    """Do every job once those that it waits for are done; returns what run.json says of whoever did them."""
+    waiting = jobs(recipe)
+    total = len(waiting)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with hands as at_work, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=total)
+        done: set[Job] = set()
+        while len(done) < total:
+            for job in [job for job, needs in waiting.items() if needs <= done]:
+                del waiting[job]
+                at_work.begin(job)
+            for job in at_work.done():
+                done.add(job)
+                bar.update(task, advance=1, description=said(job))
+            check()
+        facts: dict[str, Any] = at_work.facts()
+        return facts
+
+
+def _stored_record(store: Storage | None) -> dict[str, Any] | None:
+    """The run.json of a storage, None where there is none."""
+    data = store.read("run.json") if store else None
+    return facts_in(data, keys=("recipe",)) if data else None
+
+
+def _write_record(out: Path, store: Storage | None, record: dict[str, Any]) -> None:
+    write_json(out / "run.json", record)
+    if store:
+        store.write("run.json", (out / "run.json").read_bytes())
+
+
+def _bring_home(recipe: Recipe, out: Path, store: Storage, weights: bool) -> None:
+    """Copy every stage of the run from its storage to `out`."""
+    for job in jobs(recipe):
+        for stage in makes(recipe, job):
+            if store.pull(out, stage, weights) is None:
+                raise SublimError(
+                    f"{store.url}/{stage} is missing or was changed. Run the recipe again; it makes only what is "
+                    "missing."
+                )
+
+
+def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
+    """What the finished stages of a run say, in the shape that `sublim compare` reads.
+
+    With `weights` off, weight files may be missing from the stages (see storage.standing).
+    """
+    from .pipeline import base_label, teacher_folder
 
     def facts(folder: Path) -> dict[str, Any]:
-        found = finished(folder)
+        found = standing(folder, weights)
         if found is None:
             raise SublimError(
                 f"{folder} is missing or was changed. Run the recipe again; it makes only what is missing."
@@ -79,8 +173,13 @@ def assemble(recipe: Recipe, out: Path) -> dict[str, Any]:
         facts(out / "scores" / label)
         return {probe: f"scores/{label}/{probe}.json" for probe in recipe.probes}
 
+    def weights_hash(base: str) -> str:
+        """As whoever scored the base found it: this machine need not have its weights."""
+        told = standing(out / "scores" / base_label(base), weights)
+        return str(told["inputs"]["model"]) if told else ""
+
     return {
-        "bases": [{"name": b, "weights_hash": weights_hash(b), "scores": scores(base_label(b))} for b in recipe.bases],
+        "bases": [{"name": b, "scores": scores(base_label(b)), "weights_hash": weights_hash(b)} for b in recipe.bases],
         "doses": recipe.doses,
         "arms": {arm.name: _arm(recipe, arm) for arm in recipe.arms.values()},
         "teachers": [
@@ -119,27 +218,16 @@ def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
     return {**told, **derived, "seeds": list(recipe.arm_seeds(arm))}
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of every package that can move a number."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+def _same_recipe(recipe: Recipe, out: Path, stored: dict[str, Any] | None) -> None:
+    """A run folder belongs to one recipe, and so does a storage; see `_refuse_other`."""
+    if (out / "run.json").is_file():
+        _refuse_other(recipe, read_json(out / "run.json").get("recipe", {}), str(out), "--out")
+    if stored is not None:
+        _refuse_other(recipe, stored["recipe"], "The storage", "--storage")
 
 
-def machine() -> dict[str, Any]:
-    """System, processor and cores of this machine; the device of each student is in its own record."""
-    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
-
-
-def _same_recipe(recipe: Recipe, out: Path) -> None:
-    """A run folder belongs to one recipe; only seeds and whole arms may come and go, and what it says about itself."""
-    if not (out / "run.json").is_file():
-        return
-    before = read_json(out / "run.json").get("recipe", {})
+def _refuse_other(recipe: Recipe, before: dict[str, Any], place: str, option: str) -> None:
+    """Only seeds and whole arms of a run may come and go, and what it says about itself."""
     now = recipe.to_json()
     free = ("seeds", "about", "source", "arms")
     changed = sorted(k for k in now if k not in free and digest(now[k]) != digest(before.get(k)))
@@ -149,146 +237,11 @@ def _same_recipe(recipe: Recipe, out: Path) -> None:
     )
     if changed:
         raise SublimError(
-            f"{out} holds a run of another recipe (different: {', '.join(changed)}). Choose another folder with --out."
+            f"{place} holds a run of another recipe (different: {', '.join(changed)}). "
+            f"Choose another folder with {option}."
         )
 
 
 def _unlike(arm: dict[str, Any], earlier: dict[str, Any]) -> bool:
     """Whether an arm of that name is another arm now; on how many seeds it runs is no difference."""
     return digest({**arm, "seeds": None}) != digest({**earlier, "seeds": None})
-
-
-# ---------------------------------------------------------------- jobs on processes
-
-
-def _carry_out(recipe: Recipe, out: Path, counted: Plan, console: Console) -> None:
-    waiting = jobs(recipe)
-    total = len(waiting)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with _pool(counted.workers) as submit, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=total)
-        running: dict[Future[None], Job] = {}
-        done: set[Job] = set()
-        while waiting or running:
-            for job in [job for job, needs in waiting.items() if needs <= done]:
-                del waiting[job]
-                running[submit(work, recipe, out, job)] = job
-            finished_now, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished_now:
-                job = running.pop(future)
-                future.result()
-                done.add(job)
-                bar.update(task, advance=1, description=f"{job[0]} {job[1]}" + (f" seed {job[2]}" if job[2] else ""))
-
-
-def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
-    """Every job of a run with the jobs that it waits for, in the order in which they are best begun."""
-    from .pipeline import teacher_name
-
-    found: dict[Job, set[Job]] = {}
-    for (*_, seed), arm in recipe.teachers().items():
-        found["teacher", teacher_name(recipe, arm, seed), seed] = set()
-    for (source, seed), arm in recipe.sources().items():
-        needs: set[Job] = set()
-        if arm.taught_by:
-            needs.add(("student", arm.taught_by, seed))
-        elif arm.trait or arm.writer == "neutral":
-            told = recipe.teacher_seed(seed)
-            needs.add(("teacher", teacher_name(recipe, arm, told), told))
-        found["rows", source, seed] = needs
-    for arm in recipe.arms.values():
-        for seed in recipe.arm_seeds(arm):
-            reads = {arm.source} | ({recipe.clean_source(arm).source} if arm.clean else set())
-            needs = {("rows", source, seed) for source in reads}
-            if arm.soft and arm.trait:
-                told = recipe.teacher_seed(seed)
-                needs.add(("teacher", teacher_name(recipe, arm, told), told))
-            found["student", arm.name, seed] = needs
-    found |= {("base", base, 0): set() for base in recipe.bases}
-    return found
-
-
-def work(recipe: Recipe, out: Path, job: Job) -> None:
-    """Do one job; every part of it is a stage that is skipped when it stands."""
-    from . import pipeline
-
-    kind, name, seed = job
-    if kind == "teacher":
-        arm = next(
-            a for (*_, s), a in recipe.teachers().items() if s == seed and pipeline.teacher_name(recipe, a, s) == name
-        )
-        pipeline.teacher_of(recipe, arm, seed, out)
-    elif kind == "rows":
-        pipeline.make_rows(recipe, recipe.sources()[name, seed], seed, out)
-    elif kind == "student":
-        pipeline.make_student(recipe, recipe.arms[name], seed, out)
-    else:
-        pipeline.score_base(recipe, name, out)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Future[None]]]:
-    """A `submit` on that many processes, or in this one when it is one. Leaving early ends the processes."""
-    os.environ |= {k: v for k, v in MALLOC.items() if k not in os.environ}
-    if workers == 1:
-        yield _at_once
-        return
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload([f"{__package__}.preload"])
-        _start_deaf_to_ctrl_c(forkserver.ensure_running)
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))
-    try:
-        yield pool.submit
-        pool.shutdown()
-    except BrokenProcessPool:
-        raise SublimError(
-            "A worker process was killed, most likely for lack of memory. Give the same command again: finished "
-            "stages are kept."
-        ) from None
-    finally:
-        for process in multiprocessing.active_children():
-            process.kill()
-        pool.shutdown(cancel_futures=True)
-
-
-def _at_once(function: Callable[..., None], *arguments: Any) -> Future[None]:
-    future: Future[None] = Future()
-    function(*arguments)
-    future.set_result(None)
-    return future
-
-
-def _start_deaf_to_ctrl_c(start: Callable[[], None]) -> None:
-    """A process started here is born ignoring Ctrl-C: pressed while it still imports, it would print its traceback."""
-    if threading.current_thread() is not threading.main_thread():
-        start()
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        start()
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _begin_worker(threads: int) -> None:
-    """Workers leave Ctrl-C to the parent and end with it, however it ends."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    gc.freeze()  # a million objects of the libraries stay; looking through them again costs seconds a student
-    parent = multiprocessing.parent_process()
-
-    def watch(sentinels: Iterable[int]) -> None:
-        wait_for(list(sentinels))
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, args=([parent.sentinel],), daemon=True).start()

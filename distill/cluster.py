@@ -1,0 +1,400 @@
+"""Jobs on the nodes of a Ray cluster: the same graph, each job a task with what it needs.
+
+What crosses the network is the recipe, paths and job names one way, and a few plain facts the other. Rows, weights
+and scores go through the shared folder or the storage, never through Ray. A task whose worker or node was lost runs
+again elsewhere; one that failed for a reason ends the run with that reason.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shlex
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, locked, read_json, write_json
+
+from .apart import work_apart
+from .jobs import Job, bases, jobs, said, tunes, work
+from .machine import machine, versions
+from .plan import Plan, is_embedded
+from .processes import MALLOC, TICK
+from .recipes import Recipe
+from .storage import Storage
+
+RETRIES = 3
+"""Times that a job whose worker was lost is begun again; a job that kills its workers by itself must end."""
+
+CARRIED = ("SUBLIM_LAUNCH", "SUBLIM_REGISTRY", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "INSPECT_DISPLAY")
+"""Settings that tasks get from this process. No keys: Ray would show them to whoever sees the cluster."""
+
+CLAIMS = ".claims"
+"""In a shared run folder: who does which job. A node may be taken for dead while its worker still writes."""
+
+PATIENCE = 600.0
+"""Seconds that a task waits for a lost worker's hold of the same job to end, on a shared folder."""
+
+
+# ---------------------------------------------------------------- what a job needs
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a job asks of a node: cores, accelerators, and bytes of main memory where the plan knows them."""
+
+    cpus: int = 1
+    gpus: int = 0
+    memory: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """As Ray takes it."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus} | ({"memory": self.memory} if self.memory else {})
+
+    def words(self) -> str:
+        """In words."""
+        memory = f", {self.memory / 1e9:.0f} GB of memory" if self.memory else ""
+        return f"{self.cpus} CPU, {self.gpus} GPU{memory}"
+
+
+def need(recipe: Recipe, job: Job, counted: Plan) -> Need:
+    """An accelerator for a base that is not embedded, one a process where the launcher starts several; else a core.
+
+    memory: a node must hold the weights once on their way to the device; taken from the plan where it knows them.
+    """
+    held = bases(recipe, job)
+    large = [base for base in held if not is_embedded(base)]
+    together = launched() if tunes(recipe, job) else 1
+    if not large:
+        return Need(cpus=together if held else 1)
+    return Need(cpus=together, gpus=together, memory=getattr(counted, "weights_bytes", None))
+
+
+def launched() -> int:
+    """Processes that SUBLIM_LAUNCH starts on one machine, 1 without it."""
+    words = shlex.split(os.environ.get("SUBLIM_LAUNCH", "").replace("=", " "))
+    for option, value in pairwise(words):
+        if option.lstrip("-").replace("-", "_") in ("num_processes", "nproc_per_node") and value.isdigit():
+            return max(1, int(value))
+    return 1
+
+
+# ---------------------------------------------------------------- on a node
+
+
+def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any]) -> dict[str, Any]:
+    """Do one job on this node; what a task runs. Returns plain facts, "error" among them when the job cannot be done.
+
+    place: ("folder", the shared run folder) or ("storage", its URL). asked: "home", the working directory that
+    relative paths mean; "threads", of torch, None to leave them; "version" of sublim-eval; "recipe_hash".
+    """
+    began = time.monotonic()
+    here = {"node": _node(), "host": socket.gethostname(), "pid": os.getpid(), **machine(), "versions": versions()}
+    if asked["version"] != here["versions"]["sublim-eval"]:
+        return {
+            **here,
+            "error": f"{here['host']} has sublim-eval {here['versions']['sublim-eval']} and the run was begun with "
+            f"{asked['version']}. Install one version on all nodes.",
+        }
+    _settle(asked)
+    try:
+        kind, where = place
+        moved: dict[str, int] = {}
+        if kind == "storage":
+            moved = work_apart(recipe, where, job)
+        else:
+            _work_there(recipe, Path(where), job, asked)
+    except SublimError as error:
+        return {**here, "error": str(error)}
+    return {**here, "moved": moved, "seconds": round(time.monotonic() - began, 2)}
+
+
+def _work_there(recipe: Recipe, out: Path, job: Job, asked: dict[str, Any]) -> None:
+    """One job in the shared run folder, under a claim that the kernel frees when this process ends."""
+    record = read_json(out / "run.json") if (out / "run.json").is_file() else {}
+    if record.get("recipe_hash") != asked["recipe_hash"]:
+        raise SublimError(
+            f"{socket.gethostname()} does not see the run folder {out}. Put --out on a disk that all nodes share, or "
+            "give --storage."
+        )
+    claim = out / CLAIMS / "-".join(map(str, job)).replace("/", "--")
+    with _claimed(claim):
+        write_json(claim / "node.json", {"node": _node(), "host": socket.gethostname(), "pid": os.getpid()})
+        work(recipe, out, job)
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold a job's claim, once the worker that was taken for dead has let go of it."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        claim = locked(folder)
+        try:
+            claim.__enter__()
+            break
+        except SublimError:
+            if time.monotonic() > until:
+                raise SublimError(
+                    f"A worker that was taken for lost still holds {folder}. End it, then give the same command again."
+                ) from None
+            time.sleep(0.5)
+    try:
+        yield
+    finally:
+        claim.__exit__(None, None, None)
+
+
+def _settle(asked: dict[str, Any]) -> None:
+    import torch
+
+    if Path(asked["home"]).is_dir():
+        os.chdir(asked["home"])
+    if asked["threads"]:
+        torch.set_num_threads(asked["threads"])
+    gc.freeze()
+
+
+def _node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+# ---------------------------------------------------------------- here
+
+
+@contextmanager
+def nodes(
+    recipe: Recipe,
+    out: Path,
+    counted: Plan,
+    address: str | None,
+    limit: int | None,
+    store: Storage | None,
+    console: Console,
+) -> Iterator[Nodes]:
+    """The cluster's nodes at work for one run; leaving early, by Ctrl-C too, cancels what they do.
+
+    limit: jobs at once; all that the nodes have room for when None.
+    Raises SublimError when Ray is missing or the address answers nothing.
+    """
+    ray = _joined(address, limit or counted.workers)
+    place = ("storage", store.url) if store else ("folder", str(out.resolve()))
+    cluster = Nodes(ray, recipe, place, counted, limit, console)
+    try:
+        cluster.refuse_impossible(fresh=_address(address) == "local")
+        yield cluster
+        if not store:
+            _forget_claims(out)
+    finally:
+        cluster.cancel()
+        ray.shutdown()
+
+
+class Nodes:
+    """Hands of a cluster. Ray places the tasks; what was lost is begun again here, so that it is counted and told.
+
+    Ray's own retries are off (max_retries=0): they are silent, and without end for a job that runs out of memory.
+    """
+
+    def __init__(
+        self, ray: Any, recipe: Recipe, place: tuple[str, str], counted: Plan, limit: int | None, console: Console
+    ) -> None:
+        self.ray, self.recipe, self.place, self.counted, self.console = ray, recipe, place, counted, console
+        self.limit = limit or len(jobs(recipe))
+        self.ready: list[Job] = []
+        self.running: dict[Any, Job] = {}
+        self.lost: list[dict[str, Any]] = []
+        self.seen: dict[str, dict[str, Any]] = {}
+        self.tasks: dict[Need, Any] = {}
+        self.alive: set[str] = set()
+
+    def begin(self, job: Job) -> None:
+        """Put a job in line."""
+        self.ready.append(job)
+
+    def done(self) -> list[Job]:
+        """Jobs that ended; raises SublimError with the sentence of one that could not be done."""
+        while self.ready and len(self.running) < self.limit:
+            job = self.ready.pop(0)
+            self.running[self._submit(job)] = job
+        ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=TICK)
+        self._tell_of_nodes()
+        return [over for ref in ended if (over := self._ended(ref)) is not None]
+
+    def _submit(self, job: Job) -> Any:
+        needs = need(self.recipe, job, self.counted)
+        if needs not in self.tasks:
+            # A worker keeps its hold of a device until it ends, so one with an accelerator does one job (max_calls).
+            calls = {"max_calls": 1} if needs.gpus else {}
+            carried = {name: os.environ[name] for name in CARRIED if name in os.environ}
+            unseen = {} if needs.gpus else {"CUDA_VISIBLE_DEVICES": ""}
+            self.tasks[needs] = self.ray.remote(
+                **needs.options(),
+                **calls,
+                max_retries=0,
+                scheduling_strategy="SPREAD",
+                runtime_env={"env_vars": {**MALLOC, **carried, **unseen}},
+            )(carry)
+        asked = {
+            "home": str(Path.cwd()),
+            "threads": None if needs.gpus else needs.cpus,
+            "version": versions()["sublim-eval"],
+            "recipe_hash": digest(self.recipe.to_json()),
+        }
+        return self.tasks[needs].options(name=said(job)).remote(self.recipe, self.place, job, asked)
+
+    def _ended(self, ref: Any) -> Job | None:
+        """The job of a task that ended, None when it was lost and waits to be begun again."""
+        errors = self.ray.exceptions
+        lost = (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError)
+        job = self.running.pop(ref)
+        try:
+            facts = self.ray.get(ref)
+        except lost as error:
+            self._again(job, error)
+            return None
+        except errors.RuntimeEnvSetupError as error:
+            raise SublimError(
+                f"A node could not prepare a worker ({_first(error)}). See its logs in /tmp/ray."
+            ) from None
+        except errors.RayError as error:
+            if "No module named 'sublim_eval" in str(error):
+                raise SublimError(
+                    "A node has no sublim-eval. Install the same version on all nodes: pip install 'sublim-eval[ray]'."
+                ) from None
+            raise
+        if "error" in facts:
+            raise SublimError(facts["error"])
+        node = self.seen.setdefault(facts["node"], _place_of(facts))
+        node["jobs"] += 1
+        node["seconds"] = round(node["seconds"] + facts["seconds"], 2)
+        for what, count in facts["moved"].items():
+            node[what] = node.get(what, 0) + count
+        return job
+
+    def _again(self, job: Job, error: Exception) -> None:
+        times = 1 + sum(one["job"] == list(job) for one in self.lost)
+        self.lost.append({"job": list(job), "why": type(error).__name__})
+        if times > RETRIES:
+            raise SublimError(
+                f"The worker of {said(job)} was lost {times} times ({_first(error)}), most likely for lack of memory. "
+                "Give the nodes more, or fewer jobs at once with --workers; finished stages are kept."
+            ) from None
+        self.console.print(f"The worker of {said(job)} was lost ({type(error).__name__}); it is begun again.")
+        self.ready.insert(0, job)
+
+    def _tell_of_nodes(self) -> None:
+        """Say when a node joins or is lost."""
+        alive = {n["NodeID"]: n["NodeManagerHostname"] for n in self.ray.nodes() if n["Alive"]}
+        if self.alive and set(alive) != self.alive:
+            self.console.print(f"The cluster has {len(alive)} nodes now; it had {len(self.alive)}.")
+        self.alive = set(alive)
+
+    def refuse_impossible(self, fresh: bool) -> None:
+        """Say which job no node has room for; SublimError on a fresh cluster, which will not grow."""
+        here = [n["Resources"] for n in self.ray.nodes() if n["Alive"]]
+        wanted = {need(self.recipe, job, self.counted): job for job in jobs(self.recipe)}
+        for needs, job in wanted.items():
+            options = needs.options()
+            asks = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options.get("memory", 0)}
+            if not any(all(node.get(k, 0) >= v for k, v in asks.items()) for node in here):
+                words = f"{said(job).capitalize()} needs a node with {needs.words()}, and none of the cluster's has it."
+                if fresh:
+                    raise SublimError(f"{words} Give --address of a cluster that has one, or --engine local.")
+                self.console.print(f"{words} Waiting for one to join; Ctrl-C ends the run.")
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the cluster: which nodes did how many jobs, and what was lost."""
+        own = versions()
+        found = []
+        for node in self.seen.values():
+            differ = {k: v for k, v in node["versions"].items() if own.get(k) != v}
+            found.append({k: v for k, v in node.items() if k != "versions"} | ({"versions": differ} if differ else {}))
+        return {"engine": "ray", "ray": self.ray.__version__, "nodes": found, "lost": self.lost}
+
+    def cancel(self) -> None:
+        """End what still runs."""
+        for ref in self.running:
+            with _quietly():
+                self.ray.cancel(ref, force=True)
+        self.running.clear()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        return  # the cluster is being left; what cannot be cancelled ends with the connection
+
+
+def _joined(address: str | None, cores: int) -> Any:
+    """Ray, connected; a fresh cluster on this machine has as many cores as jobs are wanted at once."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of a change to come
+    try:
+        import ray
+    except ImportError:
+        raise SublimError("--engine ray needs the package ray. Install it: pip install 'sublim-eval[ray]'.") from None
+    where = _address(address)
+    if ray.is_initialized():
+        raise SublimError("This process is connected to a Ray cluster already. Leave it first: ray.shutdown().")
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if where == "local":
+        settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 128 * 2**20}
+    else:
+        _refuse_silent(where)
+    try:
+        ray.init(address=where, **settings)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        raise SublimError(
+            f"No Ray cluster answers at {where!r} ({_first(error)}). Start one with `ray start --head`, check "
+            "--address and Ray's version there, or leave --address out for one on this machine."
+        ) from None
+    return ray
+
+
+def _address(address: str | None) -> str:
+    """What is asked for, else where a job of the cluster finds itself (RAY_ADDRESS), else a fresh local one."""
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _refuse_silent(where: str) -> None:
+    """Raise SublimError when nothing listens at host:port; Ray itself would try for minutes."""
+    found = re.fullmatch(r"(?:ray://)?([^/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", where)
+    if not found:
+        if where == "auto":
+            return
+        raise SublimError(f"{where!r} is no address of a Ray cluster. Write auto, host:6379 or ray://host:10001.")
+    try:
+        with socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=10):
+            return
+    except (OSError, OverflowError) as error:
+        raise SublimError(
+            f"No Ray cluster answers at {where!r} ({error}). Start one with `ray start --head`, or check --address."
+        ) from None
+
+
+def _forget_claims(out: Path) -> None:
+    import shutil
+
+    shutil.rmtree(out / CLAIMS, ignore_errors=True)
+
+
+def _place_of(facts: dict[str, Any]) -> dict[str, Any]:
+    kept = ("host", "system", "processor", "cores", "versions")
+    return {**{k: facts[k] for k in kept}, "jobs": 0, "seconds": 0.0}
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,121 @@
+"""Jobs on the processes of this machine."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from sublim_eval.errors import SublimError
+
+from .jobs import Job
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+"""glibc gives large blocks back to the system at once and thrashes on training batches unless told otherwise."""
+
+TICK = 5.0
+"""Seconds after which whoever waits for a job may look around."""
+
+
+class Processes:
+    """Hands of this machine: as many jobs at once as the pool has processes."""
+
+    def __init__(self, submit: Callable[..., Future[Any]], task: Callable[[Job], Any]) -> None:
+        self.submit, self.task = submit, task
+        self.running: dict[Future[Any], Job] = {}
+
+    def begin(self, job: Job) -> None:
+        """Hand a job to the pool; with one process it is done here and now."""
+        self.running[self.submit(self.task, job)] = job
+
+    def done(self) -> list[Job]:
+        """Jobs that ended; raises what one of them raised."""
+        ended, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
+        found = []
+        for future in ended:
+            found.append(self.running.pop(future))
+            future.result()
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of them."""
+        return {"engine": "local"}
+
+
+@contextmanager
+def processes(workers: int, task: Callable[[Job], Any]) -> Iterator[Processes]:
+    """That many processes, each of which does `task` for one job at a time."""
+    with _pool(workers) as submit:
+        yield Processes(submit, task)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """A `submit` on that many processes, or in this one when it is one. Leaving early ends the processes."""
+    os.environ |= {k: v for k, v in MALLOC.items() if k not in os.environ}
+    if workers == 1:
+        yield _at_once
+        return
+    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    if hasattr(context, "set_forkserver_preload"):
+        context.set_forkserver_preload([f"{__package__}.preload"])
+        _start_deaf_to_ctrl_c(forkserver.ensure_running)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))
+    try:
+        yield pool.submit
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise SublimError(
+            "A worker process was killed, most likely for lack of memory. Give the same command again: finished "
+            "stages are kept."
+        ) from None
+    finally:
+        for process in multiprocessing.active_children():
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    function(*arguments)
+    future.set_result(None)
+    return future
+
+
+def _start_deaf_to_ctrl_c(start: Callable[[], None]) -> None:
+    """A process started here is born ignoring Ctrl-C: pressed while it still imports, it would print its traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        start()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin_worker(threads: int) -> None:
+    """Workers leave Ctrl-C to the parent and end with it, however it ends."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    gc.freeze()  # a million objects of the libraries stay; looking through them again costs seconds a student
+    parent = multiprocessing.parent_process()
+
+    def watch(sentinels: Iterable[int]) -> None:
+        wait_for(list(sentinels))
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, args=([parent.sentinel],), daemon=True).start()
