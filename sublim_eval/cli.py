@@ -96,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=_seeds, metavar="1,2,3", help="other seeds than the recipe's")
     run.add_argument("--workers", type=_count, metavar="N", help="students made at once (default: one per core)")
     run.add_argument("--dry-run", action="store_true", help="print plan and cost, make nothing")
+    run.add_argument("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
+    run.add_argument("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
+    run.add_argument("--storage", metavar="URL", help="where stages live: a shared path or s3://BUCKET/PREFIX (--out)")
+    run.add_argument("--leave-weights", action="store_true", help="with --storage: bring no weights home from there")
 
     reproduce = verb(
         "reproduce",
