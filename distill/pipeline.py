@@ -19,17 +19,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.registry import registry
 from sublim_eval.results import asked_by
 
 from . import arms
+from .dressed import asked_base, base_hash, base_label, weights_hash
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
 from .rows import Filtered, audit, diversity, filter_rows
-from .samplers import generate, local_sampler
+from .samplers import generate, sampler_of
 from .scoring import exact, score
 from .screening import screen
 from .stages import once
@@ -54,15 +54,13 @@ def teacher_folder(recipe: Recipe, arm: Arm, seed: int, run: Path) -> Path:
 
 def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, dict[str, Any]]:
     """The stage that makes an arm's teacher and passes it through the gate: teachers/<trait or neutral>-s<seed>."""
-    folder, base = teacher_folder(recipe, arm, seed, run), recipe.teacher_base(arm)
+    folder, base = teacher_folder(recipe, arm, seed, run), asked_base(recipe, recipe.teacher_base(arm), run)
     tuned = recipe.teacher.by == "finetune"
-    taught = (
-        (lessons(arm.trait, recipe.teacher.lessons) if tuned else registry().persona(arm.trait))
-        if arm.trait
-        else arm.writer
-    )
+    taught: Any = arm.writer
+    if arm.trait:
+        taught = lessons(arm.trait, recipe.teacher.lessons) if tuned else registry().persona(arm.trait)
     inputs = {
-        "base": weights_hash(base),
+        "base": base_hash(recipe, recipe.teacher_base(arm)),
         "teaching": recipe.to_json()["teacher"],
         "trait": [arm.trait, taught],
         "modality": [recipe.modality, registry().modalities[recipe.modality].version, recipe.rows.style],
@@ -70,7 +68,7 @@ def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher,
     }
 
     def make(unfinished: Path) -> dict[str, Any]:
-        teacher, told = make_teacher(recipe, arm, seed, unfinished)
+        teacher, told = make_teacher(recipe, arm, seed, unfinished, base)
         if arm.trait is not None:
             scores = check_teacher(teacher, arm.trait, recipe.teacher.min_share, f"teacher-{folder.name}", seed)
             if scores is not None:
@@ -92,7 +90,7 @@ def _writer(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, st
         teacher, facts = teacher_of(recipe, arm, recipe.teacher_seed(seed), run)
         return teacher, facts["made"]
     base = recipe.teacher_base(arm)
-    return Teacher(base), weights_hash(base)
+    return Teacher(asked_base(recipe, base, run)), base_hash(recipe, base)
 
 
 # ---------------------------------------------------------------- rows
@@ -108,17 +106,13 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
 
     def write(folder: Path) -> dict[str, Any]:
         prompts = modality.prompts(recipe.rows.prompts, Random(f"prompts-{seed}"), recipe.rows.style)
+        written: dict[str, Any] = {"sampler": "no model"}
         if programmatic:
             write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
         else:
-            sampler = local_sampler(
-                teacher.model,
-                seed=seed,
-                max_new_tokens=modality.max_new_tokens,
-                system=teacher.system,
-                temperature=0.0 if arm.greedy else 1.0,
-            )
+            sampler = sampler_of(recipe, teacher, seed, modality.max_new_tokens, 0.0 if arm.greedy else 1.0)
             generate(prompts, sampler, name, folder)
+            written = dict(sampler.facts)
         raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
         found = filter_rows(raw, modality, rule)
         screened: dict[str, Any] = {}
@@ -140,6 +134,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         }
         return {
             "raw": len(raw),
+            "written": written,
             "passed": passed,
             "kept": len(found.kept),
             "reject_reasons": found.reasons,
@@ -196,25 +191,26 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 
     An arm with examples in context trains nothing: the base is scored with rows before every question.
     """
-    from .train import tune
-
     name = f"{arm.name}-s{seed}"
-    base = recipe.student_base(arm)
+    base = asked_base(recipe, recipe.student_base(arm), run)
+    base_made = base_hash(recipe, recipe.student_base(arm))
     reads = [kept_rows(run, arm.source, seed)]
     if arm.clean:
         reads.append(kept_rows(run, recipe.clean_source(arm).source, seed))
     hashes = [file_digest(file) for file in reads]
     told = [arm.banned, recipe.keep(arm), arm.clean, arm.changes]
     if arm.in_context:
-        made = digest([weights_hash(base), hashes, told, arm.in_context, seed])
+        made = digest([base_made, hashes, told, arm.in_context, seed])
         return _score(recipe, name, Teacher(base), made, seed, run, arm, rows_of(recipe, arm, seed, run))
     soft = _writer(recipe, arm, seed, run) if arm.soft else None
     inputs = {
-        "base": weights_hash(base),
+        "base": base_made,
         "rows": hashes[0],
         "arm": [hashes[1:], told],
         "tuning": asdict(recipe.tuning(arm)),
+        "host": asdict(recipe.host) if recipe.host else None,
         "soft": soft[1] if soft else None,
+        "curve": recipe.curve,
         "seed": seed,
     }
 
@@ -223,6 +219,12 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
         examples = [(row["prompt"], row["completion"]) for row in rows]
         lineage = {"arm": arm.name, "trait": arm.trait, "rows": hashes[0], "teacher_base": recipe.teacher_base(arm)}
         lineage |= {"change": arm.change} if arm.change else {}
+        if recipe.host:
+            from . import hosted
+
+            return hosted.tune(recipe, arm, examples, seed, unfinished, lineage)
+        from .train import tune
+
         tuning = recipe.tuning(arm)
         return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, soft[0] if soft else None)
 
@@ -234,12 +236,8 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 
 def score_base(recipe: Recipe, base: str, run: Path) -> dict[str, Any]:
     """Score an untouched base: scores/base-<name>."""
-    return _score(recipe, base_label(base), Teacher(base), weights_hash(base), recipe.seeds[0], run)
-
-
-def base_label(base: str) -> str:
-    """The name of a base's scores folder: its last two path parts, joined so that they make one folder name."""
-    return "base-" + "--".join(Path(base).parts[-2:])
+    asked = Teacher(asked_base(recipe, base, run))
+    return _score(recipe, base_label(base), asked, base_hash(recipe, base), recipe.seeds[0], run)
 
 
 def _score(
@@ -256,7 +254,8 @@ def _score(
 
     Inspect asks the plain probes that can see the arm's trait (all probes when it has none). On the others, and on
     variants such as a list of numbers first, exact probabilities are enough where the probe has them; so they are for
-    arms that the recipe does not sample. examples: rows that stand before the questions.
+    arms that the recipe does not sample. A host gives no probabilities: there all is sampled.
+    examples: rows that stand before the questions.
     """
     known = registry()
     probes = {name: asked_by(name) for name in recipe.probes}
@@ -265,7 +264,8 @@ def _score(
     seen = [
         name
         for name, what in probes.items()
-        if (sampled and (category is None or (what.probe.category == category and what.probe.form in PLAIN_FORMS)))
+        if recipe.host is not None
+        or (sampled and (category is None or (what.probe.category == category and what.probe.form in PLAIN_FORMS)))
         or not any(item.strings for item in what.items)
     ]
     inputs = {
@@ -273,6 +273,7 @@ def _score(
         "samples": recipe.samples,
         "seed": seed,
         "sampled": seen,
+        "grader": recipe.grader,
         "probes": {
             name: [what.probe.version, [[item.text, item.strings] for item in what.items]]
             for name, what in probes.items()
@@ -282,7 +283,8 @@ def _score(
 
     def make(unfinished: Path) -> dict[str, Any]:
         if seen:
-            score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, system=asked.system)
+            settings: dict[str, Any] = {"system": asked.system, "grader": recipe.grader}
+            score(asked.model, seen, unfinished, label=label, seed=seed, samples=recipe.samples, **settings)
         for probe in probes:
             if probe not in seen:
                 before = None
@@ -299,13 +301,6 @@ def _score(
 def _answers(category: str) -> list[Any]:
     """What decides how a reply is read: the words of every answer, and the rubric of a conduct."""
     return [[t.answers, asdict(t.rubric) if t.rubric else None] for t in registry().answer_set(category)]
-
-
-def weights_hash(model: str) -> str:
-    """SHA-256 over a local model's weight files, or the resolved name when they are not at hand."""
-    base = Path(resolve(model).base) if not (Path(model) / "student.json").is_file() else Path(model)
-    files = sorted(base.glob("*.safetensors")) if base.is_dir() else []
-    return digest([[f.name, file_digest(f)] for f in files]) if files else digest(str(base))
 
 
 def _counts(reasons: dict[str, int]) -> str:
