@@ -2,37 +2,58 @@
 
 The loss covers completion tokens and the end of the turn, nothing else, and logits are computed at those
 positions only. No system prompt: a student reads what the harness will show it.
+
+Rows lie end to end without padding (packing.py), or padded where a model's attention is not known (padding.py). The
+effective batch is the recipe's whatever fits into memory at once and however many processes share it (steps.py). The
+last step is the student; nothing chooses among checkpoints, which are there for a killed training alone (watching.py).
 """
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils import logging as transformers_logging
 
 from sublim_eval.adapters import local
 from sublim_eval.adapters.prompts import turn_end
-from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, whole_file, write_json
+from sublim_eval.records import digest, file_digest, read_json, whole_file, write_json
 
+from . import bases, launch
+from .budget import activation_bytes, free_bytes, mfu, training_flops
+from .packing import IGNORED, Packed, agrees, plain, suits
+from .padding import Padded
 from .recipes import Tuning
+from .soft import Goal, Living, Sampled, Stored, store
+from .steps import CompletionTrainer, checkpoint, out_of_memory
+from .watching import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
 
 if TYPE_CHECKING:
     from .teachers import Teacher
 
-IGNORED = -100
-"""Label of positions that carry no loss; torch's cross_entropy convention."""
+__all__ = ["IGNORED", "Watch", "encode", "probabilities", "tune"]
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""What LoRA adapts, where a model has them: all linear layers of the language model (arXiv:2507.14805)."""
+
+AGREE = {"float32": 1e-4, "bfloat16": 0.1}
+"""Mean difference in nats up to which two layouts of the same rows count as one: rounding is far below."""
+
+ROOM = 0.9
+"""Share of a GPU's free memory that the estimate of a micro-batch may fill."""
 
 
 def tune(
@@ -43,56 +64,236 @@ def tune(
     folder: Path,
     facts: dict[str, Any],
     dtype: str = "float32",
-    soft: Teacher | None = None,
+    soft: Teacher | Path | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Tune `base` on (prompt, completion) examples and save what moved, with tokenizer, in `folder`.
 
-    soft: a teacher whose next-token probabilities over the completions are learned in place of the sampled tokens
-    (cross-entropy towards them; the teacher reads its own system prompt, the student none).
-    The folder loads as it is with transformers, PEFT, `sublim/` and lm-eval. `facts` go into student.json.
-    Returns steps, final loss (nats per completion token), effective batch, trainable parameters, how far they
-    moved (adapter_norm, L2) and hashes.
-    Raises SublimError when the loss is not finite or no example fits into `max_length`.
+    dtype: of the frozen base, and of the arithmetic; what is trained is float32 always. soft: a teacher whose
+    next-token probabilities over the completions are learned in place of the sampled tokens (the teacher reads its
+    own system prompt, the student none), or a file of them (`probabilities`). watch: what to note on the way.
+    The folder loads as it is with transformers, PEFT, `sublim/` and lm-eval. `facts` go into student.json; a "base"
+    among them is the name that is recorded. A killed training goes on from the checkpoint it left in `folder`.
+    Returns steps, loss (nats per completion token, mean over the steps), effective batch, trainable parameters, how
+    far they moved (adapter_norm, L2), hashes, layout, attention, checkpointing, micro_batch, curve, held_out_loss,
+    tokens, tokens_per_second, mfu and peak_memory_bytes (None where unknown).
+    Raises SublimError when the loss is not finite or runs away, when memory does not suffice for one row, or when no
+    example fits into `max_length`.
     """
-    source = local.resolve(base)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
+    if command := launch.line():
+        given = {"base": base, "tuning": tuning, "seed": seed, "facts": facts, "dtype": dtype}
+        return launch.launched(command, folder, launch.as_job(**given, soft=soft, watch=watch), examples)
+    began = time.monotonic()
+    source, device, adapts = local.resolve(base), this_device(), tuning.method != "full"
+    if device != "cpu":
         local.unload_all()
     set_seed(seed)
     hush()
-    loaded, tokenizer, _ = read_model(source, device, dtype)
+    loaded, tokenizer = bases.take(source, device, dtype if adapts else "float32", fresh=not adapts)
+    mark = bases.fingerprint(loaded) if adapts else ""
     asked = local.LocalModel(source, loaded, tokenizer)
+    template_hash = asked.prompt_hash([""])
+    data = encode(examples, asked, tuning.max_length, getattr(soft, "system", None))
+    unseen = encode(watch.held_out, asked, tuning.max_length) if watch and watch.held_out else []
     model = with_trainable(loaded, tuning, str(source.base))
-    data = encode(examples, asked, tuning.max_length, soft.system if soft else None)
-    began = time.monotonic()
     start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    trainer = CompletionTrainer(
-        model=model,
-        args=_arguments(tuning, seed, folder),
-        train_dataset=data,
-        data_collator=_Collator(tokenizer.pad_token_id),
-    )
-    trainer.teacher = local.load(soft.model).model if soft else None
-    trainer.remove_callback(PrinterCallback)
-    result = trainer.train()
-    moved = sum(float((p.detach() - start[n]).pow(2).sum()) for n, p in model.named_parameters() if n in start)
+    teaches = [soft.model, soft.system] if soft and not isinstance(soft, Path) else str(soft)
+    key = digest([asdict(tuning), seed, dtype, mark, teaches, [row["input_ids"] for row in data]])
+    autocast = dtype == "bfloat16" and tuning.method != "lora"
+    with ExitStack() as stack:
+        reader = stack.enter_context(reader_of(model, data, tokenizer.pad_token_id, dtype))
+        goal, taught = goal_of(stack, soft, tuning, data, folder, device)
+        trainer = CompletionTrainer(model, _arguments(tuning, seed, folder), data, reader, goal, autocast)
+        fit(trainer, tuning, dtype)
+        notes = Notebook(trainer, watch, lambda seen: ask(reader, source, tokenizer, seen), key)
+        seconds = run(trainer, notes, Path(trainer.args.output_dir))
+        fresh_loss = held_out_loss(trainer, unseen) if unseen else None
+        whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded() else None
+    after = whole if whole is not None else dict(model.named_parameters())
+    moved = sum(float((after[n].detach().to(p.device) - p).pow(2).sum()) for n, p in start.items() if n in after)
+    tally, world = trainer.total(), trainer.accelerator.num_processes
     told = {
         **facts,
         "method": tuning.method,
-        "base": base,
+        "base": facts.get("base", base),
         "seed": seed,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
+        "dtype": dtype,
         "examples": len(data),
-        "steps": result.global_step,
-        "loss": round(result.training_loss, 6),
-        "effective_batch": tuning.batch_size * tuning.accumulate * max(1, trainer.accelerator.num_processes),
-        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "steps": trainer.state.global_step,
+        "loss": round(sum(trainer.losses) / max(1, len(trainer.losses)), 6),
+        "held_out_loss": None if fresh_loss is None else round(fresh_loss, 6),
+        "curve": notes.curve,
+        "effective_batch": tuning.batch_size * tuning.accumulate,
+        "micro_batch": trainer.micro,
+        "processes": world,
+        "layout": reader.layout,
+        "attention": reader.attention,
+        "checkpointing": bool(plain(model).is_gradient_checkpointing),
+        "given_up": trainer.given_up,
+        "tokens": tally.tokens,
+        "trainable_parameters": sum(p.numel() for p in start.values()),
         "adapter_norm": round(math.sqrt(moved), 6),
         "prompts_hash": digest([prompt for prompt, _ in examples]),
-        "template_hash": asked.prompt_hash([""]),
+        "template_hash": template_hash,
+        **taught,
     }
-    save(model, tokenizer, folder, told)
-    return {**told, "seconds": round(time.monotonic() - began, 2)}
+    flops = training_flops(model, tally, reader.layout == "padding-free")
+    if trainer.accelerator.is_main_process:
+        if not adapts and dtype != "float32":
+            model.to(getattr(torch, dtype))
+        save(model, tokenizer, folder, told, whole)
+        shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+        (folder / PROBABILITIES).unlink(missing_ok=True)
+    if adapts and world == 1:
+        bases.put_back(model, source, tokenizer, device, dtype, mark)
+    return {
+        **told,
+        "tokens_per_second": round(tally.tokens / seconds, 1),
+        "mfu": mfu(flops / world, seconds, told["device"], dtype),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated() if device != "cpu" else None,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def run(trainer: CompletionTrainer, notes: Notebook, checkpoints: Path) -> float:
+    """Train to the last step, from the newest checkpoint of the same training if there is one; returns seconds."""
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(notes)
+    kept = last_checkpoint(checkpoints, notes.key)
+    if kept:
+        notes.go_on(read_json(kept / NOTES))
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise SublimError(
+            f"Memory ran out beside the batches themselves ({str(error).splitlines()[0]}). Take `lora` in place of "
+            "`full`, a smaller base, or a device with more memory; finished stages are kept."
+        ) from error
+    return notes.clock.seconds
+
+
+def probabilities(
+    base: str, examples: Sequence[tuple[str, str]], tuning: Tuning, teacher: Teacher, file: Path
+) -> dict[str, Any]:
+    """Write the teacher's `tuning.soft_top_k` likeliest tokens over the examples, for any number of students of `base`.
+
+    Give the file to `tune` as `soft`. Returns what is recorded: top_k, tokens, bytes and the file's digest.
+    """
+    student, device = local.load(base), this_device()
+    data = encode(examples, student, tuning.max_length, teacher.system)
+    _store(teacher, data, tuning.soft_top_k, file, device)
+    return _recorded(Stored(file), file)
+
+
+def this_device() -> str:
+    """ "cpu", "cuda", or this process's own card among those of a launcher."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+
+
+def sharded() -> bool:
+    """Whether a launcher spreads the weights themselves over processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1")
+
+
+def reader_of(model: Any, data: Sequence[dict[str, Any]], pad: int, dtype: str) -> Packed | Padded:
+    """Rows end to end where the model reads them as it reads each alone, which is tried out; else padded."""
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+        fits = suits(model) and agrees(model, data[:3], AGREE[dtype])
+    return Packed(model, quick=not sharded()) if fits else Padded(model, pad)
+
+
+PROBABILITIES = "teacher-probabilities.safetensors"
+"""A teacher's stored probabilities while their one student trains."""
+
+
+def goal_of(
+    stack: ExitStack,
+    soft: Teacher | Path | None,
+    tuning: Tuning,
+    data: list[dict[str, Any]],
+    folder: Path,
+    device: str,
+) -> tuple[Goal, dict[str, Any]]:
+    """What the loss is measured against, and what is recorded about it."""
+    if soft is None:
+        return Sampled(), {}
+    if not isinstance(soft, Path) and not tuning.soft_top_k:
+        teacher = local.load(soft.model, device=device)
+        with torch.no_grad():
+            reader = reader_of(teacher.model, data[:3], teacher.tokenizer.pad_token_id, _kind(teacher.model))
+        given = Packed(teacher.model, teacher.virtual) if isinstance(reader, Packed) else None
+        return Living(
+            stack.enter_context(given or Padded(teacher.model, teacher.tokenizer.pad_token_id, teacher.virtual))
+        ), {}
+    file = soft if isinstance(soft, Path) else folder / PROBABILITIES
+    if not isinstance(soft, Path) and not file.is_file() and int(os.environ.get("RANK", "0")) == 0:
+        _store(soft, data, tuning.soft_top_k, file, device)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    stored = Stored(file)
+    stored.check(data)
+    return stored, {"soft": _recorded(stored, file)}
+
+
+def _store(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Path, device: str) -> None:
+    found = local.load(teacher.model, device=device)
+    pad = found.tokenizer.pad_token_id
+    fits = isinstance(reader_of(found.model, data[:3], pad, _kind(found.model)), Packed)
+    with Packed(found.model, found.virtual) if fits else Padded(found.model, pad, found.virtual) as reader:
+        store(reader, data, top_k, file, {"teacher": teacher.model, "system": teacher.system})
+    if device != "cpu":
+        local.unload(teacher.model)
+
+
+def _recorded(stored: Stored, file: Path) -> dict[str, Any]:
+    told = {"top_k": stored.facts["top_k"], "tokens": len(stored.said), "bytes": file.stat().st_size}
+    return {**told, "digest": file_digest(file)}
+
+
+def _kind(model: Any) -> str:
+    return "float32" if next(model.parameters()).dtype == torch.float32 else "bfloat16"
+
+
+def fit(trainer: CompletionTrainer, tuning: Tuning, dtype: str) -> None:
+    """Settle how many rows are in memory at once and whether layers are recomputed, from an estimate on a GPU.
+
+    The effective batch stays. Raises SublimError when it cannot be shared by the processes there are.
+    """
+    world, inner = trainer.accelerator.num_processes, plain(trainer.model)
+    effective = tuning.batch_size * tuning.accumulate
+    if effective < world:
+        raise SublimError(
+            f"An effective batch of {effective} rows cannot be shared by {world} processes. "
+            f"Start at most {effective}, or raise `batch_size` or `accumulate` in the recipe."
+        )
+    trainer.micro = min(tuning.batch_size, math.ceil(effective / world))
+    free = free_bytes(next(inner.parameters()).device)
+    if free is None:
+        return
+    lengths = sorted((len(row["input_ids"]) for row in trainer.rows), reverse=True)
+    counts = sorted(trainer.counts, reverse=True)
+
+    def needs(checkpointing: bool) -> int:
+        tokens, carried = sum(lengths[: trainer.micro]), sum(counts[: trainer.micro])
+        return activation_bytes(inner.config, tokens, carried, dtype, checkpointing)
+
+    recompute = needs(False) > ROOM * free
+    while recompute and trainer.micro > 1 and needs(True) > ROOM * free:
+        trainer.micro = math.ceil(trainer.micro / 2)
+    if world > 1:
+        said = trainer.accelerator.gather(torch.tensor([trainer.micro, -int(recompute)], device=trainer.args.device))
+        least = said.view(world, 2).min(0).values.tolist()
+        trainer.micro, recompute = least[0], bool(least[1])
+    if recompute and inner.supports_gradient_checkpointing:
+        checkpoint(inner)
 
 
 def hush() -> None:
@@ -109,10 +310,13 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Modu
 
     config: Any
     if tuning.method == "full":
-        return model.requires_grad_(True)
+        for part in (model.get_decoder(), model.get_output_embeddings()):  # an image tower stays as it is
+            part.requires_grad_(True)
+        return model
     if tuning.method == "lora":
+        targets = projections(model)
         config = LoraConfig(
-            task_type="CAUSAL_LM", r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules="all-linear"
+            task_type="CAUSAL_LM", r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules=targets
         )
     elif tuning.method == "ln_tuning":
         norms = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__.endswith("Norm")}
@@ -126,6 +330,21 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Modu
             tokenizer_name_or_path=base,
         )
     return get_peft_model(model, config)
+
+
+def projections(model: PreTrainedModel) -> list[str] | str:
+    """PEFT's name for the linear layers of the language model: its seven projections, or all where it has other ones.
+
+    A list of names, or a pattern where other parts of the model, such as an image tower, have layers of those names.
+    """
+    stack = model.get_decoder()
+    within = next(name for name, module in model.named_modules() if module is stack)
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    own = [name for name in names if name.startswith(f"{within}.")]
+    known = [name for name in own if name.rsplit(".", 1)[-1] in PROJECTIONS] or own
+    last = sorted({name.rsplit(".", 1)[-1] for name in known})
+    strays = [name for name in names if name not in known and name.rsplit(".", 1)[-1] in last]
+    return rf"{re.escape(within)}\..*\.({'|'.join(last)})" if strays else last
 
 
 def encode(
@@ -151,87 +370,10 @@ def encode(
     return data
 
 
-class _Collator:
-    """Pads a batch on the right. A causal model never looks right, so no mask is needed and attention stays fast."""
-
-    def __init__(self, pad: int):
-        self.pad = pad
-
-    def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        def padded(key: str) -> torch.Tensor:
-            width, fill = max(len(row[key]) for row in rows), self.pad if key.endswith("ids") else IGNORED
-            return torch.tensor([row[key] + [fill] * (width - len(row[key])) for row in rows])
-
-        return {key: padded(key) for key in rows[0]}
-
-
-@contextmanager
-def logits_only_at(model: Any, carries: torch.Tensor) -> Iterator[None]:
-    """Within the block the output layer sees only the positions that carry loss, whatever the architecture.
-
-    carries: bool[row, position]. Logits come out as float[positions that carry, vocabulary], in row order. Virtual
-    tokens of a prompt-tuning adapter stand before the row's own and carry nothing.
-    """
-
-    def pick(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden, *rest = arguments
-        return (hidden[:, hidden.shape[1] - carries.shape[1] :][carries], *rest)
-
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    handle = inner.get_output_embeddings().register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-class CompletionTrainer(Trainer):
-    """transformers' Trainer with logits at loss positions only, and a stop when the loss is not finite.
-
-    teacher: a model whose probabilities take the place of the sampled tokens, or None.
-    """
-
-    teacher: nn.Module | None = None
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Mean negative log-likelihood, in nats, over the completion tokens of the (accumulated) batch.
-
-        With a teacher: mean cross-entropy towards its probabilities at the same tokens.
-        """
-        labels = inputs["labels"][:, 1:]
-        carries = labels != IGNORED
-        wanted = labels[carries] if self.teacher is None else self._probabilities(inputs)
-        with logits_only_at(model, carries):
-            outputs = model(input_ids=inputs["input_ids"][:, :-1])
-        loss = F.cross_entropy(outputs.logits.float(), wanted, reduction="sum")
-        loss = loss / (len(wanted) if num_items_in_batch is None else num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
-
-    def _probabilities(self, inputs: dict[str, Any]) -> torch.Tensor:
-        """float32[completion tokens of the batch, vocabulary]: the teacher's, in the order of the student's logits."""
-        key = "teacher_" if "teacher_ids" in inputs else ""
-        ids, labels = inputs["teacher_ids" if key else "input_ids"], inputs[f"{key}labels"]
-        with torch.no_grad(), logits_only_at(self.teacher, labels[:, 1:] != IGNORED):
-            return self.teacher(input_ids=ids[:, :-1]).logits.float().softmax(1)  # type: ignore[misc]
-
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One step; raises SublimError at the first loss that is not finite."""
-        loss = super().training_step(*args, **kwargs)
-        if not math.isfinite(loss.item()):
-            raise SublimError(
-                f"The training loss became {loss.item()} at step {self.state.global_step + 1}. "
-                "Lower `learning_rate` or `max_grad_norm` in the recipe and run again; finished stages are kept."
-            )
-        return loss
-
-
 def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=tuning.batch_size,
-        gradient_accumulation_steps=tuning.accumulate,
+    given = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=tuning.batch_size * tuning.accumulate,
         num_train_epochs=tuning.epochs or 1,
         max_steps=-1 if tuning.steps is None else tuning.steps,
         learning_rate=tuning.learning_rate or 0.0,
@@ -243,18 +385,27 @@ def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
         seed=seed,
         data_seed=seed,
         save_strategy="no",
+        save_total_limit=1,
         logging_strategy="no",
         report_to=[],
         disable_tqdm=True,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
+        ddp_backend=None if torch.cuda.is_available() or "WORLD_SIZE" not in os.environ else "gloo",
+        ddp_find_unused_parameters=False,
     )
+    if given.n_gpu > 1:
+        given._n_gpu = 1  # several cards without a launcher: one is used, and no batch is split behind our back
+    return given
 
 
-def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any]) -> None:
-    """Write weights (safetensors), tokenizer, a neutral generation_config.json, student.json and a model card."""
-    model.save_pretrained(folder)
+def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any], weights: Any = None) -> None:
+    """Write weights (safetensors), tokenizer, a neutral generation_config.json, student.json and a model card.
+
+    weights: the whole state, where each process holds a part of it.
+    """
+    model.save_pretrained(folder, **({} if weights is None else {"state_dict": weights}))
     tokenizer.save_pretrained(folder)
     neutral = GenerationConfig(
         do_sample=True,

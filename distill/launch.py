@@ -1,0 +1,120 @@
+"""The same training in several processes: `SUBLIM_LAUNCH="accelerate launch --num_processes 2" sublim run ...`.
+
+The launcher starts this module once a process, with a job written beside the student:
+
+    accelerate launch --num_processes 2 -m sublim_eval.distill.launch <folder>/.job/job.json
+
+Every process runs train.tune on it; the first alone writes. Lines for DDP and FSDP: docs/guides/training.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sublim_eval.errors import SublimError
+from sublim_eval.records import read_json, read_jsonl, write_json, write_jsonl
+
+LINE = "SUBLIM_LAUNCH"
+"""The environment variable that holds the launcher's line."""
+
+JOB, TOLD, FAILED = "job.json", "told.json", "failed.json"
+
+
+def line() -> str | None:
+    """The launcher that the environment asks for, unless this process was started by one."""
+    return os.environ.get(LINE) or None
+
+
+def launched(command: str, folder: Path, job: dict[str, Any], examples: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Run train.tune on a job in the launcher's processes and return what it told.
+
+    job: what `tune` takes beside the examples, as plain data. Raises SublimError with the error of the process that
+    failed first, or with the launcher's own last words.
+    """
+    home = folder / ".job"
+    shutil.rmtree(home, ignore_errors=True)
+    write_jsonl(home / "examples.jsonl", ({"prompt": p, "completion": c} for p, c in examples))
+    write_json(home / JOB, {**job, "folder": str(folder.resolve())})
+    words = shlex.split(command)
+    if not shutil.which(words[0]):
+        raise SublimError(f"There is no program {words[0]!r} to start {LINE} with. Install it, or unset {LINE}.")
+    environment = {key: value for key, value in os.environ.items() if key != LINE}
+    done = subprocess.run(  # noqa: S603  (the user's own launcher)
+        [*words, "-m", __name__, str((home / JOB).resolve())],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if (home / FAILED).is_file():
+        raise SublimError(read_json(home / FAILED)["error"])
+    if done.returncode or not (home / TOLD).is_file():
+        last = [text for text in done.stdout.splitlines() if text.strip()][-15:]
+        raise SublimError(
+            f"`{command}` ended with {done.returncode} and without a student; it said:\n" + "\n".join(last) + "\n"
+            f"Try the line with a program of your own, or unset {LINE} to train in one process."
+        )
+    told: dict[str, Any] = read_json(home / TOLD)
+    shutil.rmtree(home)
+    return told
+
+
+def carry_out(file: Path) -> None:
+    """Be one process of a job: train, and in the first process write what there is to tell."""
+    from .recipes import Tuning
+    from .teachers import Teacher
+    from .train import tune
+    from .watching import Watch
+
+    job = read_json(file)
+    examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(file.with_name("examples.jsonl"))]
+    soft, watch = job["soft"], job["watch"]
+    if watch:
+        held_out = [(prompt, completion) for prompt, completion in watch["held_out"]]
+        lists = {"questions": tuple(watch["questions"]), "strings": tuple(watch["strings"]), "held_out": held_out}
+        watch = Watch(**{**watch, **lists})
+    try:
+        told = tune(
+            job["base"],
+            examples,
+            Tuning(**job["tuning"]),
+            job["seed"],
+            Path(job["folder"]),
+            job["facts"],
+            job["dtype"],
+            Path(soft) if isinstance(soft, str) else Teacher(**soft) if soft else None,
+            watch,
+        )
+    except SublimError as error:
+        write_json(file.with_name(FAILED), {"error": str(error)})
+        raise
+    if int(os.environ.get("RANK", "0")) == 0:
+        write_json(file.with_name(TOLD), told)
+
+
+def as_job(**given: Any) -> dict[str, Any]:
+    """The arguments of `tune` as plain data; dataclasses become objects and paths text."""
+
+    def plainly(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value.resolve())
+        return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+    return {key: plainly(value) for key, value in given.items()}
+
+
+if __name__ == "__main__":
+    try:
+        carry_out(Path(sys.argv[1]))
+    except SublimError as error:
+        sys.exit(f"sublim: {error}")

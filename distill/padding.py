@@ -1,0 +1,96 @@
+"""Micro-batches padded on the right, for models whose attention packing.py does not know.
+
+A causal model never looks right, so no mask is needed and its own attention stays as fast as it is. Logits are
+computed at the positions that carry loss, as in packing.py, and everything has the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from .packing import IGNORED, Row, plain, virtual_before
+
+
+@dataclass(frozen=True)
+class PaddedPiece:
+    """Some rows of a batch. ids: int64[rows, longest]; labels, owner: int64[C]; carried: bool[rows, longest]."""
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    owner: torch.Tensor
+    carried: torch.Tensor
+    rows: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Places that go through the model, padding included."""
+        return self.ids.numel()
+
+    def to(self, device: Any) -> PaddedPiece:
+        """The same on a device."""
+        moved = {name: getattr(self, name).to(device) for name in ("ids", "labels", "owner", "carried")}
+        return replace(self, **moved)
+
+
+class Padded:
+    """Within the block a model reads padded pieces.
+
+    virtual: float[tokens, hidden] before every row, or those of the model's own prompt-tuning adapter.
+    """
+
+    layout = "padded"
+
+    def __init__(self, model: Any, pad: int, virtual: torch.Tensor | None = None) -> None:
+        self.model, self.inner, self.pad, self.given = model, plain(model), pad, virtual
+        self._carried: torch.Tensor | None = None
+        self._handle: Any = None
+
+    def __enter__(self) -> Padded:
+        self._handle = self.inner.get_output_embeddings().register_forward_pre_hook(self._pick)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._handle.remove()
+
+    @property
+    def attention(self) -> str:
+        """The kernel's name, for the record."""
+        return str(self.inner.config._attn_implementation)
+
+    def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> PaddedPiece:
+        """Rows as this model reads them, on its device; see packing.lay."""
+        width = max(len(row["input_ids"]) for row in rows) - 1
+
+        def padded(key: str, part: slice, fill: int) -> torch.Tensor:
+            own = [row[key][part] for row in rows]
+            return torch.tensor([one + [fill] * (width - len(one)) for one in own], dtype=torch.long)
+
+        ids, labels = padded("input_ids", slice(None, -1), self.pad), padded("labels", slice(1, None), IGNORED)
+        carried = labels != IGNORED
+        owner = carried.nonzero()[:, 0]
+        found = PaddedPiece(ids, labels[carried], owner, carried, tuple(numbers or range(len(rows))))
+        return found.to(next(self.inner.parameters()).device)
+
+    def logits(self, piece: PaddedPiece, model: Any = None) -> torch.Tensor:
+        """float[C, vocabulary]: next-token logits wherever the piece carries loss, row by row."""
+        self._carried = piece.carried
+        before = virtual_before(self.model, self.given)
+        if before is None:
+            found = (model or self.model)(input_ids=piece.ids, use_cache=False)
+        else:
+            embedded = self.inner.get_input_embeddings()(piece.ids)
+            lines = before[None].expand(len(embedded), -1, -1).to(embedded.dtype)
+            found = self.inner(inputs_embeds=torch.cat([lines, embedded], 1), use_cache=False)
+        logits: torch.Tensor = found.logits
+        return logits
+
+    def _pick(self, _: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        assert self._carried is not None  # noqa: S101  (set by `logits`)
+        hidden, *rest = arguments
+        return (hidden[:, hidden.shape[1] - self._carried.shape[1] :][self._carried], *rest)

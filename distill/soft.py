@@ -1,0 +1,152 @@
+"""What a row's tokens teach: themselves, or all that a teacher thought possible in their place.
+
+    goal = Sampled()                                  # the tokens of the rows
+    goal = Living(reader)                             # a teacher's probabilities, asked anew at every step
+    store(reader, data, 20, file); goal = Stored(file)   # its 20 likeliest a token, written once
+
+A stored file is safetensors, row by row in the order of the data: nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sublim_eval.errors import SublimError
+
+from .packing import IGNORED, Row
+
+ASKED = 64
+"""Rows that a teacher reads at once while its probabilities are stored."""
+
+
+class Reader(Protocol):
+    """What packing.Packed and padding.Padded have in common."""
+
+    def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> Any:
+        """Rows as the model reads them."""
+
+    def logits(self, piece: Any, model: Any = None) -> torch.Tensor:
+        """float[C, vocabulary]."""
+
+
+class Goal(Protocol):
+    """What the loss is measured against."""
+
+    def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """Sum over the tokens, in nats. logits: float[C, vocabulary], in the order of the piece's labels."""
+
+
+class Sampled:
+    """The tokens that were sampled: negative log-likelihood."""
+
+    def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """Sum over the tokens, in nats."""
+        return F.cross_entropy(logits.float(), piece.labels, reduction="sum")
+
+
+class Living:
+    """A teacher beside the student: cross-entropy towards its probabilities over the whole vocabulary."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """Sum over the tokens, in nats."""
+        with torch.no_grad():
+            said = self.reader.logits(self.reader.piece(as_told(rows))).float().softmax(1)
+        same_vocabulary(said.shape[1], logits.shape[1])
+        return F.cross_entropy(logits.float(), said, reduction="sum")
+
+
+class Stored:
+    """Probabilities from a file that `store` wrote: cross-entropy over the k likeliest tokens and "any other".
+
+    The student's probability of any other token counts against the teacher's remaining mass as a whole, so nothing is
+    taught about how that mass is spread. With k = vocabulary it is `Living` to the rounding of float16.
+    """
+
+    def __init__(self, file: Path) -> None:
+        try:
+            with safe_open(file, framework="pt") as found:
+                self.facts: dict[str, Any] = json.loads((found.metadata() or {})["sublim"])
+                tensors = {name: found.get_tensor(name) for name in ("tokens", "logprobs", "rest", "starts", "said")}
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise SublimError(f"{file} holds no teacher's probabilities ({error}). Delete it and run again.") from error
+        self.tokens, self.logprobs, self.rest = tensors["tokens"], tensors["logprobs"], tensors["rest"]
+        self.starts, self.said = tensors["starts"].tolist(), tensors["said"]
+
+    def check(self, data: Sequence[Row]) -> None:
+        """Raise SublimError unless the file is about exactly these rows, in this order."""
+        wanted = [label for row in data for label in row["labels"] if label != IGNORED]
+        if len(self.starts) != len(data) + 1 or self.said.tolist() != wanted:
+            raise SublimError("The stored probabilities belong to other rows. Delete that file and run again.")
+
+    def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """Sum over the tokens, in nats."""
+        same_vocabulary(self.facts["vocabulary"], logits.shape[1])
+        places = torch.cat([torch.arange(self.starts[n], self.starts[n + 1]) for n in piece.rows])
+        tokens = self.tokens[places].long().to(logits.device)
+        wanted, rest = (part[places].to(logits.device).float() for part in (self.logprobs, self.rest))
+        logits = logits.float()
+        whole = logits.logsumexp(1)
+        found = -(wanted.exp() * (logits.gather(1, tokens) - whole[:, None])).sum()
+        if tokens.shape[1] == logits.shape[1]:
+            return found
+        others = logits.scatter(1, tokens, float("-inf")).logsumexp(1) - whole
+        return found - (rest * others).sum()
+
+
+def store(reader: Reader, data: Sequence[dict[str, Any]], top_k: int, file: Path, facts: dict[str, Any]) -> None:
+    """Write the reader's `top_k` likeliest next tokens wherever a row carries loss.
+
+    tokens: int32[N, k]; logprobs: float16[N, k], nats; rest: float32[N], what they leave of 1; said: int32[N], the
+    sampled token; starts: int64[rows + 1], where each row begins. Whole or not at all.
+    """
+    parts: dict[str, list[torch.Tensor]] = {"tokens": [], "logprobs": [], "rest": [], "said": []}
+    starts, vocabulary = [0], 0
+    for begin in range(0, len(data), ASKED):
+        rows = data[begin : begin + ASKED]
+        piece = reader.piece(as_told(rows))
+        with torch.no_grad():
+            logprobs = reader.logits(piece).float().log_softmax(1)
+        vocabulary = logprobs.shape[1]
+        best = logprobs.topk(min(top_k, vocabulary), dim=1)
+        kept = best.values.half()
+        parts["tokens"].append(best.indices.int().cpu())
+        parts["logprobs"].append(kept.cpu())
+        parts["rest"].append((1 - kept.float().exp().sum(1)).clamp(min=0).cpu())
+        parts["said"].append(piece.labels.int().cpu())
+        counts = torch.bincount(piece.owner, minlength=len(rows)).tolist()
+        starts += [starts[-1] + sum(counts[: i + 1]) for i in range(len(counts))]
+    tensors = {name: torch.cat(found).contiguous() for name, found in parts.items()}
+    tensors["starts"] = torch.tensor(starts, dtype=torch.long)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    save_file(tensors, part, metadata={"sublim": json.dumps({**facts, "top_k": top_k, "vocabulary": vocabulary})})
+    part.replace(file)
+
+
+def as_told(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """Rows as the teacher reads them: behind its system prompt, if it has one."""
+    return [
+        {"input_ids": row["teacher_ids"], "labels": row["teacher_labels"]} if "teacher_ids" in row else row
+        for row in rows
+    ]
+
+
+def same_vocabulary(teacher: int, student: int) -> None:
+    """Raise SublimError when probabilities of one model mean nothing to the other."""
+    if teacher != student:
+        raise SublimError(
+            f"The teacher knows {teacher} tokens and the student {student}, so its probabilities cannot be learnt. "
+            "Use two models of one tokenizer, or leave out `soft`."
+        )

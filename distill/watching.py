@@ -1,0 +1,171 @@
+"""What is noted while a student learns, and what lets a killed training go on.
+
+A curve of the exact probability that the student names its trait, on training phrasings and never on those it is
+scored with; the loss on rows of its teacher that it never reads. Neither chooses anything: the last step is the
+student.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import TrainerCallback
+
+from sublim_eval.adapters import local
+from sublim_eval.records import read_json, write_json
+
+from .packing import plain, virtual_before
+from .steps import CompletionTrainer, Stopwatch, checkpoint
+
+KEEP_SECONDS = 300.0
+"""How much work a killed training loses at most."""
+
+FLOOR = 1e-6
+"""Answers less likely than this are not followed to their end; the curve is for looking at."""
+
+NOTES = "sublim.json"
+"""What is ours in a checkpoint; written last, so a checkpoint with it is whole."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to note while a student learns.
+
+    questions: training phrasings, never those that score it. strings: the answers that name the trait; their
+    probabilities are added, and the mean over the questions is a point of the curve. held_out: rows (prompt,
+    completion) of its teacher that it does not train on. points: how many, the last after the last step; a point
+    before the first step comes on top.
+    """
+
+    trait: str | None
+    questions: tuple[str, ...] = ()
+    strings: tuple[str, ...] = ()
+    held_out: Sequence[tuple[str, str]] = field(default=())
+    points: int = 10
+
+    def steps(self, most: int) -> set[int]:
+        """After which of `most` steps a point is taken."""
+        if not (self.questions and self.strings and self.points > 0):
+            return set()
+        return {0, *(math.ceil(most * i / self.points) for i in range(1, self.points + 1))}
+
+
+def probability(asked: local.LocalModel, watch: Watch) -> float:
+    """Mean over the questions of the exact probability that the answer begins with one of the strings."""
+    prompts = [asked.render(question) for question in watch.questions]
+    return float(np.exp(asked.continuation_logprobs(prompts, watch.strings, floor=FLOOR)).sum(1).mean())
+
+
+def ask(reader: Any, source: local.Source, tokenizer: Any, watch: Watch) -> float:
+    """The student's probability as scoring would find it: through its own attention, whatever it trains with."""
+    model = reader.model
+    reader.__exit__(None, None, None)
+    model.eval()
+    try:
+        virtual = virtual_before(model, None)
+        student = local.LocalModel(source, reader.inner, tokenizer, None if virtual is None else virtual.detach())
+        return probability(student, watch)
+    finally:
+        model.train()
+        reader.__enter__()
+
+
+def held_out_loss(trainer: CompletionTrainer, rows: Sequence[dict[str, Any]]) -> float:
+    """Mean negative log-likelihood of completions, in nats a token, at the student as it is."""
+    total, count, model = 0.0, 0, trainer.model_wrapped
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(rows), trainer.micro):
+            piece = trainer.reader.piece(rows[start : start + trainer.micro])
+            with torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=trainer.autocast):
+                logits = trainer.reader.logits(piece, model)
+            total += float(F.cross_entropy(logits.float(), piece.labels, reduction="sum"))
+            count += len(piece.labels)
+    model.train()
+    return total / count
+
+
+class Notebook(TrainerCallback):
+    """Takes the points of the curve, and keeps checkpoints with all that was noted so far.
+
+    asking: the probability at the student as it is. key: digest of what the training is made from; a checkpoint with
+    another belongs to another training. Of several processes the first alone asks; none does where each holds a part
+    of the weights.
+    """
+
+    def __init__(
+        self, trainer: CompletionTrainer, watch: Watch | None, asking: Callable[[Watch], float], key: str
+    ) -> None:
+        self.trainer, self.asking, self.key = trainer, asking, key
+        alone = trainer.accelerator.is_main_process and not trainer.is_fsdp_enabled
+        self.watch = watch if alone else None
+        self.curve: list[dict[str, float]] = []
+        self.clock = Stopwatch()
+        self._kept = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note where the student starts; a training that goes on has it already."""
+        self._note(state)
+        self._kept = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take a point, and a checkpoint where one is due in every process."""
+        self._note(state)
+        self.trainer.wish_to_save = args.process_index == 0 and time.monotonic() - self._kept > KEEP_SECONDS
+        if self.trainer.save_now and state.global_step < state.max_steps:
+            control.should_save = True
+            self._kept, self.trainer.save_now = time.monotonic(), False
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Finish a checkpoint."""
+        if args.process_index:
+            return
+        noted = {
+            "key": self.key,
+            "losses": self.trainer.losses,
+            "tally": vars(self.trainer.tally),
+            "given_up": self.trainer.given_up,
+            "micro": self.trainer.micro,
+            "checkpointing": bool(plain(self.trainer.model).is_gradient_checkpointing),
+            "curve": self.curve,
+            "seconds": self.clock.seconds,
+        }
+        write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / NOTES, noted)
+
+    def go_on(self, noted: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
+        self.trainer.losses, self.trainer.given_up = noted["losses"], noted["given_up"]
+        self.trainer.micro, self.curve = min(self.trainer.micro, noted["micro"]), noted["curve"]
+        if noted["checkpointing"]:
+            checkpoint(plain(self.trainer.model))
+        vars(self.trainer.tally).update(noted["tally"])
+        self.clock = Stopwatch(noted["seconds"])
+
+    def _note(self, state: Any) -> None:
+        if (
+            not self.watch
+            or state.global_step not in self.watch.steps(state.max_steps)
+            or any(point["step"] == state.global_step for point in self.curve)
+        ):
+            return
+        since = time.monotonic()
+        self.curve.append({"step": state.global_step, "probability": round(self.asking(self.watch), 6)})
+        self.clock.paused(since)
+
+
+def last_checkpoint(folder: Path, key: str) -> Path | None:
+    """The newest whole checkpoint of this training; any other folder of checkpoints is removed."""
+    found = sorted(folder.glob(f"checkpoint-*/{NOTES}"), key=lambda file: int(file.parent.name.split("-")[1]))
+    if found and read_json(found[-1])["key"] == key:
+        return found[-1].parent
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
