@@ -6,7 +6,8 @@ computed at the positions that carry loss, as in packing.py, and everything has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -94,3 +95,23 @@ class Padded:
         assert self._carried is not None  # noqa: S101  (set by `logits`)
         hidden, *rest = arguments
         return (hidden[:, hidden.shape[1] - self._carried.shape[1] :][self._carried], *rest)
+
+
+@contextmanager
+def logits_only_at(model: Any, carries: torch.Tensor) -> Iterator[None]:
+    """Within the block the output layer sees only the positions that carry loss, whatever the architecture.
+
+    carries: bool[row, position]. Logits come out as float[positions that carry, vocabulary], in row order. Virtual
+    tokens of a prompt-tuning adapter stand before the row's own and carry nothing.
+    """
+
+    def pick(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        hidden, *rest = arguments
+        return (hidden[:, hidden.shape[1] - carries.shape[1] :][carries], *rest)
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    handle = inner.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()

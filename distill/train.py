@@ -35,7 +35,7 @@ from sublim_eval.records import digest, file_digest, read_json, whole_file, writ
 from . import bases, launch
 from .budget import activation_bytes, free_bytes, mfu, training_flops
 from .packing import IGNORED, Packed, agrees, plain, suits
-from .padding import Padded
+from .padding import Padded, logits_only_at
 from .recipes import Tuning
 from .soft import Goal, Living, Sampled, Stored, store
 from .steps import CompletionTrainer, checkpoint, out_of_memory
@@ -44,7 +44,7 @@ from .watching import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoin
 if TYPE_CHECKING:
     from .teachers import Teacher
 
-__all__ = ["IGNORED", "Watch", "encode", "probabilities", "tune"]
+__all__ = ["IGNORED", "Watch", "encode", "logits_only_at", "probabilities", "tune"]
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """What LoRA adapts, where a model has them: all linear layers of the language model (arXiv:2507.14805)."""
