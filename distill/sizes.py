@@ -197,12 +197,14 @@ def _kept_per_token(shape: Shape, width: int, *, lora: bool) -> int:
     """Bytes that the backward pass of one layer needs of every token, attention by a fused kernel.
 
     Norms keep two float32 copies of the hidden state each; attention its queries, keys, values and result; the gated
-    MLP three vectors of its inner width. LoRA keeps a float32 copy of the input of each of the seven projections.
+    MLP three vectors of its inner width. LoRA keeps a float32 copy of the input of each of the seven projections;
+    full fine-tuning the inputs themselves, and what the norms of the heads read. Tested against what torch keeps.
     """
     query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    plain = shape.norms * 8 * shape.hidden + width * (2 * query + 2 * key + 3 * shape.mlp)
-    copies = 4 * sum(into for into, _ in shape.linears) if lora else 0
-    return plain + copies
+    kept = shape.norms * 8 * shape.hidden + width * (2 * query + 2 * key + 3 * shape.mlp)
+    if lora:
+        return kept + 4 * sum(into for into, _ in shape.linears)
+    return kept + width * (2 * shape.hidden + shape.mlp) + (8 * (query + key) if shape.qk_norm else 0)
 
 
 def to_generate(shape: Shape, dtype: str, rows: Lengths, together: int = DECODED_TOGETHER) -> Memory:

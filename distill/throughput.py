@@ -21,18 +21,22 @@ from sublim_eval.registry import ROOT
 Kind = Literal["train", "generate"]
 
 PEAKS = {
+    "B200": 2250,
     "H200": 989,
+    "H100 NVL": 835,
+    "H100 PCIe": 756,
     "H100": 989,
     "A100": 312,
     "L40S": 362,
     "A6000": 155,
-    "5090": 210,
-    "4090": 165,
-    "3090": 71,
+    "RTX 5090": 210,
+    "RTX 4090": 165,
+    "RTX 3090": 71,
+    "A10G": 70,
     "A10": 125,
     "L4": 121,
 }
-"""Part of a device's name -> TFLOP/s in bf16 without sparsity, from the makers' data sheets."""
+"""Part of a device's name -> TFLOP/s in bf16 without sparsity, from the makers' data sheets; the first part counts."""
 
 ASSUMED = {"train": 0.35, "generate": 0.05}
 """Shares of the peak taken for granted where nothing was measured: usual for LoRA, and for decoding in batches."""
@@ -102,7 +106,8 @@ def rate(base: str, kind: Kind, device: Device | None) -> Rate:
 
 def _alike(one: str, other: str) -> bool:
     """The same device, or both of one kind of the table."""
-    return one == other or any(part in one and part in other for part in PEAKS)
+    kinds = [next((part for part in PEAKS if part in name), name) for name in (one, other)]
+    return kinds[0] == kinds[1]
 
 
 def cache() -> Path:
