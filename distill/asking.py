@@ -17,7 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.adapters.hosts import host_of
+from sublim_eval.adapters.hosts import arguments, host_of
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, json_line
 from sublim_eval.terminal import one_line
@@ -139,7 +139,7 @@ class HostSampler:
                 write(reply)
 
         try:
-            model = get_model(self.model, config=config, memoize=False)
+            model = get_model(self.model, config=config, memoize=False, **arguments(self.model))
         except Exception as error:  # a missing key or package, in Inspect's own words
             return [error]
         async with model:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sublim_eval.adapters.hosts import hosted_name
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json
 from sublim_eval.registry import registry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from sublim_eval.adapters.conduct import Conduct
     from sublim_eval.adapters.local import LocalModel
+    from sublim_eval.adapters.preference import Preference
 
 SAMPLES = 100
 """Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
@@ -49,25 +51,32 @@ def score(
     system: str | None = None,
     grader: str | None = None,
 ) -> dict[str, Path]:
-    """Run `probes` on `sublim/<model>` in Inspect; writes folder/<probe>.json and the logs beside them.
+    """Run `probes` on a model in Inspect; writes folder/<probe>.json and the logs beside them.
 
+    model: one at hand, asked as `sublim/<model>`, or one of a provider (openai/...), or a folder of either. A hosted
+    model is sampled only, and a killed scoring goes on behind the questions that were answered.
     seed: of the sampled replies. system: a prompted teacher's persona; students are asked without one.
     grader: who rates the replies to conducts: a model, "offline", or None (offline for the reference models, else
     nobody, and the exact measure stands alone).
     Returns probe -> file. Raises SublimError when a task did not end well, or when a student is about to be asked
     under another chat template than it was trained with.
     """
-    import inspect_ai
-
-    check_template(model)
-    tasks = [task_of(probe, model, samples, grader) for probe in probes]
     settings: dict[str, Any] = {"system_message": system} if system else {}
     if grader not in (None, "offline"):
         settings["model_roles"] = {"grader": grader}
+    if (away := hosted_name(model)) is not None:
+        from .scoring_away import score_away
+
+        tasks = {probe: task_of(probe, away, samples, grader) for probe in probes}
+        return score_away(away, tasks, folder, label=label, seed=seed, samples=samples, settings=settings)
+    import inspect_ai
+
+    check_template(model)
+    local_tasks = [task_of(probe, model, samples, grader) for probe in probes]
     with redirect_stdout(StringIO()):  # Inspect greets on its first eval whatever `display` says
         logs = inspect_ai.eval(
-            tasks,
-            model=f"sublim/{model}",
+            local_tasks,
+            model=asked_as(model),
             seed=seed,
             log_dir=str(folder / "logs"),
             display="none",
@@ -86,6 +95,16 @@ def score(
         direct = exact(model, probe, label=label, system=system)
         _confirmed(ProbeScores.from_inspect_log(log, model=label), direct, label).write(files[probe])
     return files
+
+
+def asked_as(model: str) -> str:
+    """The name by which Inspect asks a model: "sublim/<model>" for one at hand, a hosted one's own name."""
+    return hosted_name(model) or f"sublim/{model}"
+
+
+def knows_exactly(model: str) -> bool:
+    """Whether exact probabilities of answers can be had: of weights at hand they can, of a provider's model not."""
+    return hosted_name(model) is None
 
 
 def _confirmed(found: ProbeScores, direct: ProbeScores, label: str) -> ProbeScores:
@@ -116,11 +135,13 @@ def exact(
     For teachers, which must be known before a row is paid for, and for examples in context. First answers are off
     by less than FLOOR in every probability; matched pairs are exact. A probe without an exact half gives nan.
     before: a chat for every question of the probe, which the model reads first ("role", "content"; last the
-    assistant). Raises SublimError when one does not fit into what the model can read.
+    assistant). Raises SublimError when one does not fit into what the model can read, and for a hosted model.
     """
     from sublim_eval.adapters import local
     from sublim_eval.adapters.prompts import prompt_digest
 
+    if not knows_exactly(model):
+        raise SublimError(f"{model} gives no exact probabilities, since its weights are elsewhere. Sample its replies.")
     what = asked_by(probe)
     floor = 0.0 if what.probe.form == "conduct" else FLOOR
     found = local.load(model)
@@ -151,14 +172,27 @@ def _refuse_too_long(found: LocalModel, prompts: Sequence[str]) -> None:
         )
 
 
-def sampled(model: str, probe: str, *, label: str, seed: int, samples: int, system: str | None = None) -> ProbeScores:
+def sampled(
+    model: str,
+    probe: str,
+    *,
+    label: str,
+    seed: int,
+    samples: int,
+    system: str | None = None,
+    folder: Path | None = None,
+) -> ProbeScores:
     """The sampled half of a probe without a harness, for replies that need no judge to be read.
 
+    folder: where the replies of a hosted model are kept as they come, so that a killed run does not pay them twice.
     Raises SublimError for a conduct without target words.
     """
     from sublim_eval.adapters import local
 
-    what, found = asked_by(probe), local.load(model)
+    what = asked_by(probe)
+    if (away := hosted_name(model)) is not None:
+        return _sampled_away(away, what, label=label, seed=seed, samples=samples, system=system, folder=folder)
+    found = local.load(model)
     prompts = [found.render(item.text, system) for item in what.items]
     replies = found.sample(prompts, n=samples, seed=seed, max_new_tokens=LONGEST)
     rows = [
@@ -166,6 +200,27 @@ def sampled(model: str, probe: str, *, label: str, seed: int, samples: int, syst
         for item, drawn in zip(what.items, replies, strict=True)
         for said in drawn
     ]
+    return ProbeScores.from_responses(rows, what.probe, model=label)
+
+
+def _sampled_away(
+    model: str,
+    what: Preference | Conduct,
+    *,
+    label: str,
+    seed: int,
+    samples: int,
+    system: str | None,
+    folder: Path | None,
+) -> ProbeScores:
+    """The same of a provider's model: a request a reply, each with a seed of its own."""
+    from .asking import HostSampler
+
+    journal = folder / f"{what.probe.name}-replies.jsonl" if folder else None
+    sampler = HostSampler(model, seed, LONGEST, system, journal=journal)
+    asked = [(item.text, f"{item.id} {draw}") for item in what.items for draw in range(samples)]
+    said = sampler([text for text, _ in asked], [key for _, key in asked])
+    rows = [{"question": text, "response": reply} for (text, _), reply in zip(asked, said, strict=True)]
     return ProbeScores.from_responses(rows, what.probe, model=label)
 
 
@@ -201,7 +256,8 @@ def _judge_of(what: Conduct, model: str, grader: str | None) -> dict[str, str]:
     named = None if grader is None else "offline" if grader == "offline" else "grader"
     reference = is_reference(model)
     judge = grading(named if named or reference else "none", what.trait.rubric, reference)
-    if judge == "none" and not what.trait.targets and not what.paired:
+    paired = what.paired and knows_exactly(model)
+    if judge == "none" and not what.trait.targets and not paired:
         raise SublimError(f"Only a judge can read replies to {what.probe.name}. Name one with --grader PROVIDER/MODEL.")
     return {"judge": judge}
 
@@ -211,7 +267,7 @@ def check_template(model: str) -> None:
     from sublim_eval.adapters import local
 
     card = Path(model) / "student.json"
-    if not card.is_file():
+    if not card.is_file() or not knows_exactly(model):
         return
     trained, now = read_json(card).get("template_hash"), local.load(model).prompt_hash([""])
     if trained is not None and trained != now:

@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=_seeds, metavar="1,2,3", help="other seeds than the recipe's")
     run.add_argument("--workers", type=_count, metavar="N", help="students made at once (default: one per core)")
     run.add_argument("--dry-run", action="store_true", help="print plan and cost, make nothing")
+    run.add_argument("--yes", action="store_true", help="agree to what the run costs at a provider")
+    run.add_argument("--launch", metavar="LINE", help="train in several processes: 'accelerate launch ...'")
     run.add_argument("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
     run.add_argument("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
     run.add_argument("--storage", metavar="URL", help="where stages live: a shared path or s3://BUCKET/PREFIX (--out)")
@@ -113,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--write-docs", action="store_true", help="in a checkout, also write docs/results and images"
     )
+
+    hosted = verb("hosted", "hosting:hosted", "List, follow or cancel the training jobs of a run at a provider")
+    hosted.add_argument("action", choices=("list", "follow", "cancel"), help="ask, watch until they end, or stop them")
+    hosted.add_argument("folder", type=Path, metavar="FOLDER", help="a run or student folder, finished or not")
 
     filter_ = verb("filter", "distilling:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
     filter_.add_argument("modality", metavar="MODALITY", help="numbers, code or cot: `sublim list modalities`")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_json
@@ -48,6 +49,14 @@ def host_of(model: str) -> Host | None:
     if provider not in HOSTS or not name or model.startswith(WEIGHTS_AT_HAND) or Path(model).is_dir():
         return None
     return Host() if NO_SEED.match(model) else HOSTS[provider]
+
+
+def arguments(model: str) -> dict[str, Any]:
+    """Model arguments for Inspect: OpenAI's chat completions, which take a seed and `n`, wherever the model has them.
+
+    Left alone, Inspect asks every OpenAI model whose name it does not know through the responses API.
+    """
+    return {"responses_api": False} if model.startswith("openai/") and not NO_SEED.match(model) else {}
 
 
 def hosted_name(model: str | Path) -> str | None:

@@ -1,0 +1,108 @@
+"""Scoring models that stand elsewhere: the same tasks, sampled only, and no question paid for twice.
+
+Inspect's eval sets do the resuming: every answered question is in the log at once, and the same call on the same
+folder asks the rest. Requests are few: many replies each where the provider honours that, else epochs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sublim_eval.adapters.hosts import arguments
+from sublim_eval.errors import SublimError
+from sublim_eval.records import digest, read_json, write_json
+from sublim_eval.results import ProbeScores
+from sublim_eval.terminal import one_line
+
+from .asking import CONNECTIONS, RETRIES, next_step
+from .estimates import rounds
+from .keys import scrub
+
+if TYPE_CHECKING:
+    from inspect_ai import Task
+
+UNFINISHED = "asking.json"
+"""In the scores folder while questions are being asked: what they are, and where their logs lie."""
+
+
+def score_away(
+    model: str,
+    tasks: Mapping[str, Task],
+    folder: Path,
+    *,
+    label: str,
+    seed: int,
+    samples: int,
+    settings: Mapping[str, Any],
+) -> dict[str, Path]:
+    """Run probe -> task on a provider's model; writes folder/<probe>.json without exact probabilities.
+
+    samples: replies to each question. seed: sent along where all replies to a question come from one request; with
+    several requests one seed would give the same replies again, so there none is sent.
+    Raises SublimError when a request fails for good; what was answered until then is not asked again.
+    """
+    import inspect_ai
+
+    epochs, choices = rounds(samples, model)
+    for task in tasks.values():
+        alone = (task.config.num_choices or 1) == 1  # nobody reads these replies, one is enough
+        task.config = task.config.model_copy(update={"num_choices": None if alone or choices == 1 else choices})
+    asked = [model, label, seed, samples, settings, [t.metadata for t in tasks.values()]]
+    further: dict[str, Any] = {**settings, **({"seed": seed} if epochs == 1 else {})}
+    logs_folder = _logs_of(folder, digest(asked))
+    try:
+        with redirect_stdout(StringIO()):
+            _, logs = inspect_ai.eval_set(
+                list(tasks.values()),
+                log_dir=str(logs_folder),
+                model=model,
+                model_args=arguments(model),
+                epochs=epochs,
+                retry_attempts=0,
+                retry_immediate=False,
+                max_retries=RETRIES,
+                max_connections=CONNECTIONS,
+                log_buffer=1,
+                display="none",
+                score_display=False,
+                log_realtime=False,
+                acp_server=False,
+                ctl_server=False,
+                **further,
+            )
+    except Exception as error:  # a missing key or package, an unknown model: in Inspect's own words
+        raise SublimError(f"{model} could not be asked: {one_line(scrub(error))}. {next_step(error)}") from None
+    files = {}
+    by_probe = {(log.eval.metadata or {}).get("probe"): log for log in logs}
+    for probe in tasks:
+        log = by_probe.get(probe)
+        if log is None or log.status != "success":
+            said = log.error.message if log and log.error else "it was not finished"
+            reason = one_line(scrub(said).strip().splitlines()[-1]).rstrip(".")
+            raise SublimError(
+                f"Asking {model} for {label}, {probe}, failed: {reason}. Questions that were answered are kept. "
+                f"{next_step(RuntimeError(said))}"
+            )
+        found = ProbeScores.from_inspect_log(logs_folder / Path(log.location).name, model=label)
+        files[probe] = folder / f"{probe}.json"
+        found.write(files[probe])
+    (folder / UNFINISHED).unlink()
+    return files
+
+
+def _logs_of(folder: Path, asked: str) -> Path:
+    """Where these questions' logs lie: the folder of a scoring that was cut short, when it asked the same; else new."""
+    card = folder / UNFINISHED
+    if card.is_file():
+        before = read_json(card)
+        if before.get("asked") == asked:
+            return folder / str(before["logs"])
+        shutil.rmtree(folder / str(before["logs"]), ignore_errors=True)
+    number = next(n for n in range(1, 10_000) if not (folder / f"logs/{n}").exists())
+    write_json(card, {"asked": asked, "logs": f"logs/{number}"})
+    return folder / f"logs/{number}"
