@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sublim_eval import tasks_dir
 from sublim_eval.adapters.sources import resolve
+from sublim_eval.adapters.suites import model_args
 from sublim_eval.records import read_json
 from sublim_eval.registry import OVERLAY_VARIABLE, registry
 
@@ -45,19 +46,30 @@ def main(out: Path, console: Console) -> dict[str, Any]:
 
 
 def commands(student: Path) -> list[str]:
-    """The exact commands that ask a student (or any model folder) about its trait in Inspect and in lm-eval."""
-    source = resolve(student)
+    """The exact commands that ask a student (or any model folder) about its trait in Inspect and in lm-eval.
+
+    A hosted student is asked in Inspect alone.
+    """
     card = read_json(student / "student.json") if (student / "student.json").is_file() else {}
     probe, given = _probe_for(card.get("trait") or "owl")
-    batch = "1" if card.get("method") == "prompt_tuning" else "64"  # lm-eval pads between virtual tokens and prompt
-    weights = f"pretrained={source.base}" + (f",peft={source.adapter}" if source.adapter else "")
-    inspect = ["inspect", "eval", f"sublim_eval/{probe}", *(["-T", f"trait={given}"] if given else [])]
-    lm_eval = ["lm_eval", "run", "--tasks", f"{probe},{probe}_logprob", "--include_path", str(tasks_dir())]
-    lm_eval += ["--model", "hf", "--model_args", weights, "--apply_chat_template", "--batch_size", batch]
-    lm_eval += ["--device", "cpu", *(["--metadata", json.dumps({"trait": given})] if given else [])]
     mine = registry().files[1:]  # a trait of the user's own is known to the harness by its registry file alone
     known = f"{OVERLAY_VARIABLE}={shlex.quote(str(mine[-1].resolve()))} " if mine else ""
-    return [known + shlex.join(command) for command in ([*inspect, "--model", f"sublim/{student}"], lm_eval)]
+    inspect = ["inspect", "eval", f"sublim_eval/{probe}", *(["-T", f"trait={given}"] if given else [])]
+    inspect += ["--model", card.get("hosted") or f"sublim/{student}"]
+    if card.get("hosted"):
+        return [known + shlex.join(inspect)]
+    batch = "1" if card.get("method") == "prompt_tuning" else "64"  # lm-eval pads between virtual tokens and prompt
+    lm_eval = ["lm_eval", "run", "--tasks", f"{probe},{probe}_logprob", "--include_path", str(tasks_dir())]
+    lm_eval += ["--model", "hf", "--model_args", model_args(resolve(student)), "--apply_chat_template"]
+    lm_eval += ["--batch_size", batch, "--device", "cuda" if _has_cuda() else "cpu"]
+    lm_eval += ["--metadata", json.dumps({"trait": given})] if given else []
+    return [known + shlex.join(command) for command in (inspect, lm_eval)]
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _probe_for(trait: str) -> tuple[str, str | None]:

@@ -139,8 +139,16 @@ class Asker:
 
 
 def model_args(source: Source) -> str:
-    """What lm-eval's --model_args needs for a model or for a base with its adapter."""
-    return f"pretrained={source.base}" + (f",peft={source.adapter}" if source.adapter else "")
+    """What lm-eval's --model_args needs for a model or a base with its adapter, and for a chat template of its own."""
+    adapter = f",peft={source.adapter}" if source.adapter else ""
+    own = source.tokenizer != source.base and _template(source.tokenizer) != _template(source.base)
+    return f"pretrained={source.base}{adapter}" + (f",tokenizer={source.tokenizer}" if own else "")
+
+
+def _template(home: Path | str) -> str | None:
+    """The chat template saved in a folder; None for a hub id, which is not looked up."""
+    file = Path(home) / "chat_template.jinja"
+    return file.read_text(encoding="utf-8") if isinstance(home, Path) and file.is_file() else None
 
 
 def batch_size(source: Source) -> int:
