@@ -46,7 +46,7 @@ class Plan:
     """How much of everything a recipe makes.
 
     seconds: on embedded bases, whose unit costs were measured. tokens: written by teachers ("generated"), seen in
-    training with repeats ("trained"), written in scoring ("replied"). training: how it fits on the device, or with
+    training with repeats ("trained"), written in scoring ("replied"). length: of one row. training: how it fits on the device, or with
     the recipe's own batch where there is none; None when nothing fits, or when there is nothing to fit. writing:
     memory of generation. gpu_memory_bytes: the larger of the two. hours: None where no unit is known; basis: what
     they were worked out from. usd: at the prices of the registry, for what is asked of or trained at a provider.
@@ -64,6 +64,7 @@ class Plan:
     disk_bytes: int
     seconds: float | None
     tokens: Counts
+    length: Lengths
     shape: Shape | None = None
     device: Device | None = None
     training: Fit | None = None
@@ -100,7 +101,7 @@ class Plan:
         step, card = self.training, sizes.card_for(self.gpu_memory_bytes or 0)
         kept = "with" if step.checkpointing else "without"
         yield (
-            f"  GPU, calculated: {step.memory.total / GIB:.1f} GiB to train {step.batch_size} rows at a time {kept} "
+            f"  GPU, calculated: {step.memory.total / GIB:.1f} GiB to train {step.rows} rows at a time {kept} "
             f"gradient checkpointing, {self.writing.total / GIB:.1f} GiB to write rows"
             + (f" (a card of {card} GB)" if card else "")
         )
@@ -130,7 +131,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
         told = {key: sizes.plain(value) for key, value in self.__dict__.items()}
-        for key in ("shape", "device"):
+        for key in ("length", "shape", "device"):
             told[key] = dict(told[key].__dict__) if told[key] else None
         return {**told, "recipe": self.recipe.to_json()}
 
@@ -158,31 +159,20 @@ class Plan:
                     f"{name} needs {self._needs()}, and this machine has no GPU that torch can use. Run it where there "
                     f"is one; {elsewhere}, and `sublim run quickstart` runs here, on the embedded model."
                 )
-            return
-        have = f"{self.device.name} has {self.device.memory / GIB:.1f} GiB"
-        as_written = self.recipe.student.batch_size
-        if self.training is None or self.writing.total > self.device.memory:
+        elif self.training is None or self.writing.total > self.device.memory:
+            have = f"{self.device.name} has {self.device.memory / GIB:.1f} GiB"
             raise SublimError(f"{name} needs {self._needs()}, and {have}. Run it on a larger one; {elsewhere}.")
-        if self.training.batch_size < as_written:
-            raise SublimError(
-                f"{name} trains {as_written} rows at a time, which does not fit: {have}. Set `batch_size: "
-                f"{self.training.batch_size}` and `accumulate: {self.training.accumulate}` under `student` in the "
-                "recipe: the same effective batch in smaller parts."
-            )
 
     def _needs(self) -> str:
         """The card that the recipe needs as it is written, in words."""
         least = [self.writing] if self.writing else []
         if self.shape:
-            found = sizes.fit(self.shape, self.recipe.student, self.recipe.dtype, self._lengths(), None, _soft(self))
+            found = sizes.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
             least += [found.memory] if found else []
         most = max(least, key=lambda memory: memory.total)
         card = sizes.card_for(most.total)
         kind = f"a GPU of {card} GB" if card else "a larger GPU than any usual one"
         return f"{kind} ({most.total / GIB:.1f} GiB: {most.words()})"
-
-    def _lengths(self) -> Lengths:
-        return _lengths(self.recipe, self.shape)
 
 
 def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["here"] | None = "here") -> Plan:
@@ -232,6 +222,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
             "trained": (seen + _taught(recipe)) * length.row,
             "replied": replies * REPLY_TOKENS,
         },
+        length=length,
     )
     if made.seconds is not None:
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")

@@ -6,6 +6,7 @@ from the registry, or from a config.json that is on this machine already.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -176,18 +177,16 @@ def trainable(shape: Shape, tuning: Tuning) -> int:
 def to_train(shape: Shape, tuning: Tuning, dtype: str, rows: Lengths, *, checkpointing: bool, teacher: bool) -> Memory:
     """Memory of a training step of `batch_size` rows, all as long as the longest.
 
-    Adapters, their gradients and AdamW's two moments are float32; full fine-tuning keeps all four in `dtype`.
+    What is trained, its gradients and AdamW's two moments are float32; full fine-tuning has the weights in `dtype` too.
     checkpointing: only the input of each layer is kept, and one layer at a time is computed again. teacher: a soft
     teacher of the same shape stands beside the student. Logits are made at loss positions alone.
     """
     width, tokens = WIDTH[dtype], tuning.batch_size * rows.most
-    moved = trainable(shape, tuning)
-    states = 3 * width * moved if tuning.method == "full" else 4 * 4 * moved
     layer = tokens * _kept_per_token(shape, width, lora=tuning.method == "lora")
     inputs = tokens * shape.layers * width * shape.hidden
     return Memory(
         weights=(2 if teacher else 1) * width * shape.parameters,
-        states=states,
+        states=4 * 4 * trainable(shape, tuning),
         activations=inputs + 2 * layer if checkpointing else shape.layers * layer,
         logits=tuning.batch_size * rows.completion * shape.vocabulary * LOGIT_BYTES * (2 if teacher else 1),
     )
@@ -220,10 +219,9 @@ def to_generate(shape: Shape, dtype: str, rows: Lengths, together: int = DECODED
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training fits on a card: rows at a time, batches added up before a step, checkpointing, and its memory."""
+    """How a training fits on a card: rows at a time, checkpointing or not, and its memory; the step stays the same."""
 
-    batch_size: int
-    accumulate: int
+    rows: int
     checkpointing: bool
     memory: Memory
 
@@ -231,19 +229,20 @@ class Fit:
 def fit(
     shape: Shape, tuning: Tuning, dtype: str, rows: Lengths, room: float | None, teacher: bool = False
 ) -> Fit | None:
-    """The fastest way to train in `room` bytes with the same effective batch; None when none fits.
+    """The fastest way to train in `room` bytes; None when not even one row at a time fits.
 
-    First the recipe's own batch without and with checkpointing, then smaller ones. Without a room: the recipe's own
-    batch with checkpointing, the least that it needs as it is written.
+    As train.py does it: the recipe's own batch without and with checkpointing, then half of it, and half again.
+    Without a room: the recipe's own batch with checkpointing, the least that it needs as it is written.
     """
-    whole = tuning.batch_size * tuning.accumulate
-    sizes = [size for size in range(tuning.batch_size, 0, -1) if whole % size == 0]
-    for size in sizes if room is not None else sizes[:1]:
+    sizes = [tuning.batch_size]
+    while room is not None and sizes[-1] > 1:
+        sizes.append(math.ceil(sizes[-1] / 2))
+    for size in sizes:
         for checkpointing in (False, True) if room is not None else (True,):
-            step = replace(tuning, batch_size=size, accumulate=whole // size)
+            step = replace(tuning, batch_size=size)
             memory = to_train(shape, step, dtype, rows, checkpointing=checkpointing, teacher=teacher)
             if room is None or memory.total <= room:
-                return Fit(size, whole // size, checkpointing, memory)
+                return Fit(size, checkpointing, memory)
     return None
 
 
