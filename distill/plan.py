@@ -46,11 +46,11 @@ class Plan:
     """How much of everything a recipe makes.
 
     seconds: on embedded bases, whose unit costs were measured. tokens: written by teachers ("generated"), seen in
-    training with repeats ("trained"), written in scoring ("replied"). length: of one row. training: how it fits on the device, or with
-    the recipe's own batch where there is none; None when nothing fits, or when there is nothing to fit. writing:
-    memory of generation. gpu_memory_bytes: the larger of the two. hours: None where no unit is known; basis: what
-    they were worked out from. usd: at the prices of the registry, for what is asked of or trained at a provider.
-    download_bytes: weights that are not on this machine yet.
+    training with repeats ("trained"), written in scoring ("replied"). length: of one row. training: how it fits on the
+    device, or with the recipe's own batch where there is none; None when nothing fits, or when there is nothing to
+    fit. writing: memory of generation. gpu_memory_bytes: the larger of the two. hours: None where no unit is known;
+    basis: what they were worked out from. usd: at the prices of the registry, for what is asked of or trained at a
+    provider. download_bytes: weights that are not on this machine yet.
     """
 
     recipe: Recipe
