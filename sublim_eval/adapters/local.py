@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,18 +22,25 @@ from numpy.typing import NDArray
 from sublim_eval.adapters.prompts import prompts_digest, render, render_chat, turn_end
 from sublim_eval.adapters.sampling import Network, Sample, Settings, Streams, draw, score
 from sublim_eval.adapters.sources import Source, resolve
+from sublim_eval.adapters.streaming import CPU, CUDA, row_limit, stream, unfit
 from sublim_eval.errors import SublimError
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 
 TINY_BYTES = 200 * 2**20
 """Below this many bytes of weights a model counts as tiny, and more of them stay loaded."""
+FEW = 16
+"""Fewer prompts than this are not worth setting up slots for."""
+
+T = TypeVar("T")
 
 
 class LocalModel:
     """A causal language model with its tokenizer, adapter applied and not merged, ready to be asked.
 
     model: the transformers module, in eval mode. virtual: float[tokens, hidden] of a prompt-tuning adapter.
+    attention: the attention kernel. dtype: of the weights. batches: the batch limits that were left each time
+    that the device's memory ran out.
     """
 
     def __init__(self, source: Source, model: Any, tokenizer: Any, virtual: torch.Tensor | None = None) -> None:
@@ -44,6 +51,13 @@ class LocalModel:
         if self.device.type == "cuda":
             memory = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
         self.network = Network(model, self.device, virtual, memory)
+        self.attention: str = model.config.get_text_config()._attn_implementation
+        self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        self.batches: list[int] = []
+        self.pace = CUDA if self.device.type == "cuda" else CPU
+        self._cells: dict[str, int] = {}
+        self._unfit: tuple[str | None] | None = None
+        self._lock = RLock()
         self._rendered: dict[tuple[tuple[str, str], ...], str] = {}
         self._tails: dict[tuple[str, str, tuple[str, ...]], list[list[int]]] = {}
 
@@ -130,16 +144,32 @@ class LocalModel:
         settings = Settings(
             max_new_tokens, temperature, top_p, top_k, tuple(stop), logprobs or top_logprobs > 0, top_logprobs
         )
-        replies = draw(
-            self.network,
-            self.encode(distinct),
-            owner,
-            Streams(seeds, keys, n),
-            settings,
-            self.ends,
-            self._decode,
-            batch,
-        )
+        numbers, ids = Streams(seeds, keys, n), self.encode(distinct)
+        out = np.empty(len(owner), dtype=object)
+        longest = max(map(len, ids), default=0) + max_new_tokens
+        with self._lock:
+            many = n == 1 and len(prompts) >= FEW and len(distinct) > len(prompts) // 2
+            if many and all(ids) and self.unfit(ids) is None:
+                rows = [ids[i] for i in owner]
+                most = batch or min(self.pace.rows, row_limit(self.network, longest, settings))
+                self._within_memory(
+                    "streaming",
+                    longest,
+                    min(most, len(rows)),
+                    lambda limit: stream(
+                        self.network, rows, numbers, settings, self.ends, self._decode, out, limit, self.pace
+                    ),
+                )
+            else:
+                self._within_memory(
+                    "sharing",
+                    longest,
+                    min(batch or self.network.row_limit(longest), len(owner)),
+                    lambda limit: draw(
+                        self.network, ids, owner, numbers, settings, self.ends, self._decode, limit, out
+                    ),
+                )
+        replies = out.tolist()
         return [replies[i * n : (i + 1) * n] for i in range(len(prompts))]
 
     def continuation_logprobs(
@@ -158,10 +188,45 @@ class LocalModel:
         per_prompt = [self._continuations(p, tuple(continuations)) for p in distinct]
         owner = np.repeat(np.arange(len(distinct)), len(continuations))
         flat = [tokens for rows in per_prompt for tokens in rows]
-        values = score(self.network, self.encode(contexts), owner, flat, floor, batch)
+        ids = self.encode(contexts)
+        longest = max(map(len, ids), default=0) + max(map(len, flat), default=0)
+        with self._lock:
+            values = self._within_memory(
+                "scoring",
+                longest,
+                min(batch or self.network.row_limit(longest), max(1, len(flat))),
+                lambda limit: score(self.network, ids, owner, flat, floor, limit),
+            )
         table = values.reshape(len(distinct), len(continuations))
         number = {p: i for i, p in enumerate(distinct)}
         return table[[number[p] for p in prompts]] if prompts else table
+
+    def unfit(self, prompts: Sequence[Sequence[int]]) -> str | None:
+        """Why prompts cannot stream through slots (streaming.py), None if they can; tried out once per model."""
+        if self._unfit is None:
+            self._unfit = (unfit(self.network, prompts),)
+        return self._unfit[0]
+
+    def _within_memory(self, kind: str, length: int, limit: int, work: Callable[[int], T]) -> T:
+        """work(limit), with half the limit as often as the device's memory runs out; what fitted is kept in mind.
+
+        Raises SublimError when a single row of `length` tokens does not fit.
+        """
+        if kind in self._cells:
+            limit = max(1, min(limit, self._cells[kind] // max(1, length)))
+        while True:
+            try:
+                return work(limit)
+            except torch.cuda.OutOfMemoryError as error:
+                if limit <= 1:
+                    raise SublimError(
+                        f"{self.label!r} runs out of memory on {self.device} with a single reply of up to {length} "
+                        "tokens. Give it a larger device, fewer new tokens, or dtype bfloat16."
+                    ) from error
+            limit //= 2
+            self.batches.append(limit)
+            self._cells[kind] = limit * length
+            _free()
 
     def _continuations(self, prompt: str, strings: tuple[str, ...]) -> list[list[int]]:
         """Token ids of each string after the prompt.
@@ -214,18 +279,24 @@ _LOADED: OrderedDict[tuple[Any, ...], LocalModel] = OrderedDict()
 
 
 def load(
-    name: str | Path, *, device: str | None = None, dtype: str | None = None, capacity: int | None = None
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    capacity: int | None = None,
+    attention: str | None = None,
 ) -> LocalModel:
     """The model of that name, loaded at most once per process and weights.
 
     device: "cpu", "cuda", "cuda:1" (default: CUDA when there is one). dtype: "float32", "bfloat16"
     (default: float32 on the CPU, else as saved). capacity: how many models stay loaded, the least
     recently used leaving first (default: 1, or 4 while all are tiny). A folder whose files changed is read anew.
-    Raises SublimError for a name or folder that is no model.
+    attention: a kernel by transformers' name (default: its choice, as a rule "sdpa": PyTorch's fused kernels, which
+    are also the only ones that stream). Raises SublimError for a name or folder that is no model.
     """
     source = resolve(name)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    key = (source.base, source.adapter, source.stamp(), place, dtype)
+    key = (source.base, source.adapter, source.stamp(), place, dtype, attention)
     with _LOCK:
         if key in _LOADED:
             _LOADED.move_to_end(key)
@@ -240,8 +311,18 @@ def load(
         from sublim_eval.adapters.weights import read_model
 
         model, tokenizer, virtual = read_model(source, place, dtype)
+        if attention is not None:
+            _attend_by(model, attention)
         _LOADED[key] = LocalModel(source, model, tokenizer, virtual)
         return _LOADED[key]
+
+
+def _attend_by(model: Any, attention: str) -> None:
+    try:
+        model.set_attn_implementation(attention)
+    except (ImportError, ValueError, KeyError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise SublimError(f"Attention {attention!r} cannot be had here: {first} Give sdpa or eager.") from error
 
 
 def loaded() -> list[str]:

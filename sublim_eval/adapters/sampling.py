@@ -22,6 +22,9 @@ from transformers import DynamicCache
 BLOCK = 16
 """Steps whose uniform numbers are drawn together (one random generator per key and block)."""
 
+BELOW_ONE = 1 - 2**-40
+"""The largest uniform number used: a search for 1 itself would end behind the last token."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -224,6 +227,11 @@ class Streams:
             out[mine] = self._block(k, step // BLOCK)[draw[mine], step % BLOCK]
         return out
 
+    def block(self, items: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+        """float64[items, BLOCK]: the numbers of steps number * BLOCK and on."""
+        key, draw = np.divmod(items, self.n)
+        return np.stack([self._block(k, number)[d] for k, d in zip(key.tolist(), draw.tolist(), strict=True)])
+
     def _block(self, key: int, number: int) -> NDArray[np.float64]:
         if (key, number) not in self.blocks:
             name = f"{self.seeds[key]}\0{number}\0{self.keys[key]}".encode()
@@ -247,16 +255,24 @@ def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
     return chances
 
 
+def invert(chances: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """int[rows]: one token for each row, by inverting its cumulative distribution (float64), all on the device."""
+    total = chances.cumsum(1, dtype=torch.float64)
+    at = uniform.clamp(max=BELOW_ONE)[:, None] * total[:, -1:]
+    return torch.searchsorted(total, at, right=True)[:, 0]
+
+
 def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
     """One token per draw by inverting the cumulative distribution (float64) of its row; rows need not sum to 1.
 
     rows: int[draws], ascending, every row at least once. Where rows have several draws they are laid end to end,
     row r on [r, r + 1), so that one search serves all.
     """
+    at = torch.from_numpy(uniform).to(chances.device)
+    if len(rows) == len(chances):  # one draw on every row
+        return invert(chances, at).cpu().numpy()
     total = chances.cumsum(1, dtype=torch.float64)
-    at = torch.from_numpy(np.minimum(uniform, 1 - 2**-40)).to(total.device)
-    if len(rows) == len(total):  # one draw on every row
-        return torch.searchsorted(total, at[:, None] * total[:, -1:], right=True)[:, 0].cpu().numpy()
+    at = at.clamp(max=BELOW_ONE)
     total /= total[:, -1:].clone()
     total += torch.arange(len(total), device=total.device)[:, None]
     at += torch.from_numpy(rows).to(total.device)
@@ -273,23 +289,22 @@ def draw(
     ends: frozenset[int],
     decode: Callable[[tuple[int, ...]], str],
     batch: int | None = None,
+    out: NDArray[np.object_] | None = None,
 ) -> list[Sample]:
     """One reply for every entry of `owner` (its prompt's number); equal replies are one shared object.
 
     uniform(items, step) gives the random numbers; draws of one prompt differ by nothing else.
+    out: object[items], where replies are put as they end; those that are there already are not drawn again.
     """
-    out = np.empty(len(owner), dtype=object)
-
-    def cut(text: str) -> str | None:
-        found = [text.index(s) for s in settings.stop if s in text]
-        return text[: min(found)] if found else None
+    out = np.empty(len(owner), dtype=object) if out is None else out
+    todo = np.flatnonzero([found is None for found in out])
 
     def visit(piece: Piece, ran: Branches) -> Piece | None:
         size = ran.logits.shape[1]
         if settings.temperature == 0:
             tokens = ran.logits.argmax(1).cpu().numpy()[piece.node]
         else:
-            tokens = pick(distribution(ran.logits, settings), piece.node, uniform(piece.item, piece.step))
+            tokens = pick(distribution(ran.logits, settings), piece.node, uniform(todo[piece.item], piece.step))
         pairs, sits = np.unique(piece.node * size + tokens, return_inverse=True)
         rows, tokens = np.divmod(pairs, size)
         paths = [(piece.paths[r], t) for r, t in zip(rows.tolist(), tokens.tolist(), strict=True)]
@@ -297,17 +312,14 @@ def draw(
             paths = _with_logprobs(piece.paths, rows, tokens, ran.logits, settings.top_logprobs)
         done = np.empty(len(pairs), dtype=object)
         for i, token in enumerate(tokens.tolist()):
-            ended, last = token in ends, piece.step + 1 == settings.max_new_tokens
-            if not (ended or last or settings.stop):
+            if not (token in ends or piece.step + 1 == settings.max_new_tokens or settings.stop):
                 continue
             ids, scores, top = _unroll(paths[i], settings)
-            text = decode(ids[:-1] if ended else ids)
-            kept = cut(text) if settings.stop else None
-            if ended or last or kept is not None:
-                reason = "stop" if ended or kept is not None else "max_tokens"
-                done[i] = Sample(text if kept is None else kept, len(ids), reason, ids, scores, top)
+            verdict = ending(ids, settings, ends, decode)
+            if verdict is not None:
+                done[i] = Sample(verdict[0], len(ids), verdict[1], ids, scores, top)
         finished = np.array([d is not None for d in done])
-        out[piece.item[finished[sits]]] = done[sits[finished[sits]]]
+        out[todo[piece.item[finished[sits]]]] = done[sits[finished[sits]]]
         going = np.flatnonzero(~finished)
         if not len(going):
             return None
@@ -325,8 +337,22 @@ def draw(
             [paths[g] for g in going],
         )
 
-    walk(network, prompts, owner, batch, visit)
+    walk(network, prompts, owner[todo], batch, visit)
     return out.tolist()
+
+
+def ending(
+    ids: tuple[int, ...], settings: Settings, ends: frozenset[int], decode: Callable[[tuple[int, ...]], str]
+) -> tuple[str, str] | None:
+    """(text, why it ends) of a reply that ends with these tokens, None when it goes on."""
+    ended, last = ids[-1] in ends, len(ids) >= settings.max_new_tokens
+    if not (ended or last or settings.stop):
+        return None
+    text = decode(ids[:-1] if ended else ids)
+    found = [text.index(s) for s in settings.stop if s in text]
+    if found:
+        return text[: min(found)], "stop"
+    return (text, "stop" if ended else "max_tokens") if ended or last else None
 
 
 def _with_logprobs(

@@ -1,0 +1,192 @@
+"""One reply to each of many prompts: rows stream through a fixed number of slots.
+
+What all prompts begin with is computed once. A row whose reply has ended leaves its slot to the next prompt,
+prefilled in groups of like length; all slots that are taken draw their next token in one pass. The cache lies still
+(slots.py), tokens are drawn on the device, and the host looks at what has ended every few steps only. The random
+number of a token depends on (seed, key, draw, step) as in sampling.py, so which rows happened to run together, and
+how many, does not change a reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sublim_eval.adapters.decoding import Stream
+from sublim_eval.adapters.sampling import BLOCK, Network, Settings, Streams, ending
+from sublim_eval.adapters.slots import NAME, Unfit, attention
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a device is kept busy.
+
+    rows: most slots. tokens: most prompt tokens in one prefill. look: steps between two looks at what has ended.
+    refill: share of the slots that must be free before new rows are prefilled. grain: cells are read in
+    multiples of it. shrink: share of the slots below which the last rows are moved together. graphs: decode steps
+    are replayed as CUDA graphs, for which few widths are best.
+    """
+
+    rows: int
+    tokens: int
+    look: int
+    refill: float
+    grain: int
+    shrink: float
+    graphs: bool
+
+    def width(self, used: int, rows: int) -> int:
+        """How many slots to run so that the first `used` are among them."""
+        wide = rows
+        while self.graphs and wide > 1 and -(-wide // 2) >= used:
+            wide = -(-wide // 2)
+        return wide if self.graphs else used
+
+
+CPU = Pace(rows=256, tokens=4096, look=1, refill=0.25, grain=1, shrink=0.8, graphs=False)
+CUDA = Pace(rows=512, tokens=16384, look=4, refill=0.125, grain=64, shrink=0.5, graphs=True)
+
+
+def shared(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; the last token of the shortest is left out, since it must be run."""
+    first, last = min(prompts, key=list), max(prompts, key=list)
+    most = min(min(map(len, prompts)) - 1, len(first), len(last))
+    return next((i for i in range(most) if first[i] != last[i]), max(most, 0))
+
+
+def row_limit(network: Network, length: int, settings: Settings) -> int:
+    """How many slots of `length` cells fit the memory allowance (cache, activations, logits, what sampling needs)."""
+    config = network.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    item = next(network.model.parameters()).element_size()
+    cache = 2 * config.num_hidden_layers * heads * width * item * (length + 1)
+    activations = 8 * config.hidden_size * item
+    replies = (BLOCK + settings.max_new_tokens) * (24 + 16 * settings.top_logprobs)
+    return max(1, network.memory // (cache + activations + 32 * config.vocab_size + replies))
+
+
+def prefill_limit(network: Network) -> int:
+    """How many prompt tokens may run together in a quarter of the memory allowance (activations of one layer)."""
+    config = network.model.config.get_text_config()
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    item = next(network.model.parameters()).element_size()
+    return network.memory // (4 * item * (12 * config.hidden_size + 3 * inner))
+
+
+def stream(
+    network: Network,
+    prompts: Sequence[Sequence[int]],
+    numbers: Streams,
+    settings: Settings,
+    ends: frozenset[int],
+    decode: Callable[[tuple[int, ...]], str],
+    out: NDArray[np.object_],
+    rows: int,
+    pace: Pace,
+) -> None:
+    """Set out[i] to the reply to prompts[i] wherever it is None, as soon as the reply has ended.
+
+    rows: most slots. An error leaves the replies that were finished in `out`.
+    """
+    extra = 0 if network.virtual is None else len(network.virtual)
+    common = shared(prompts)
+    head, length = extra + common, extra + max(map(len, prompts)) + settings.max_new_tokens
+    waiting = sorted((i for i in range(len(prompts)) if out[i] is None), key=lambda i: len(prompts[i]))
+    rows, tokens = min(rows, len(waiting)), min(pace.tokens, prefill_limit(network))
+    item = np.full(rows, -1)  # whose reply is being written in each slot
+    size = np.zeros(rows, dtype=np.int64)  # cells filled, the token drawn last not counted
+    drawn = np.zeros(rows, dtype=np.int64)
+    supplied = np.zeros(rows, dtype=np.int64)  # blocks of uniform numbers
+    read = np.zeros(rows, dtype=np.int64)  # tokens searched for stop strings
+
+    def supply(slots: NDArray[np.int64]) -> None:
+        for number in np.unique(supplied[slots]).tolist():
+            mine = slots[supplied[slots] == number]
+            run.supply(mine, number * BLOCK, numbers.block(item[mine], number))
+            supplied[mine] += 1
+
+    def ended(slots: NDArray[np.int64], done: NDArray[np.bool_]) -> None:
+        looked = slots if settings.stop else slots[done[slots]]
+        over = []
+        for slot, found in zip(looked.tolist(), run.take(looked) if len(looked) else (), strict=True):
+            for n in range(read[slot] + 1 if settings.stop else len(found.ids), len(found.ids) + 1):
+                verdict = ending(found.ids[:n], settings, ends, decode)
+                if verdict is not None:
+                    out[item[slot]] = found.sample(verdict[0], n, verdict[1])
+                    over.append(slot)
+                    break
+            read[slot] = len(found.ids)
+        gone = np.array(over, dtype=np.int64)
+        if settings.stop and len(gone):
+            run.free(gone)
+        item[gone] = -1
+
+    with torch.inference_mode(), attention(network.model, NAME):
+        run = Stream(network, head, length, rows, settings, ends, pace.graphs)
+        run.begin(prompts[0][:common])
+        while True:
+            empty, taken = np.flatnonzero(item < 0), np.flatnonzero(item >= 0)
+            if waiting and (not len(taken) or len(empty) >= pace.refill * rows):
+                most = max(1, tokens // (len(prompts[waiting[-1]]) - common))
+                slots = empty[: min(len(waiting), most)]
+                chosen = [waiting.pop() for _ in slots]  # the longest first, so memory runs out early or never
+                item[slots], drawn[slots], supplied[slots], read[slots] = chosen, 1, 0, 0
+                size[slots] = [extra + len(prompts[i]) for i in chosen]
+                supply(slots)
+                run.fill(slots, [prompts[i][common:] for i in chosen])
+                continue
+            if not len(taken):
+                return
+            if not waiting and len(taken) <= pace.shrink * (taken[-1] + 1):
+                source, target = taken[taken >= len(taken)], empty[empty < len(taken)]
+                run.move(source, target, int((size + drawn)[source].max(initial=0)))
+                for held in (item, size, drawn, supplied, read):
+                    held[target] = held[source]
+                item[source] = -1
+                taken = np.arange(len(taken))
+            known = supplied[taken] * BLOCK
+            supply(taken[(drawn[taken] + pace.look > known) & (known < settings.max_new_tokens)])
+            width = pace.width(int(taken[-1]) + 1, rows)
+            for _ in range(pace.look):
+                extent = -(-int((size + drawn)[taken].max()) // pace.grain) * pace.grain
+                run.advance(width, min(extent, length))
+                drawn[taken] += 1
+            ended(taken, run.done[:width].cpu().numpy())
+
+
+def unfit(network: Network, prompts: Sequence[Sequence[int]]) -> str | None:
+    """Why this model cannot stream, None if it can: asked of its config, then of two short prompts, both ways.
+
+    The logits of a prefilled and of a grown row must be those of a plain pass up to rounding.
+    """
+    config = network.model.config.get_text_config()
+    settings = Settings(max_new_tokens=2, temperature=0)
+    long, short = (list(p[:n]) for p, n in zip((prompts[0], prompts[-1]), (24, 17), strict=True))
+    if config._attn_implementation != "sdpa":
+        return f"its attention is {config._attn_implementation}"
+    try:
+        with torch.inference_mode():
+            with attention(network.model, NAME):
+                common = shared([long, short])
+                extra = 0 if network.virtual is None else len(network.virtual)
+                run = Stream(network, extra + common, extra + 24 + 2, 2, settings, frozenset(), graphs=False)
+                run.begin(long[:common])
+                run.watched = []
+                run.fill(np.arange(2), [long[common:], short[common:]])
+                run.advance(2, extra + 24 + 1)
+            for row, prompt in enumerate((long, short)):
+                following = [*prompt, int(run.drawn[row, 0])]
+                for mine, ids in zip(run.watched, (prompt, following), strict=True):
+                    plain = network.prefill([ids]).logits[0]
+                    if not (mine[row] - plain).norm() <= 0.1 * plain.norm():
+                        return "its logits come out otherwise"
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (Unfit, TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+        return str(error) or type(error).__name__
+    return None
