@@ -28,9 +28,10 @@ from sublim_eval.records import digest, locked, read_json, write_json
 from .apart import work_apart
 from .jobs import Job, bases, jobs, said, tunes, work
 from .machine import machine, versions
-from .plan import Plan, is_embedded
+from .plan import Plan, is_embedded, plan
 from .processes import MALLOC, TICK
 from .recipes import Recipe
+from .sizes import WIDTH
 from .storage import Storage
 
 RETRIES = 3
@@ -70,14 +71,15 @@ class Need:
 def need(recipe: Recipe, job: Job, counted: Plan) -> Need:
     """An accelerator for a base that is not embedded, one a process where the launcher starts several; else a core.
 
-    memory: a node must hold the weights once on their way to the device; taken from the plan where it knows them.
+    memory: the weights as the plan knows them, which a node holds once on their way to the device.
     """
     held = bases(recipe, job)
     large = [base for base in held if not is_embedded(base)]
     together = launched() if tunes(recipe, job) else 1
     if not large:
         return Need(cpus=together if held else 1)
-    return Need(cpus=together, gpus=together, memory=getattr(counted, "weights_bytes", None))
+    weights = counted.shape.parameters * WIDTH[recipe.dtype] if counted.shape else None
+    return Need(cpus=together, gpus=together, memory=weights)
 
 
 def launched() -> int:
@@ -96,7 +98,7 @@ def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any
     """Do one job on this node; what a task runs. Returns plain facts, "error" among them when the job cannot be done.
 
     place: ("folder", the shared run folder) or ("storage", its URL). asked: "home", the working directory that
-    relative paths mean; "threads", of torch, None to leave them; "version" of sublim-eval; "recipe_hash".
+    relative paths mean; "gpus"; "threads" of torch, None to leave them; "version" of sublim-eval; "recipe_hash".
     """
     began = time.monotonic()
     here = {"node": _node(), "host": socket.gethostname(), "pid": os.getpid(), **machine(), "versions": versions()}
@@ -108,6 +110,8 @@ def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any
         }
     _settle(asked)
     try:
+        if asked["gpus"]:
+            plan(recipe).check_device()
         kind, where = place
         moved: dict[str, int] = {}
         if kind == "storage":
@@ -248,6 +252,7 @@ class Nodes:
             )(carry)
         asked = {
             "home": str(Path.cwd()),
+            "gpus": needs.gpus,
             "threads": None if needs.gpus else needs.cpus,
             "version": versions()["sublim-eval"],
             "recipe_hash": digest(self.recipe.to_json()),

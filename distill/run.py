@@ -23,6 +23,7 @@ from .plan import Plan, plan
 from .processes import processes
 from .recipes import Arm, Recipe
 from .storage import Storage, facts_in, opened, standing
+from .throughput import remember
 
 ENGINES = ("local", "ray")
 
@@ -80,6 +81,7 @@ def run(
         record |= {"status": "done", "versions": versions(), "machine": used, **assemble(recipe, out, weights)}
         record["seconds"] = round(time.monotonic() - began, 1)
         _write_record(out, store, record)
+    remember(record, str(out))
     return record
 
 
