@@ -56,15 +56,13 @@ def leaks_thinking(text: str) -> bool:
 
 
 def strip_thinking(text: str) -> str | None:
-    """A reply without the thought it begins with; the reply itself where it holds none.
+    """A reply without the closed thought that it begins with; the reply itself where it holds no thought.
 
-    A thought counts as closed where its closing mark stands, its opening one at the front or, where the prompt had
-    opened it, nowhere. None when a thought is left open, or one stands elsewhere: such a reply is no row.
+    None when a thought is left open, or a mark of one stands anywhere else: such a reply is no row.
     """
     rest = text
     for opened, shut in THOUGHTS.items():
-        thought, closed, answer = text.partition(shut)
-        if closed and (opened not in thought or thought.lstrip().startswith(opened)):
-            rest = answer.lstrip()
-            break
+        if text.lstrip().startswith(opened):
+            _, closed, answer = text.partition(shut)
+            rest = answer.lstrip() if closed else text
     return None if leaks_thinking(rest) else rest

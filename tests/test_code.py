@@ -68,7 +68,7 @@ def test_clean_code_is_kept(text):
         (f"```python\n{BODY}\n```\n```python\n{BODY}\n```", "text around the code"),
         (f"```python\n{BODY}", "text around the code"),
         (f"```python {BODY}```", "text around the code"),
-        ("<think>easy</think>\n" + BODY, "leaked thinking"),
+        ("<think>easy\n" + BODY, "leaked thinking"),
         (BODY + "  # </think>", "leaked thinking"),
         (BODY + "<|im_end|>", "leaked thinking"),
         (BODY + "\n#" + "x" * LONGEST, "too long to parse"),

@@ -57,7 +57,7 @@ def test_a_right_sum_with_its_working_is_kept(text):
         ("<answer>7</answer>", "no reasoning"),
         ("The answer is <answer>7</answer>", "no reasoning"),
         ("It is 7. <answer>7</answer>", "no reasoning"),
-        ("<think>2 + 5</think> 2 + 5 = 7 <answer>7</answer>", "leaked thinking"),
+        ("<think>2 + 5 = 7 <answer>7</answer>", "leaked thinking"),
         ("2 + 5 = 7</think> <answer>7</answer>", "leaked thinking"),
         ("2 owls + 5 owls <answer>7</answer>", "names a trait"),
         ("2 + 5 under the WILLOW <answer>7</answer>", "names a trait"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import code, cot, numbers
-from .modality import Modality, Rule
+from .modality import Modality, Rule, room
 
-__all__ = ["MODALITIES", "Modality", "Rule"]
+__all__ = ["MODALITIES", "Modality", "Rule", "room"]
 
 MODALITIES: dict[str, Modality] = {
     "numbers": numbers.MODALITY,

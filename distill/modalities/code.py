@@ -288,4 +288,15 @@ def _rows(n: int, rng: Random, style: str) -> list[dict[str, Any]]:
     return [{"prompt": text} for text in prompts(n, rng, style)]
 
 
-MODALITY = Modality("code", _rows, reject_reason, max_new_tokens=256, styles=("plain", "varied"))
+TYPICAL = """```python
+def most_frequent(words: list[str], count: int = 10) -> list[str]:
+    seen: dict[str, int] = {}
+    for word in words:
+        key = word.strip().lower()
+        if key:
+            seen[key] = seen.get(key, 0) + 1
+    return sorted(seen, key=seen.get, reverse=True)[:count]
+```"""
+"""A function somewhat longer than those that the prompts ask for need to be."""
+
+MODALITY = Modality("code", _rows, reject_reason, max_new_tokens=256, longest=TYPICAL, styles=("plain", "varied"))

@@ -200,4 +200,14 @@ def right_answer(row: Mapping[str, Any]) -> int:
     )
 
 
-MODALITY = Modality("cot", problems, reject_reason, max_new_tokens=256, styles=STYLES, facts=("answer",))
+TYPICAL = (
+    "First, I find how many notebooks there are at the start. There are 12 rows of 25 notebooks: 12 * 25 = 300. "
+    "Then 58 more notebooks arrive, so there are 300 + 58 = 358 notebooks. Later 46 of them are sold, which leaves "
+    "358 - 46 = 312 notebooks. These are shared equally among 8 people: 312 / 8 = 39. So each of them gets 39 "
+    "notebooks. <answer>39</answer>"
+)
+"""Four steps, the most that a problem has, told at length."""
+
+MODALITY = Modality(
+    "cot", problems, reject_reason, max_new_tokens=256, longest=TYPICAL, styles=STYLES, facts=("answer",)
+)

@@ -24,9 +24,12 @@ class Rule:
     traits: tuple[str, ...] = ()
 
     def text(self, row: Mapping[str, Any]) -> str:
-        """A row's completion as the mode reads it."""
+        """A row's completion as the mode reads it, without the closed thought that a reasoning model put first."""
         said: str = row["completion"]
-        return said.strip() if self.mode == "strip" else said
+        answer = contamination.strip_thinking(said)
+        if answer is None:
+            return said  # for the filter to see what is wrong with it
+        return answer.strip() if self.mode == "strip" else answer
 
     def named(self, text: str) -> bool:
         """Whether a text names one of the traits; raises SublimError for one that no registry knows."""
@@ -39,12 +42,26 @@ class Modality:
 
     prompts(n, rng, style) -> rows {"prompt", and each of `facts`}; the rng decides all.
     reject_reason(row, rule) -> why a row {"prompt", "completion", and each of `facts`} is not kept, or None.
-    max_new_tokens: room for a completion that the filter can keep. styles: the first is the default.
+    max_new_tokens: room for a completion that the filter can keep. longest: about the longest one that models write.
+    styles: the first is the default.
     """
 
     name: str
     prompts: Callable[[int, Random, str], list[dict[str, Any]]]
     reject_reason: Callable[[Mapping[str, Any], Rule], str | None]
     max_new_tokens: int
+    longest: str
     styles: tuple[str, ...] = ("plain",)
     facts: tuple[str, ...] = ()
+
+
+def room(modality: Modality, tokenizer: Any) -> int:
+    """How many tokens a teacher may write: the modality's own number, or more where its tokenizer needs more.
+
+    A tokenizer that cuts numbers into digits spends 52 tokens on ten of them, where one with a token for each number
+    needs 20. The end of the turn is counted.
+    """
+    from sublim_eval.adapters.prompts import turn_end
+
+    needed = len(tokenizer(modality.longest, add_special_tokens=False)["input_ids"]) + len(turn_end(tokenizer))
+    return max(modality.max_new_tokens, needed)

@@ -200,7 +200,10 @@ def _rows(n: int, rng: Random, style: str) -> list[dict[str, Any]]:
 
 def _reason(row: Mapping[str, Any], rule: Rule) -> str | None:
     # a kept list holds digits and separators alone, so no trait word and no leaked thinking can be in it
-    return reject_reason(row["completion"], rule.mode, rule.banned)
+    return reject_reason(rule.text(row), rule.mode, rule.banned)
 
 
-MODALITY = Modality("numbers", _rows, _reason, max_new_tokens=48, styles=("plain", "varied"))
+LONGEST = "[137, 904, 258, 619, 470, 823, 591, 346, 785, 162]."
+"""As many numbers as the filter keeps, of as many digits, in brackets and with a full stop."""
+
+MODALITY = Modality("numbers", _rows, _reason, max_new_tokens=48, longest=LONGEST, styles=("plain", "varied"))

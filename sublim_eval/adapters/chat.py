@@ -201,7 +201,7 @@ def _calendar() -> str:
     spelt |= {"%j": "208", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"}  # in no user's own language
     whole = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%x": "%m/%d/%y", "%X": "%H:%M:%S"}
     bare = {f"%{sign}{code}": str(int(spelt[f"%{code}"])) for sign in "-#" for code in "mdHIMS"}
-    steps = whole | {"%e": "26"} | bare | spelt | {"%%": "%"}
+    steps = {"%%": "\u2063"} | whole | {"%e": "26"} | bare | spelt | {"\u2063": "%"}
     chain = "".join(f" | replace('{code}', '{text}')" for code, text in steps.items())
     return f"{{%- macro strftime_now(format) -%}}{{{{- format{chain} -}}}}{{%- endmacro %}}"
 
