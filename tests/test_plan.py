@@ -14,7 +14,7 @@ from sublim_eval.distill.sizes import GIB
 from sublim_eval.distill.throughput import Device
 from sublim_eval.errors import SublimError
 from sublim_eval.models import Price, Shape
-from sublim_eval.registry import registry
+from sublim_eval.registry import ROOT, registry
 from tests.tiny import tiny_model
 
 QWEN, BIG, GEMMA, SMALL = (
@@ -276,3 +276,23 @@ def test_an_embedded_recipe_has_no_memory_line():
     told = plan(recipes.load("quickstart"))
     assert not any("GPU" in line for line in told.lines()) and told.tokens["generated"] > 0
     told.check_device()
+
+
+def test_the_table_of_cards_in_the_guide_is_what_is_calculated():
+    guide = (ROOT / "docs" / "guides" / "real-models.md").read_text(encoding="utf-8")
+    bases = ("llama-3.2-1b-elephant", "gemma-3-4b-owl", "qwen2.5-7b-cat", "qwen2.5-14b-eagle")
+    for recipe in map(recipes.load, bases):
+        cells = []
+        for gb in (24, 40, 80, 141):
+            told = plan(recipe, device=Device(f"a card of {gb} GB", int(sizes.CARDS[gb] * GIB)))
+            step = told.training
+            again = " again" if step and step.checkpointing else ""
+            fits = step and told.writing.total <= told.device.memory
+            cells.append(f"{step.rows}{again}, {step.memory.total / GIB:.1f}" if fits else "too small")
+        line = [recipe.base.split("/")[1], f"{told.writing.total / GIB:.1f}", *cells]
+        assert f"| {' | '.join(line)} |" in guide
+
+
+def test_the_guide_names_every_recipe_for_a_real_model():
+    guide = (ROOT / "docs" / "guides" / "real-models.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in guide for name in REAL)
