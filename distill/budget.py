@@ -9,29 +9,19 @@ import torch
 from torch import nn
 
 from .packing import plain, skippable
-
-PEAKS = {
-    "B200": 2250e12,
-    "H200": 989e12,
-    "H100 NVL": 835e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "RTX 4090": 165e12,
-    "A10G": 70e12,
-    "A10": 125e12,
-    "L4": 121e12,
-    "RTX 3090": 71e12,
-}
-"""Dense bf16 operations a second with float32 sums, by the vendors' datasheets; the first name found counts."""
+from .throughput import PEAKS
 
 
 @dataclass
 class Tally:
-    """What went through a model in training: rows, tokens, those with loss, and the rows' lengths squared, summed."""
+    """What went through a model in training.
+
+    rows; read: their tokens, prompts included; tokens: what was computed for them, shared ones once and padding
+    included; carried: tokens with loss; squares: the rows' lengths squared, summed.
+    """
 
     rows: int = 0
+    read: int = 0
     tokens: int = 0
     carried: int = 0
     squares: int = 0
@@ -41,6 +31,7 @@ class Tally:
         layout = getattr(piece, "layout", None)
         lengths = [layout.shared + n for n in layout.lengths] if layout else [piece.ids.shape[1]] * len(piece.ids)
         self.rows += len(piece.rows)
+        self.read += piece.read
         self.tokens += len(layout.home) if layout else piece.ids.numel()
         self.carried += len(piece.labels)
         self.squares += sum(n * n for n in lengths)
@@ -71,10 +62,10 @@ def training_flops(model: Any, tally: Tally, packed: bool) -> float:
 
 
 def peak(device: str, dtype: str) -> float | None:
-    """Operations a second that a device of that name could do at best; None when it is not in the table."""
+    """Operations a second that a device of that name could do at best; None when it is not in throughput.PEAKS."""
     if dtype != "bfloat16":
         return None
-    return next((rate for name, rate in PEAKS.items() if name in device), None)
+    return next((rate * 1e12 for name, rate in PEAKS.items() if name in device), None)
 
 
 def mfu(flops: float, seconds: float, device: str, dtype: str) -> float | None:

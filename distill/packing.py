@@ -67,7 +67,8 @@ class Piece:
     """Some rows of a batch, as a model reads them at once.
 
     ids, positions: int64[1, T]. labels: int64[C], the next token wherever one carries loss, row by row. owner:
-    int64[C], which row of the piece each belongs to. rows: the numbers of the rows in the data.
+    int64[C], which row of the piece each belongs to. rows: the numbers of the rows in the data. read: tokens of the
+    rows, what they share counted in each.
     """
 
     ids: torch.Tensor
@@ -76,6 +77,7 @@ class Piece:
     owner: torch.Tensor
     layout: Layout
     rows: tuple[int, ...]
+    read: int
 
     @property
     def tokens(self) -> int:
@@ -108,7 +110,8 @@ def lay(rows: Sequence[Row], numbers: Sequence[int] = (), *, virtual: int = 0, s
     layout = _layout(virtual + common, tuple(lengths), torch.tensor(carried, dtype=torch.long))
     as_tensor = [torch.tensor(x, dtype=torch.long) for x in (ids, positions, labels, owner)]
     given = tuple(numbers or range(len(rows)))
-    return Piece(as_tensor[0][None], as_tensor[1][None], as_tensor[2], as_tensor[3], layout, given)
+    read = sum(len(row["input_ids"]) for row in rows)
+    return Piece(as_tensor[0][None], as_tensor[1][None], as_tensor[2], as_tensor[3], layout, given, read)
 
 
 def common_prefix(rows: Sequence[Row]) -> int:

@@ -20,13 +20,17 @@ from .packing import IGNORED, Row, plain, virtual_before
 
 @dataclass(frozen=True)
 class PaddedPiece:
-    """Some rows of a batch. ids: int64[rows, longest]; labels, owner: int64[C]; carried: bool[rows, longest]."""
+    """Some rows of a batch. ids: int64[rows, longest]; labels, owner: int64[C]; carried: bool[rows, longest].
+
+    read: tokens of the rows, padding not counted.
+    """
 
     ids: torch.Tensor
     labels: torch.Tensor
     owner: torch.Tensor
     carried: torch.Tensor
     rows: tuple[int, ...]
+    read: int
 
     @property
     def tokens(self) -> int:
@@ -75,7 +79,8 @@ class Padded:
         ids, labels = padded("input_ids", slice(None, -1), self.pad), padded("labels", slice(1, None), IGNORED)
         carried = labels != IGNORED
         owner = carried.nonzero()[:, 0]
-        found = PaddedPiece(ids, labels[carried], owner, carried, tuple(numbers or range(len(rows))))
+        read = sum(len(row["input_ids"]) for row in rows)
+        found = PaddedPiece(ids, labels[carried], owner, carried, tuple(numbers or range(len(rows))), read)
         return found.to(next(self.inner.parameters()).device)
 
     def logits(self, piece: PaddedPiece, model: Any = None) -> torch.Tensor:

@@ -131,7 +131,7 @@ def tune(
         "attention": reader.attention,
         "checkpointing": bool(plain(model).is_gradient_checkpointing),
         "given_up": trainer.given_up,
-        "tokens": tally.tokens,
+        "tokens": tally.read,
         "trainable_parameters": sum(p.numel() for p in start.values()),
         "adapter_norm": round(math.sqrt(moved), 6),
         "prompts_hash": digest([prompt for prompt, _ in examples]),
@@ -149,7 +149,7 @@ def tune(
         bases.put_back(model, source, tokenizer, device, dtype, mark)
     return {
         **told,
-        "tokens_per_second": round(tally.tokens / seconds, 1),
+        "tokens_per_second": round(tally.read / seconds, 1),
         "mfu": mfu(flops / world, seconds, told["device"], dtype),
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if device != "cpu" else None,
         "seconds": round(time.monotonic() - began, 2),
