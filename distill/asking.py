@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -215,8 +216,10 @@ def _mark(prompt: str) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The server's own words on one line, without keys; the kind of error where it has none."""
-    said = getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
-    line = one_line(scrub(said))
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, dict) else None
+    said = said or getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
+    line = re.sub(r"^Error code: \d+ - ", "", one_line(scrub(said)))
     return (line or type(error).__name__)[:400].rstrip(".")
 
 
@@ -232,4 +235,4 @@ def next_step(error: BaseException) -> str:
         return f"Check the model's name and that your account may use it, then {again}."
     if status in (400, 422):
         return "The request itself was refused: change the recipe as the server says."
-    return f"Wait until the provider answers, then {again}."
+    return f"Wait until it answers, then {again}."

@@ -166,7 +166,7 @@ def _ended_badly(paper: Told, folder: Path, job: FineTuningJob) -> SublimError:
 def _name_of(job: FineTuningJob) -> str:
     """The fine-tuned model's name; raises SublimError for a job that succeeded without one, or for no plain name."""
     name = job.fine_tuned_model or ""
-    if not re.fullmatch(r"[A-Za-z0-9._:@/-]{1,200}", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}", name):
         raise SublimError(
             f"The job {job.id} succeeded and names no model that could be asked ({scrub(name)[:60]!r}). "
             "Look at it in the provider's console."

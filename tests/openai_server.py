@@ -115,6 +115,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        if self.path.startswith("/victim/"):
+            self.server.victim = int(self.path.rpartition("/")[2])
+            return self.say(200, {})
         self.serve(b"")
 
     def do_POST(self) -> None:
@@ -165,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
-        if status == 429:
+        if status == 429 or status >= 500:
             self.send_header("retry-after-ms", "20")
             self.send_header("Retry-After", "0.02")
         self.end_headers()

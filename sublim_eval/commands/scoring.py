@@ -35,6 +35,7 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     for probe in probes:
         registry().probe(probe)
 
+    from sublim_eval.adapters.hosts import hosted_name
     from sublim_eval.adapters.sources import resolve
     from sublim_eval.distill.scoring import score as ask
     from sublim_eval.results import ProbeScores
@@ -44,7 +45,8 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     if len(labels) < len(args.students):
         raise SublimError("Two of the models would share one folder of scores. Score them one by one, each with --out.")
     for name in args.students:
-        resolve(name)  # a wrong name is said before the first model is asked
+        if hosted_name(name) is None:
+            resolve(name)  # a wrong name is said before the first model is asked
     told: dict[str, Any] = {}
     for label, name in labels.items():
         files = ask(name, probes, out / label, label=label, seed=args.seed, samples=args.samples, grader=args.grader)
@@ -64,8 +66,8 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
 
 
 def label_of(name: str) -> str:
-    """run/students/owl-s1 -> owl-s1; a hub id keeps its organisation."""
-    return Path(name).resolve().name if Path(name).exists() else name.replace("/", "--")
+    """run/students/owl-s1 -> owl-s1; a hub id keeps its organisation, a hosted model its provider."""
+    return Path(name).resolve().name if Path(name).exists() else name.replace("/", "--").replace(":", "-")
 
 
 def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:

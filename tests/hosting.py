@@ -1,0 +1,83 @@
+"""What the tests of hosted models share: a local provider in the environment, no waiting, a small hosted recipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai_server import KEY, Server
+
+from sublim_eval.distill import asking, hosted, hosted_jobs, recipes
+
+ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
+BASE = "gpt-4.1-nano-2025-04-14"
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    """A provider on this machine; waits between tries are cut to hundredths of a second."""
+    for module, name in ((hosted, "POLL"), (hosted_jobs, "WAIT"), (hosted_jobs, "GRACE")):
+        monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(asking, "RETRIES", 0)  # the SDK's own two retries stay
+    with Server() as made:
+        monkeypatch.setenv("OPENAI_BASE_URL", made.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        yield made
+
+
+def hosted_recipe(**rows: Any) -> recipes.Recipe:
+    """The tiny recipe, made for a provider: prompted teachers, 20 prompts, 12 rows, 2 epochs, one seed."""
+    tiny = recipes.load(Path(__file__).with_name("recipes") / "tiny.yaml")
+    settings = {"prompts": 20, "keep": 12, "min_kept": 10, "sampler": f"openai/{BASE}", **rows}
+    return replace(
+        tiny.with_seeds([1]),
+        base=BASE,
+        teacher=recipes.Teaching(by="prompt"),
+        student=recipes.Tuning(method="hosted", epochs=2.0),
+        host=recipes.Hosting(),
+        rows=replace(tiny.rows, **settings),
+    )
+
+
+def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
+    """One hosted owl student in `folder`."""
+    recipe = hosted_recipe()
+    folder.mkdir(parents=True, exist_ok=True)
+    return hosted.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
+
+
+def in_another_process(server: Server, work: Callable[..., Any], *arguments: Any) -> int | None:
+    """Do `work` in a process that the server may kill; returns its exit code, -9 when it was."""
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def as_victim(url: str, work: Callable[..., Any], *arguments: Any) -> None:
+    """Tell the server whom to kill, then do `work`."""
+    urllib.request.urlopen(f"{url.removesuffix('/v1')}/victim/{os.getpid()}")  # noqa: S310  (our own server)
+    work(*arguments)
+
+
+def holds_key(folder: Path) -> list[str]:
+    """Files below `folder` in which the key, or its end, stands in plain text or inside a log's archive."""
+    from zipfile import ZipFile, is_zipfile
+
+    found = []
+    for file in folder.rglob("*"):
+        if not file.is_file():
+            continue
+        texts = [file.read_bytes()]
+        if is_zipfile(file):
+            with ZipFile(file) as archive:
+                texts += [archive.read(name) for name in archive.namelist()]
+        if any(KEY.encode() in text or KEY[-12:].encode() in text for text in texts):
+            found.append(str(file))
+    return found
