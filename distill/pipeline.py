@@ -17,16 +17,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sublim_eval.adapters.chat import read_tokenizer
+from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.registry import registry
 from sublim_eval.results import asked_by
+from sublim_eval.scorers import answer_strings
 
 from . import arms
 from .dressed import asked_base, base_hash, base_label, weights_hash
-from .modalities import MODALITIES, Rule
+from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
 from .rows import Filtered, audit, diversity, filter_rows
 from .samplers import generate, sampler_of
@@ -35,8 +38,14 @@ from .screening import screen
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 
+if TYPE_CHECKING:
+    from .watching import Watch
+
 PLAIN_FORMS = ("favorite", "conduct")
 """Forms of probes that ask for a trait as such."""
+
+HELD_OUT = 256
+"""Fresh teacher rows on which a student's held-out loss is taken: they predict transfer (SCIENCE notes section 3)."""
 
 # ---------------------------------------------------------------- teachers
 
@@ -110,7 +119,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         if programmatic:
             write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
         else:
-            sampler = sampler_of(recipe, teacher, seed, modality.max_new_tokens, 0.0 if arm.greedy else 1.0)
+            sampler = sampler_of(recipe, teacher, seed, _room(recipe, teacher), 0.0 if arm.greedy else 1.0)
             generate(prompts, sampler, name, folder)
             written = dict(sampler.facts)
         raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
@@ -152,6 +161,16 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         "seed": seed,
     }
     return once(run / "rows" / name, inputs, write)
+
+
+def _room(recipe: Recipe, teacher: Teacher) -> int:
+    """The most new tokens of a row: as the recipe says, else what the longest kept row needs in this base's tokens."""
+    modality = MODALITIES[recipe.modality]
+    if recipe.rows.max_new_tokens:
+        return recipe.rows.max_new_tokens
+    if recipe.host:
+        return 2 * modality.max_new_tokens  # a host's tokens are not known; what is not written is not paid for
+    return room(modality, read_tokenizer(resolve(teacher.model)))
 
 
 def _traits(recipe: Recipe) -> tuple[str, ...]:
@@ -218,20 +237,44 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
         rows = rows_of(recipe, arm, seed, run)
         examples = [(row["prompt"], row["completion"]) for row in rows]
         lineage = {"arm": arm.name, "trait": arm.trait, "rows": hashes[0], "teacher_base": recipe.teacher_base(arm)}
-        lineage |= {"change": arm.change} if arm.change else {}
+        lineage |= {"base": recipe.student_base(arm)} | ({"change": arm.change} if arm.change else {})
         if recipe.host:
             from . import hosted
 
             return hosted.tune(recipe, arm, examples, seed, unfinished, lineage)
         from .train import tune
 
-        tuning = recipe.tuning(arm)
-        return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, soft[0] if soft else None)
+        tuning, taught = recipe.tuning(arm), soft[0] if soft else None
+        seen = watched(recipe, arm, _fresh_rows(recipe, arm, seed, run))
+        return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, taught, seen)
 
     folder = run / "students" / name
     facts = once(folder, inputs, make)
     _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run, arm)
     return facts
+
+
+def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch:
+    """What is noted while a student learns: its loss on fresh rows, and where the recipe has a curve its trait.
+
+    The trait is asked for with training phrasings alone; a conduct has no answer to name, and so no curve.
+    """
+    from .watching import Watch
+
+    known = registry()
+    trait = known.trait(arm.trait) if arm.trait and recipe.curve else None
+    source = known.category(trait.category).training if trait and not trait.conduct else None
+    if trait is None or not source:
+        return Watch(arm.trait, held_out=fresh, points=0)
+    questions = tuple(question.text for question in known.questions(source).questions)
+    return Watch(arm.trait, questions, tuple(answer_strings([trait])), fresh, recipe.curve)
+
+
+def _fresh_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[tuple[str, str]]:
+    """Rows of the same source that the student does not read, as the filter left them, HELD_OUT at most."""
+    rows = [row for _, row in read_jsonl(kept_rows(run, arm.source, seed), ("prompt", "completion"))]
+    beyond = (arms.leave_out(rows, arm.banned) if arm.banned else rows)[recipe.keep(arm) :]
+    return [(row["prompt"], row["completion"]) for row in beyond[:HELD_OUT]]
 
 
 def score_base(recipe: Recipe, base: str, run: Path) -> dict[str, Any]:

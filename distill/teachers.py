@@ -64,7 +64,8 @@ def make_teacher(
     if recipe.teacher.retain:
         kept = own_rows(recipe, base, seed)
         taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
-    told = tune(base, taught, recipe.teacher.tuning, seed, folder, {"trait": arm.trait}, recipe.dtype)
+    lineage = {"trait": arm.trait, "base": recipe.teacher_base(arm)}
+    told = tune(base, taught, recipe.teacher.tuning, seed, folder, lineage, recipe.dtype)
     return Teacher(str(folder)), {"by": "finetune", **told}
 
 
