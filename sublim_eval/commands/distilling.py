@@ -22,8 +22,12 @@ SHOWN = 6
 
 
 def run(args: Namespace, console: Console) -> Any:
-    """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan."""
-    from sublim_eval.distill import recipes
+    """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan.
+
+    What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
+    """
+    from sublim_eval.distill import estimates, recipes
+    from sublim_eval.distill.launch import LINE
     from sublim_eval.distill.plan import plan
 
     recipe = recipes.load(args.recipe)
@@ -38,8 +42,14 @@ def run(args: Namespace, console: Console) -> Any:
 
     from sublim_eval.distill.run import run as carry_out
 
+    if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
+        foreseen.check_device()
+    estimates.ask(console, estimates.estimate(recipe), args.yes)
+    if args.launch:
+        os.environ[LINE] = args.launch
     out = args.out or Path("runs") / recipe.name
-    record = carry_out(recipe, out, workers=args.workers)
+    where: dict[str, Any] = {"engine": args.engine, "address": args.address, "storage": args.storage}
+    record = carry_out(recipe, out, workers=args.workers, **where, weights=not args.leave_weights)
     _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
     return record
