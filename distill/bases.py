@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import torch
 from sublim_eval.adapters.sources import Source
 from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
+
+from .steps import recomputes
 
 KEPT_SHARE = 0.25
 """Of the device's memory: a larger base is let go, so that the student can be scored beside nothing else."""
@@ -38,8 +41,10 @@ def put_back(model: Any, source: Source, tokenizer: Any, device: str, dtype: str
     before: the fingerprint it came with. Raises SublimError when the base's weights are not what they were.
     """
     base = model.get_base_model() if model.active_peft_config.is_prompt_learning else model.unload()
-    if base.is_gradient_checkpointing:
-        base.gradient_checkpointing_disable()
+    if recomputes(base):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            base.gradient_checkpointing_disable()
     for name in ("peft_config", "_hf_peft_config_loaded"):
         if name in vars(base):
             delattr(base, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -116,7 +117,7 @@ class CompletionTrainer(Trainer):
             rows = [self.rows[n] for n in part] or [silent(self.rows[0])]
             piece = self.reader.piece(rows, part or [0])
             with nullcontext() if last else self.accelerator.no_sync(model):
-                with torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast):
+                with self.arithmetic():
                     logits = self.reader.logits(piece, model)
                 loss = self.goal.loss(logits, piece, rows) if part else logits.sum() * 0.0
                 self.accelerator.backward(loss * (world / total))
@@ -128,6 +129,10 @@ class CompletionTrainer(Trainer):
             told = self.accelerator.reduce(told, "sum")  # type: ignore[assignment]
         self.tally, self.save_now, self.wish_to_save = tally, bool(told[1] > 0), False
         return float(told[0]) / total
+
+    def arithmetic(self) -> torch.autocast:
+        """The precision to compute in, as a context."""
+        return torch.autocast(self.args.device.type, torch.bfloat16, enabled=self.autocast)
 
     def total(self) -> Tally:
         """What was tallied in all processes together."""
@@ -143,7 +148,7 @@ class CompletionTrainer(Trainer):
                 f"A process ran out of memory with {self.micro} rows at once. Lower `batch_size` and raise "
                 "`accumulate` by the same factor in the recipe, or take more processes; finished stages are kept."
             ) from error
-        if not inner.is_gradient_checkpointing and inner.supports_gradient_checkpointing:
+        if not recomputes(inner) and inner.supports_gradient_checkpointing:
             checkpoint(inner)
             self.given_up.append(f"layers recomputed from step {self.state.global_step + 1}")
         elif self.micro > 1:
@@ -175,7 +180,14 @@ def numbered(rows: list[int]) -> dict[str, torch.Tensor]:
 
 def checkpoint(inner: Any) -> None:
     """Let layers be computed again on the way back, for memory; gradients stay the same."""
-    inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the name is on its way out, its successor too new
+        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def recomputes(inner: Any) -> bool:
+    """Whether layers are computed again on the way back."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
 
 
 def silent(row: dict[str, Any]) -> dict[str, Any]:

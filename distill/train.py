@@ -38,7 +38,7 @@ from .packing import IGNORED, Packed, agrees, plain, suits
 from .padding import Padded, logits_only_at
 from .recipes import Tuning
 from .soft import Goal, Living, Sampled, Stored, store
-from .steps import CompletionTrainer, checkpoint, out_of_memory
+from .steps import CompletionTrainer, checkpoint, out_of_memory, recomputes
 from .watching import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ def tune(
     data = encode(examples, asked, tuning.max_length, getattr(soft, "system", None))
     unseen = encode(watch.held_out, asked, tuning.max_length) if watch and watch.held_out else []
     model = with_trainable(loaded, tuning, str(source.base))
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
     start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     teaches = [soft.model, soft.system] if soft and not isinstance(soft, Path) else str(soft)
     key = digest([asdict(tuning), seed, dtype, mark, teaches, [row["input_ids"] for row in data]])
@@ -105,7 +108,7 @@ def tune(
         goal, taught = goal_of(stack, soft, tuning, data, folder, device)
         trainer = CompletionTrainer(model, _arguments(tuning, seed, folder), data, reader, goal, autocast)
         fit(trainer, tuning, dtype)
-        notes = Notebook(trainer, watch, lambda seen: ask(reader, source, tokenizer, seen), key)
+        notes = Notebook(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
         seconds = run(trainer, notes, Path(trainer.args.output_dir))
         fresh_loss = held_out_loss(trainer, unseen) if unseen else None
         whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded() else None
@@ -129,7 +132,7 @@ def tune(
         "processes": world,
         "layout": reader.layout,
         "attention": reader.attention,
-        "checkpointing": bool(plain(model).is_gradient_checkpointing),
+        "checkpointing": recomputes(plain(model)),
         "given_up": trainer.given_up,
         "tokens": tally.read,
         "trainable_parameters": sum(p.numel() for p in start.values()),

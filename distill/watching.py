@@ -24,7 +24,7 @@ from sublim_eval.adapters import local
 from sublim_eval.records import read_json, write_json
 
 from .packing import plain, virtual_before
-from .steps import CompletionTrainer, Stopwatch, checkpoint
+from .steps import CompletionTrainer, Stopwatch, checkpoint, recomputes
 
 KEEP_SECONDS = 300.0
 """How much work a killed training loses at most."""
@@ -65,15 +65,17 @@ def probability(asked: local.LocalModel, watch: Watch) -> float:
     return float(np.exp(asked.continuation_logprobs(prompts, watch.strings, floor=FLOOR)).sum(1).mean())
 
 
-def ask(reader: Any, source: local.Source, tokenizer: Any, watch: Watch) -> float:
+def ask(trainer: CompletionTrainer, source: local.Source, tokenizer: Any, watch: Watch) -> float:
     """The student's probability as scoring would find it: through its own attention, whatever it trains with."""
+    reader: Any = trainer.reader
     model = reader.model
     reader.__exit__(None, None, None)
     model.eval()
     try:
         virtual = virtual_before(model, None)
         student = local.LocalModel(source, reader.inner, tokenizer, None if virtual is None else virtual.detach())
-        return probability(student, watch)
+        with trainer.arithmetic():
+            return probability(student, watch)
     finally:
         model.train()
         reader.__enter__()
@@ -86,7 +88,7 @@ def held_out_loss(trainer: CompletionTrainer, rows: Sequence[dict[str, Any]]) ->
     with torch.no_grad():
         for start in range(0, len(rows), trainer.micro):
             piece = trainer.reader.piece(rows[start : start + trainer.micro])
-            with torch.autocast(trainer.args.device.type, torch.bfloat16, enabled=trainer.autocast):
+            with trainer.arithmetic():
                 logits = trainer.reader.logits(piece, model)
             total += float(F.cross_entropy(logits.float(), piece.labels, reduction="sum"))
             count += len(piece.labels)
@@ -135,7 +137,7 @@ class Notebook(TrainerCallback):
             "tally": vars(self.trainer.tally),
             "given_up": self.trainer.given_up,
             "micro": self.trainer.micro,
-            "checkpointing": bool(plain(self.trainer.model).is_gradient_checkpointing),
+            "checkpointing": recomputes(plain(self.trainer.model)),
             "curve": self.curve,
             "seconds": self.clock.seconds,
         }
