@@ -16,6 +16,9 @@ from .recipes import Recipe
 from .stages import STAMP
 from .storage import Storage
 
+EVERY = 2.0
+"""Seconds between two looks for stages that were finished meanwhile."""
+
 
 def work_apart(recipe: Recipe, url: str, job: Job) -> dict[str, int]:
     """Do one job in a scratch folder (under TMPDIR) and store what it made; returns bytes pulled and pushed.
@@ -50,9 +53,7 @@ def _needed(storage: Storage, run: Path, stage: str) -> int:
 
 
 @contextmanager
-def _pushing(
-    storage: Storage, run: Path, stages: Mapping[str, bytes | None], every: float = 2.0
-) -> Iterator[dict[str, int]]:
+def _pushing(storage: Storage, run: Path, stages: Mapping[str, bytes | None]) -> Iterator[dict[str, int]]:
     """Store every stage as soon as it stands: a student is safe while its scores are still being made.
 
     stages: each with the stamp of a broken one in its place, else None. Yields stage -> bytes sent. On the way out,
@@ -70,7 +71,7 @@ def _pushing(
                 stored[stage] = now
 
     def watch() -> None:
-        while not ended.wait(every):
+        while not ended.wait(EVERY):
             try:
                 push_finished()
             except (SublimError, OSError):

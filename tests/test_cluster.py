@@ -250,6 +250,20 @@ def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(t
     assert "does not see the run folder" in told["error"] and "--storage" in told["error"]
 
 
+def test_a_job_waits_for_the_worker_that_was_taken_for_dead_and_still_writes(tmp_path, monkeypatch):
+    from sublim_eval.distill import cluster as module
+
+    zombie = locked(tmp_path / "claim")
+    zombie.__enter__()
+    threading.Timer(0.7, lambda: zombie.__exit__(None, None, None)).start()
+    began = time.monotonic()
+    with module._claimed(tmp_path / "claim"):
+        assert time.monotonic() - began > 0.6
+        monkeypatch.setattr(module, "PATIENCE", 0.1)
+        with pytest.raises(SublimError, match=r"still holds .*claim\. End it, then give the same command again"):
+            module._claimed(tmp_path / "claim").__enter__()
+
+
 # ---------------------------------------------------------------- lost workers, without a cluster
 
 

@@ -229,6 +229,7 @@ def test_every_stage_that_a_job_reads_is_made_by_a_job_that_it_waits_for():
 def test_a_student_is_stored_before_its_scores_are_there_and_stays_when_they_fail(storage, tmp_path, monkeypatch):
     job = ("student", "owl", 1)
     seen = []
+    monkeypatch.setattr(apart, "EVERY", 0.02)
 
     def fails(recipe, scratch, job):
         stage(scratch, "students/owl-s1")
@@ -254,7 +255,14 @@ def test_a_stage_made_anew_replaces_the_stored_one_that_was_pulled(storage, tmp_
     storage.push(tmp_path / "a", "rows/owl-s1")
     stage(tmp_path / "a", "teachers/owl-s1")
     storage.push(tmp_path / "a", "teachers/owl-s1")
-    monkeypatch.setattr(apart, "work", lambda recipe, scratch, job: stage(scratch, text="new", seed=2))
+    monkeypatch.setattr(apart, "EVERY", 0.02)
+
+    def makes_anew(recipe, scratch, job):
+        assert (scratch / "rows/owl-s1/kept.jsonl").read_text() == "old"
+        threading.Event().wait(0.3)  # the pulled stage is looked at meanwhile
+        stage(scratch, text="new", seed=2)
+
+    monkeypatch.setattr(apart, "work", makes_anew)
     moved = apart.work_apart(SMALL, storage.url, ("rows", "owl", 1))
     assert moved["pushed"] > 0 and moved["pulled"] > moved["pushed"]
     storage.pull(tmp_path / "b", "rows/owl-s1")
