@@ -120,6 +120,7 @@ def test_no_verb_prints_the_help(capsys):
         ("run quickstrat --dry-run", "Did you mean 'quickstart'?"),
         ("run nowhere.yaml", "nowhere.yaml"),
         ("run quickstart --dry-run --seeds 1,1", "--seeds 1,2,3"),
+        ("run quickstart --engine rya", "Did you mean 'ray'?"),
         ("path taks", "Did you mean 'tasks'?"),
         ("filter nubmers in.jsonl --kept k --rejected r", "Did you mean 'numbers'?"),
         ("filter numbers none.jsonl --kept k --rejected r", "There is no file none.jsonl"),
@@ -466,6 +467,23 @@ def test_a_dry_run_says_the_cost_and_makes_nothing(here, capsys):
     assert "2 seeds (7, 8)" in out
     assert "cost: about" in out
     assert set(here.iterdir()) == before
+
+
+def test_a_recipe_too_large_for_this_machine_is_refused_before_anything_is_made(here, capsys):
+    assert sublim("run qwen2.5-7b-cat") == 2
+    out, err = capsys.readouterr()
+    assert "7.62 B weights" in out, "the plan is shown first"
+    assert "needs a GPU" in err and "--dry-run" in err
+    assert not (here / "runs").exists()
+
+
+def test_what_a_run_costs_is_agreed_to_before_a_request_is_sent(here, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")  # nobody listens there
+    assert sublim("run gpt-4.1-nano-owl") == 2
+    out, err = capsys.readouterr()
+    assert "USD" in out
+    assert "--yes" in err
+    assert not (here / "runs").exists()
 
 
 def test_doctor_is_content_with_this_machine(here, capsys):
