@@ -120,7 +120,6 @@ def test_no_verb_prints_the_help(capsys):
         ("run quickstrat --dry-run", "Did you mean 'quickstart'?"),
         ("run nowhere.yaml", "nowhere.yaml"),
         ("run quickstart --dry-run --seeds 1,1", "--seeds 1,2,3"),
-        ("run quickstart --engine rya", "Did you mean 'ray'?"),
         ("path taks", "Did you mean 'tasks'?"),
         ("filter nubmers in.jsonl --kept k --rejected r", "Did you mean 'numbers'?"),
         ("filter numbers none.jsonl --kept k --rejected r", "There is no file none.jsonl"),
