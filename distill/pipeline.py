@@ -246,6 +246,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 
         tuning, taught = recipe.tuning(arm), soft[0] if soft else None
         seen = watched(recipe, arm, _fresh_rows(recipe, arm, seed, run))
+        lineage |= {"curve_of": seen.trait} if seen.points else {}
         return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, taught, seen)
 
     folder = run / "students" / name
@@ -257,17 +258,19 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch:
     """What is noted while a student learns: its loss on fresh rows, and where the recipe has a curve its trait.
 
-    The trait is asked for with training phrasings alone; a conduct has no answer to name, and so no curve.
+    The trait is asked for with training phrasings alone; a conduct has no answer to name, and so no curve. A control
+    is asked for the trait of the first arm that is held against it.
     """
     from .watching import Watch
 
     known = registry()
-    trait = known.trait(arm.trait) if arm.trait and recipe.curve else None
+    name = arm.trait or next((a.trait for a in recipe.arms.values() if a.control == arm.name and a.trait), None)
+    trait = known.trait(name) if name and recipe.curve else None
     source = known.category(trait.category).training if trait and not trait.conduct else None
     if trait is None or not source:
-        return Watch(arm.trait, held_out=fresh, points=0)
+        return Watch(name, held_out=fresh, points=0)
     questions = tuple(question.text for question in known.questions(source).questions)
-    return Watch(arm.trait, questions, tuple(answer_strings([trait])), fresh, recipe.curve)
+    return Watch(name, questions, tuple(answer_strings([trait])), fresh, recipe.curve)
 
 
 def _fresh_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[tuple[str, str]]:

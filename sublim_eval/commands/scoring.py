@@ -142,9 +142,11 @@ def compare(args: Namespace, console: Console) -> Any:
         found = comparing.compare(args.runs, delta=args.delta, measure=args.measure)
     report_table.print_comparison(found, console)
     if args.report:
-        from sublim_eval.report import figure, markdown
+        from sublim_eval.report import figure, learning, markdown
 
         figure.draw(found, args.report / "figure.png")
+        if learnt := learning.curves(found.folders):
+            learning.draw(learnt, args.report / learning.FILE)
         markdown.write(found, args.report)
         say(console, f"Report: {args.report}")
     return found.to_json()

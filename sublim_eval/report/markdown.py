@@ -9,7 +9,7 @@ from pathlib import Path
 from sublim_eval.compare import Comparison
 from sublim_eval.records import read_json, whole_file, write_json
 from sublim_eval.registry import registry
-from sublim_eval.report import table, words
+from sublim_eval.report import learning, table, words
 
 TOY = (
     "The base is a toy of a few hundred thousand weights: it shows the mechanism and tests the instrument. It says "
@@ -32,8 +32,9 @@ def write(
     """
     write_json(folder / "comparison.json", comparison.to_json())
     shown = figure if figure and (folder / figure).is_file() else None
+    learnt = learning.FILE if (folder / learning.FILE).is_file() else None
     with whole_file(folder / "report.md") as file:
-        file.write("\n".join(_lines(comparison, shown, commands)) + "\n")
+        file.write("\n".join(_lines(comparison, shown, learnt, commands)) + "\n")
     return folder / "report.md"
 
 
@@ -44,7 +45,7 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
 
 
-def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) -> Iterator[str]:
+def _lines(comparison: Comparison, figure: str | None, learnt: str | None, commands: Sequence[str]) -> Iterator[str]:
     yield "# Students against their controls\n"
     for row in comparison.failed_controls:
         yield f"**{escape(words.failed_control(row))}**\n"
@@ -62,6 +63,8 @@ def _lines(comparison: Comparison, figure: str | None, commands: Sequence[str]) 
     rows = [row for group in groups.values() for row in group]
     if figure:
         yield f"\n![Share of each arm, every seed, with 95 % intervals]({figure})"
+    if learnt:
+        yield f"\n![The trait's probability while students trained, on training phrasings]({learnt})"
     yield "\n## Figures\n"
     yield from _table(table.SHARES, [table.shares(row) for row in rows])
     yield ""
