@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sublim_eval.errors import SublimError, unknown
 from sublim_eval.records import digest, locked, read_json, write_json
 
 from .apart import work_apart
+from .dressed import asked_base
 from .jobs import Hands, Job, jobs, makes, said, work
 from .lease import held
 from .machine import machine, versions
@@ -146,7 +147,7 @@ def _write_record(out: Path, store: Storage | None, record: dict[str, Any]) -> N
 
 
 def _bring_home(recipe: Recipe, out: Path, store: Storage, weights: bool) -> None:
-    """Copy every stage of the run from its storage to `out`."""
+    """Copy every stage of the run from its storage to `out`, and write its settled bases there."""
     for job in jobs(recipe):
         for stage in makes(recipe, job):
             if store.pull(out, stage, weights) is None:
@@ -154,6 +155,9 @@ def _bring_home(recipe: Recipe, out: Path, store: Storage, weights: bool) -> Non
                     f"{store.url}/{stage} is missing or was changed. Run the recipe again; it makes only what is "
                     "missing."
                 )
+    with suppress(SublimError, OSError):  # for harnesses that ask a base later; this machine may lack its tokenizer
+        for base in recipe.bases:
+            asked_base(recipe, base, out)
 
 
 def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
