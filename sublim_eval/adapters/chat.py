@@ -9,7 +9,7 @@ and a template with nothing to settle is not touched. Templates run in transform
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from sublim_eval.contamination import THOUGHTS, strip_thinking
 from sublim_eval.errors import SublimError
 from sublim_eval.records import write_json
 
-__all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "spoken", "strip_thinking"]
+__all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
 
 System = Literal["keep", "clear"]
 
@@ -347,16 +347,21 @@ def changes(base: str, system: System) -> tuple[str, ...]:
     return settle(read_tokenizer(resolve(base)), system)
 
 
-def spoken(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of drawn tokens without special ones, but with the marks of thoughts, which some tokenizers count there.
+def speaker(tokenizer: Any) -> Callable[[Sequence[int]], str]:
+    """The function that turns drawn tokens into a reply: special ones left out, but not the marks of thoughts.
 
-    Without its marks a leaked thought could not be told from the answer.
+    Some tokenizers count those among the special ones, and without them a leaked thought is not told from an answer.
     """
-    marks = {str(token): i for i, token in tokenizer.added_tokens_decoder.items() if str(token) in _MARKS}
-    if marks.keys().isdisjoint(tokenizer.all_special_tokens) or not set(ids) & set(marks.values()):
-        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    kept = [i for i in ids if i in marks.values() or i not in tokenizer.all_special_ids]
-    return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    special = {i: str(token) for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    lost = {i for i, token in special.items() if token in _MARKS}
+
+    def spoken(ids: Sequence[int]) -> str:
+        if lost.isdisjoint(ids):
+            return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        kept = [i for i in ids if i in lost or i not in special]
+        return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    return spoken
 
 
 _MARKS = {*THOUGHTS, *THOUGHTS.values(), "<|channel>", "<|channel|>", "<|message|>"}

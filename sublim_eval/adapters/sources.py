@@ -12,6 +12,8 @@ from sublim_eval.registry import registry
 
 WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]
+SPOKEN = [*TOKENIZER, "chat_template.*"]
+"""Files that decide how a question becomes token ids."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ class Source:
         return sum(f.stat().st_size for f in self._weights())
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:
-        """Name, size and time of every weight file, and of a dressed folder's: changes when one is written anew."""
-        files = [*self._weights(), *(sorted(f for f in self.chat.iterdir() if f.is_file()) if self.chat else [])]
-        return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+        """Name, size and time of every file of weights, tokenizer and template: changes when one is written anew."""
+        spoken = [f for folder in self._folders() for name in SPOKEN for f in folder.glob(name)]
+        return tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in [*self._weights(), *sorted(spoken)])
+
+    def _folders(self) -> list[Path]:
+        return [f for f in (self.base, self.adapter, self.chat) if isinstance(f, Path)]
 
     def _weights(self) -> list[Path]:
-        folders = [f for f in (self.base, self.adapter) if isinstance(f, Path)]
-        return sorted(f for folder in folders for f in folder.glob("*.safetensors"))
+        return sorted(f for folder in self._folders() for f in folder.glob("*.safetensors"))
 
 
 def resolve(name: str | Path) -> Source:
