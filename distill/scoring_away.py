@@ -21,7 +21,7 @@ from sublim_eval.terminal import one_line
 
 from .asking import CONNECTIONS, RETRIES, next_step
 from .estimates import rounds
-from .keys import scrub
+from .keys import scrub, scrub_logs
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -47,6 +47,7 @@ def score_away(
     Raises SublimError when a request fails for good; what was answered until then is not asked again.
     """
     import inspect_ai
+    from inspect_ai.model import get_model
 
     epochs, choices = rounds(samples, model)
     for task in tasks.values():
@@ -60,8 +61,7 @@ def score_away(
             _, logs = inspect_ai.eval_set(
                 list(tasks.values()),
                 log_dir=str(logs_folder),
-                model=model,
-                model_args=arguments(model),
+                model=get_model(model, memoize=False, **arguments(model)),  # one that was kept may know an old address
                 epochs=epochs,
                 retry_attempts=0,
                 retry_immediate=False,
@@ -77,6 +77,8 @@ def score_away(
             )
     except Exception as error:  # a missing key or package, an unknown model: in Inspect's own words
         raise SublimError(f"{model} could not be asked: {one_line(scrub(error))}. {next_step(error)}") from None
+    finally:
+        scrub_logs(logs_folder)
     files = {}
     by_probe = {(log.eval.metadata or {}).get("probe"): log for log in logs}
     for probe in tasks:

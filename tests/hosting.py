@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from openai_server import KEY, Server
 
-from sublim_eval.distill import asking, hosted, hosted_jobs, recipes
+from sublim_eval.distill import asking, hosted, hosted_jobs, recipes, scoring_away
 
 ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
 BASE = "gpt-4.1-nano-2025-04-14"
@@ -24,7 +24,8 @@ def server(monkeypatch) -> Iterator[Server]:
     """A provider on this machine; waits between tries are cut to hundredths of a second."""
     for module, name in ((hosted, "POLL"), (hosted_jobs, "WAIT"), (hosted_jobs, "GRACE")):
         monkeypatch.setattr(module, name, 0.01)
-    monkeypatch.setattr(asking, "RETRIES", 0)  # the SDK's own two retries stay
+    for caller in (asking, scoring_away):
+        monkeypatch.setattr(caller, "RETRIES", 0)  # the SDK's own two retries stay
     with Server() as made:
         monkeypatch.setenv("OPENAI_BASE_URL", made.url)
         monkeypatch.setenv("OPENAI_API_KEY", KEY)

@@ -56,6 +56,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 256
 
     def __init__(self, answer: Answer | None = None, polls: int = 1) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
