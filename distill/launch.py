@@ -1,15 +1,17 @@
-"""The same training in several processes: `SUBLIM_LAUNCH="accelerate launch --num_processes 2" sublim run ...`.
+"""The same training in several processes: `SUBLIM_LAUNCH="accelerate launch --multi_gpu" sublim run ...`.
 
 The launcher starts this module once a process, with a job written beside the student:
 
-    accelerate launch --num_processes 2 -m sublim_eval.distill.launch <folder>/.job/job.json
+    accelerate launch --multi_gpu -m sublim_eval.distill.launch <folder>/.job/job.json
 
-Every process runs train.tune on it; the first alone writes. Lines for DDP and FSDP: docs/guides/training.md.
+Any launcher that takes `-m module argument` will do: on a CPU `torchrun --standalone --nproc_per_node 2`, for
+accelerate's own `--cpu` starts one process whatever it is told. Every process runs train.tune on it; the first alone writes. Lines for DDP and FSDP: docs/guides/training.md.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -42,8 +44,8 @@ def launched(command: str, folder: Path, job: dict[str, Any], examples: Sequence
     home = folder / ".job"
     shutil.rmtree(home, ignore_errors=True)
     write_jsonl(home / "examples.jsonl", ({"prompt": p, "completion": c} for p, c in examples))
-    write_json(home / JOB, {**job, "folder": str(folder.resolve())})
     words = shlex.split(command)
+    write_json(home / JOB, {**job, "folder": str(folder.resolve()), "processes": wanted(command)})
     if not shutil.which(words[0]):
         raise SublimError(f"There is no program {words[0]!r} to start {LINE} with. Install it, or unset {LINE}.")
     environment = {key: value for key, value in os.environ.items() if key != LINE}
@@ -69,6 +71,12 @@ def launched(command: str, folder: Path, job: dict[str, Any], examples: Sequence
     return told
 
 
+def wanted(command: str) -> int | None:
+    """How many processes on this machine a launcher's line names, None where it names no number."""
+    found = re.search(r"--(?:num[-_]processes|nproc[-_]per[-_]node)[ =](\d+)", command)
+    return int(found[1]) if found and "--nnodes" not in command else None
+
+
 def carry_out(file: Path) -> None:
     """Be one process of a job: train, and in the first process write what there is to tell."""
     from .recipes import Tuning
@@ -76,7 +84,7 @@ def carry_out(file: Path) -> None:
     from .train import tune
     from .watching import Watch
 
-    job = read_json(file)
+    job, here = read_json(file), int(os.environ.get("WORLD_SIZE", "1"))
     examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(file.with_name("examples.jsonl"))]
     soft, watch = job["soft"], job["watch"]
     if watch:
@@ -84,6 +92,11 @@ def carry_out(file: Path) -> None:
         lists = {"questions": tuple(watch["questions"]), "strings": tuple(watch["strings"]), "held_out": held_out}
         watch = Watch(**{**watch, **lists})
     try:
+        if job["processes"] not in (None, here):
+            raise SublimError(
+                f"The launcher was to start {job['processes']} processes and started {here}. On a CPU set {LINE} to "
+                f"`torchrun --standalone --nproc_per_node {job['processes']}`; on GPUs add --multi_gpu to the line."
+            )
         told = tune(
             job["base"],
             examples,

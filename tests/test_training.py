@@ -169,7 +169,7 @@ def test_a_training_that_runs_away_ends_with_a_word(base, tmp_path, monkeypatch)
 
     def rising(self, logits, piece, rows):
         calls.append(1)
-        return own(self, logits, piece, rows) + (3.5 * len(piece.labels) if len(calls) > 4 else 0.0)
+        return own(self, logits, piece, rows) + (6.0 * len(piece.labels) if len(calls) > 4 else 0.0)
 
     monkeypatch.setattr(Sampled, "loss", rising)
     with pytest.raises(SublimError, match=r"diverged: for 20 steps up to step 24 .* nats above .* Lower `learning_"):
