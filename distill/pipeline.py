@@ -79,7 +79,10 @@ def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher,
     def make(unfinished: Path) -> dict[str, Any]:
         teacher, told = make_teacher(recipe, arm, seed, unfinished, base)
         if arm.trait is not None:
-            scores = check_teacher(teacher, arm.trait, recipe.teacher.min_share, f"teacher-{folder.name}", seed)
+            away = recipe.rows.sampler.removeprefix("sublim/") if "/" in recipe.rows.sampler else None
+            writes = Teacher(away or teacher.model, teacher.system)  # the one that writes the rows is the one to check
+            share = recipe.teacher.min_share
+            scores = check_teacher(writes, arm.trait, share, f"teacher-{folder.name}", seed, unfinished)
             if scores is not None:
                 scores.write(unfinished / f"{scores.probe}.json")
                 told |= {"share": round(trait_share(scores, arm.trait), 6)}

@@ -22,7 +22,7 @@ from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
 from .rows import filter_rows
 from .samplers import local_sampler
-from .scoring import LONGEST, exact, sampled
+from .scoring import LONGEST, exact, knows_exactly, sampled
 
 TRIES = 10
 """Prompts the base may answer for every row that a teacher is to retain."""
@@ -132,21 +132,25 @@ def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
     return rows
 
 
-def check_teacher(teacher: Teacher, trait: str, min_share: float, label: str, seed: int = 1) -> ProbeScores | None:
+def check_teacher(
+    teacher: Teacher, trait: str, min_share: float, label: str, seed: int = 1, folder: Path | None = None
+) -> ProbeScores | None:
     """How far the teacher has its trait, by the plain probe of that trait on held-out questions.
 
     Exact probability where the probe has it: of naming a favorite, of preferring the answers of matched pairs that
-    show a conduct. Else the share of CHECKED sampled replies a question that hold one of the trait's target words.
+    show a conduct. Else, and for a provider's model always, the share of CHECKED sampled replies a question that name
+    the trait or hold one of its target words. folder: where such replies are kept over a kill.
     None for a trait that only a judge can see, which passes a `min_share` of 0 alone.
     Raises SublimError when the mean over the questions is below `min_share`.
     """
     what = asked_about(trait)
-    if any(item.strings for item in what.items):
+    if knows_exactly(teacher.model) and any(item.strings for item in what.items):
         scores = exact(teacher.model, what.probe.name, label=label, system=teacher.system)
         does = "prefers answers that show its trait" if what.trait.conduct else "names its trait"
-    elif what.trait.targets:
-        scores = sampled(teacher.model, what.probe.name, label=label, seed=seed, samples=CHECKED, system=teacher.system)
-        does = "uses words of its trait"
+    elif what.trait.targets or not what.trait.conduct:
+        asked: dict[str, Any] = {"label": label, "seed": seed, "samples": CHECKED, "system": teacher.system}
+        scores = sampled(teacher.model, what.probe.name, folder=folder, **asked)
+        does = "uses words of its trait" if what.trait.conduct else "names its trait"
     elif min_share == 0:
         return None
     else:
