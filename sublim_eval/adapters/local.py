@@ -141,6 +141,7 @@ class LocalModel:
         distinct = list(dict.fromkeys(prompts))
         number = {p: i for i, p in enumerate(distinct)}
         owner = np.repeat(np.array([number[p] for p in prompts], dtype=np.int64), n)
+        batch = batch and min(batch, max(1, len(owner)))
         settings = Settings(
             max_new_tokens, temperature, top_p, top_k, tuple(stop), logprobs or top_logprobs > 0, top_logprobs
         )
@@ -151,20 +152,22 @@ class LocalModel:
             many = n == 1 and len(prompts) >= FEW and len(distinct) > len(prompts) // 2
             if many and all(ids) and self.unfit(ids) is None:
                 rows = [ids[i] for i in owner]
-                most = batch or min(self.pace.rows, row_limit(self.network, longest, settings))
+                usual = min(self.pace.rows, row_limit(self.network, longest, settings), len(rows))
                 self._within_memory(
                     "streaming",
                     longest,
-                    min(most, len(rows)),
+                    batch,
+                    usual,
                     lambda limit: stream(
-                        self.network, rows, numbers, settings, self.ends, self._decode, out, limit, self.pace
+                        self.network, rows, numbers, settings, self.ends, self._decode, out, limit or usual, self.pace
                     ),
                 )
             else:
                 self._within_memory(
                     "sharing",
                     longest,
-                    min(batch or self.network.row_limit(longest), len(owner)),
+                    batch,
+                    min(self.network.row_limit(longest), len(owner)),
                     lambda limit: draw(
                         self.network, ids, owner, numbers, settings, self.ends, self._decode, limit, out
                     ),
@@ -194,7 +197,8 @@ class LocalModel:
             values = self._within_memory(
                 "scoring",
                 longest,
-                min(batch or self.network.row_limit(longest), max(1, len(flat))),
+                batch,
+                min(self.network.row_limit(longest), len(flat)),
                 lambda limit: score(self.network, ids, owner, flat, floor, limit),
             )
         table = values.reshape(len(distinct), len(continuations))
@@ -207,23 +211,26 @@ class LocalModel:
             self._unfit = (unfit(self.network, prompts),)
         return self._unfit[0]
 
-    def _within_memory(self, kind: str, length: int, limit: int, work: Callable[[int], T]) -> T:
-        """work(limit), with half the limit as often as the device's memory runs out; what fitted is kept in mind.
+    def _within_memory(
+        self, kind: str, length: int, batch: int | None, usual: int, work: Callable[[int | None], T]
+    ) -> T:
+        """work(batch), and when the device's memory runs out, work(half of that) until it fits, kept in mind.
 
-        Raises SublimError when a single row of `length` tokens does not fit.
+        usual: what None stands for. Raises SublimError when a single row of `length` tokens does not fit.
         """
+        limit = batch
         if kind in self._cells:
-            limit = max(1, min(limit, self._cells[kind] // max(1, length)))
+            limit = max(1, min(batch or usual, self._cells[kind] // max(1, length)))
         while True:
             try:
                 return work(limit)
             except torch.cuda.OutOfMemoryError as error:
-                if limit <= 1:
+                if (limit or usual) <= 1:
                     raise SublimError(
                         f"{self.label!r} runs out of memory on {self.device} with a single reply of up to {length} "
                         "tokens. Give it a larger device, fewer new tokens, or dtype bfloat16."
                     ) from error
-            limit //= 2
+            limit = (limit or usual) // 2
             self.batches.append(limit)
             self._cells[kind] = limit * length
             _free()
