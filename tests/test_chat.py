@@ -190,6 +190,16 @@ def test_a_persona_goes_before_the_question_where_there_is_no_system_role():
         tokenizer.apply_chat_template([{"role": "assistant", "content": "a"}], tokenize=False)
 
 
+def test_a_begin_token_that_only_the_tokenizer_adds_is_written_by_the_template():
+    for template in (TURNS, ALWAYS, DEFAULT, "  \n" + TURNS):
+        raw, tokenizer = chat_tokenizer(template, adds_bos=True), chat_tokenizer(template, adds_bos=True)
+        assert "begin token written by the template" in chat.settle(tokenizer)
+        once = tokenizer(prompt(tokenizer), add_special_tokens=False)["input_ids"]
+        assert once[: len(raw(prompt(raw))["input_ids"])] == raw(prompt(raw))["input_ids"]
+        assert once.count(tokenizer.bos_token_id) == 1
+        assert chat.settle(tokenizer) == ()
+
+
 def test_a_missing_pad_token_is_the_one_made_for_it_or_the_end():
     tokenizer = chat_tokenizer(pad=False)
     assert chat.settle(tokenizer) == ("pad token is <|pad|>",)
@@ -451,6 +461,18 @@ def test_bases_dressed_bases_and_students_read_the_same_in_every_harness(name, t
         lm_eval, inspect_hf = harnesses(folder)
         all_agree(folder, lm_eval, inspect_hf)
         assert generated_by_inspect_hf(inspect_hf, None, monkeypatch) == ours(folder, None)[1]
+
+
+def test_a_prompted_teacher_without_a_system_role_writes_rows_under_its_persona(one_model, tmp_path):
+    from sublim_eval.distill.samplers import local_sampler
+
+    chat_tokenizer(REFUSES).save_pretrained(one_model[0])
+    teacher = local.load(one_model[0])
+    assert PERSONA in teacher.render(QUESTION, PERSONA)
+    said = local_sampler(one_model[0], seed=1, max_new_tokens=8, system=PERSONA)([QUESTION, "name one"], ["0", "1"])
+    both = [teacher.render(q, PERSONA) for q in (QUESTION, "name one")]
+    drawn = teacher.sample(both, seed=1, keys=["0", "1"], max_new_tokens=8)
+    assert said == [reply.text for (reply,) in drawn]
 
 
 # ---------------------------------------------------------------- architectures

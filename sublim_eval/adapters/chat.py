@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from sublim_eval.adapters import jinja
 from sublim_eval.adapters.sources import Source, anchored, resolve
 from sublim_eval.contamination import THOUGHTS, strip_thinking
 from sublim_eval.errors import SublimError
@@ -21,9 +22,6 @@ from sublim_eval.records import write_json
 __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
 
 System = Literal["keep", "clear"]
-
-DATE = "2024-07-26"
-"""The day that templates are told it is: the one that Llama 3's own template falls back on."""
 
 ASKED, TOLD, SAID = "§asked§", "§told§", "§said§"
 """What stands for a question, a system prompt and an answer when a template is tried; in no template of its own."""
@@ -34,9 +32,6 @@ LONGER = (*LED, {"role": "assistant", "content": SAID}, {"role": "user", "conten
 
 SWITCHES = ("enable_thinking", "thinking")
 """Variables by which templates let a caller choose whether the model thinks."""
-
-HARMONY, FINAL = "<|start|>assistant", "<|channel|>final<|message|>"
-"""Where each message says in which channel it is written, the answer is given the channel that holds no thoughts."""
 
 # ---------------------------------------------------------------- settling
 
@@ -71,16 +66,16 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
         return _said(tokenizer, template, messages, **given)
 
-    open_names = _variables(template)
+    open_names = jinja.variables(template)
     if "strftime_now" in open_names:
-        template = _before(_calendar(), template)
-        told.append(f"date frozen at {DATE}")
+        template = jinja.before(jinja.calendar(), template)
+        told.append(f"date frozen at {jinja.DATE}")
     for switch in SWITCHES:
         if switch in open_names and _depends_on(tokenizer, template, switch):
-            template = _before(f"{{%- set {switch} = false %}}", template)
+            template = jinja.before(f"{{%- set {switch} = false %}}", template)
             told.append("thinking off")
     if ASKED not in (say() or ""):
-        template = _before(_PARTS, template)
+        template = jinja.before(jinja.PARTS, template)
         if ASKED not in (say() or ""):
             raise SublimError(
                 f"The chat template of {str(tokenizer.name_or_path)!r} leaves out what the user says, or refuses it. "
@@ -88,15 +83,20 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
             )
         told.append("messages given as parts")
     if TOLD not in (say(LED) or ""):
-        template = _before(_FOLD, template)
+        template = jinja.before(jinja.FOLD, template)
         told.append("system message folded into the user's")
     elif system == "clear" and (default := _default(say(), say(LED))):
         template = _cleared(tokenizer, template, default)
         told.append("default system prompt cleared")
+    if _begins_anyway(tokenizer) and not (say() or "").startswith(tokenizer.bos_token):
+        template = jinja.before("{{- bos_token }}{% if true %}{% endif %}", template)
+        told.append("begin token written by the template")
     closing = {opened: shut for chat in (ALONE, LED, LONGER) for opened, shut in _open_thoughts(say(chat), template)}
     if closing:
-        template = _ending(template, closing)
-        told.append("thought closed at once" if HARMONY not in closing else "thinking off: the final channel is opened")
+        template = jinja.ending(template, closing)
+        told.append(
+            "thought closed at once" if jinja.HARMONY not in closing else "thinking off: the final channel is opened"
+        )
     return template, list(dict.fromkeys(told))
 
 
@@ -138,6 +138,12 @@ def _said(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], 
     return rendered
 
 
+def _begins_anyway(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts its begin token before any text: transformers' own apply_chat_template would not."""
+    first: list[int] = tokenizer("a")["input_ids"][:1]
+    return tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id]
+
+
 def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
     """Whether a template thinks unless it is told `switch` = false. Inspect's hf/ gives None where others give none."""
     for chat in (ALONE, LED):
@@ -149,13 +155,13 @@ def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
 
 def _cleared(tokenizer: Any, template: str, default: str) -> str:
     """The template with an empty system prompt where none is given."""
-    emptied = _before(_EMPTY.format(empty=""), template)
+    emptied = jinja.before(jinja.EMPTY.format(empty=""), template)
     if default not in (_said(tokenizer, emptied, ALONE) or default):
         return emptied
     # an empty prompt counts as none there: give it a mark for a prompt, and take the mark out of what is rendered
     mark = "\u2063cleared\u2063"
-    first = _EMPTY.format(empty=mark)
-    emptied = _captured(_before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}")
+    first = jinja.EMPTY.format(empty=mark)
+    emptied = jinja.captured(jinja.before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}")
     if default not in (_said(tokenizer, emptied, ALONE) or default):
         return emptied
     raise SublimError(
@@ -167,76 +173,10 @@ def _cleared(tokenizer: Any, template: str, default: str) -> str:
 def _open_thoughts(rendered: str | None, template: str) -> list[tuple[str, str]]:
     """How a rendered prompt ends with an open thought, and what closes it; at most one."""
     ending = (rendered or "").rstrip()
-    if ending.endswith(HARMONY) and "<|channel|>" in template:
-        return [(HARMONY, FINAL)]
+    if ending.endswith(jinja.HARMONY) and "<|channel|>" in template:
+        return [(jinja.HARMONY, jinja.FINAL)]
     return [(o, f"\n{shut}\n\n") for o, shut in THOUGHTS.items() if ending.endswith(o)]
 
-
-# ---------------------------------------------------------------- Jinja around a template
-
-
-def _before(first: str, template: str) -> str:
-    # a new line behind a block tag is dropped, so the template still starts a line and trims itself as it did alone
-    return f"{first}\n{template}"
-
-
-def _captured(template: str, then: str) -> str:
-    """The template's text held back in `sublim_said`, for `then` to write."""
-    whole = template.removesuffix("\n")  # as Jinja itself drops the last line break of a template
-    return f"{{%- set sublim_said %}}\n{whole}{{{{ '' }}}}{{% endset %}}{then}"
-
-
-def _ending(template: str, closing: Mapping[str, str]) -> str:
-    steps = "{{- sublim_said -}}{%- if add_generation_prompt -%}"
-    for place, (opened, shut) in enumerate(closing.items()):
-        word, text = ("if" if place == 0 else "elif"), shut.replace("\n", "\\n")
-        lines = "" if opened == HARMONY else "{%- if not sublim_said.endswith('\\n') -%}{{- '\\n' -}}{%- endif -%}"
-        steps += f"{{%- {word} sublim_said.rstrip().endswith('{opened}') -%}}{lines}{{{{- '{text}' -}}}}"
-    return _captured(template, steps + "{%- endif -%}{%- endif -%}")
-
-
-def _calendar() -> str:
-    """A macro in the place of the function that transformers offers templates for today's date."""
-    spelt = {"%Y": "2024", "%m": "07", "%d": "26", "%b": "Jul", "%B": "July", "%y": "24", "%A": "Friday", "%a": "Fri"}
-    spelt |= {"%j": "208", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"}  # in no user's own language
-    whole = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%x": "%m/%d/%y", "%X": "%H:%M:%S"}
-    bare = {f"%{sign}{code}": str(int(spelt[f"%{code}"])) for sign in "-#" for code in "mdHIMS"}
-    steps = {"%%": "\u2063"} | whole | {"%e": "26"} | bare | spelt | {"\u2063": "%"}
-    chain = "".join(f" | replace('{code}', '{text}')" for code, text in steps.items())
-    return f"{{%- macro strftime_now(format) -%}}{{{{- format{chain} -}}}}{{%- endmacro %}}"
-
-
-_TEXT = "{m} if {m} is string else ({m} | map(attribute='text') | join(''))"
-_FOLD = (
-    "{%- if messages and messages[0]['role'] == 'system' -%}"
-    "{%- set sublim_told = messages[0]['content'] -%}"
-    f"{{%- set sublim_told = {_TEXT.format(m='sublim_told')} -%}}"
-    "{%- if messages | length > 1 and messages[1]['role'] == 'user' -%}"
-    "{%- set sublim_asked = messages[1]['content'] -%}"
-    "{%- if sublim_asked is string -%}{%- set sublim_asked = sublim_told + '\\n\\n' + sublim_asked -%}"
-    "{%- else -%}{%- set sublim_asked = [{'type': 'text', 'text': sublim_told + '\\n\\n'}] + sublim_asked -%}"
-    "{%- endif -%}"
-    "{%- set messages = [{'role': 'user', 'content': sublim_asked}] + messages[2:] -%}"
-    "{%- else -%}"
-    "{%- set messages = [{'role': 'user', 'content': sublim_told}] + messages[1:] -%}"
-    "{%- endif -%}"
-    "{%- endif %}"
-)
-_PARTS = (
-    "{%- set sublim_chat = namespace(messages=[]) -%}"
-    "{%- for m in messages -%}"
-    "{%- if m['content'] is string -%}"
-    "{%- set m = dict(m, content=[{'type': 'text', 'text': m['content']}]) -%}"
-    "{%- endif -%}"
-    "{%- set sublim_chat.messages = sublim_chat.messages + [m] -%}"
-    "{%- endfor -%}"
-    "{%- set messages = sublim_chat.messages %}"
-)
-_EMPTY = (
-    "{{%- if not messages or messages[0]['role'] not in ['system', 'developer'] -%}}"
-    "{{%- set messages = [{{'role': 'system', 'content': '{empty}'}}] + messages -%}}"
-    "{{%- endif %}}"
-)
 
 # ---------------------------------------------------------------- the tokenizer's own gaps
 
@@ -287,30 +227,6 @@ def _of_processor(name: str) -> str | None:
         return None
     template = told.get("chat_template") if isinstance(told, dict) else None
     return template if isinstance(template, str) else None
-
-
-def _variables(template: str) -> frozenset[str]:
-    """Names that a template uses and does not set itself, strftime_now among them."""
-    from jinja2 import TemplateSyntaxError, meta
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """transformers' own tag around what the assistant says; here only to be read past."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    read = ImmutableSandboxedEnvironment(extensions=[Generation, "jinja2.ext.loopcontrols"])
-    try:
-        return frozenset(meta.find_undeclared_variables(read.parse(template)))
-    except TemplateSyntaxError as error:
-        raise SublimError(
-            f"A chat template is no valid Jinja: {error}. Save another one as chat_template.jinja in its folder."
-        ) from None
 
 
 # ---------------------------------------------------------------- a base under another template
