@@ -7,12 +7,11 @@ again elsewhere; one that failed for a reason ends the run with that reason.
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import shlex
+import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from typing import Any
 from rich.console import Console
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, locked, read_json, write_json
+from sublim_eval.records import digest
 
-from .apart import work_apart
-from .jobs import Job, bases, jobs, said, tunes, work
-from .machine import machine, versions
-from .plan import Plan, is_embedded, plan
+from .jobs import Job, bases, jobs, said, tunes
+from .machine import versions
+from .node import CLAIMS, carry
+from .plan import Plan, is_embedded
 from .processes import MALLOC, TICK
 from .recipes import Recipe
 from .sizes import WIDTH
@@ -39,12 +38,6 @@ RETRIES = 3
 
 CARRIED = ("SUBLIM_LAUNCH", "SUBLIM_REGISTRY", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "INSPECT_DISPLAY")
 """Settings that tasks get from this process. No keys: Ray would show them to whoever sees the cluster."""
-
-CLAIMS = ".claims"
-"""In a shared run folder: who does which job. A node may be taken for dead while its worker still writes."""
-
-PATIENCE = 600.0
-"""Seconds that a task waits for a lost worker's hold of the same job to end, on a shared folder."""
 
 
 # ---------------------------------------------------------------- what a job needs
@@ -91,90 +84,7 @@ def launched() -> int:
     return 1
 
 
-# ---------------------------------------------------------------- on a node
-
-
-def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any]) -> dict[str, Any]:
-    """Do one job on this node; what a task runs. Returns plain facts, "error" among them when the job cannot be done.
-
-    place: ("folder", the shared run folder) or ("storage", its URL). asked: "home", the working directory that
-    relative paths mean; "gpus"; "threads" of torch, None to leave them; "version" of sublim-eval; "recipe_hash".
-    """
-    began = time.monotonic()
-    here = {"node": _node(), "host": socket.gethostname(), "pid": os.getpid(), **machine(), "versions": versions()}
-    if asked["version"] != here["versions"]["sublim-eval"]:
-        return {
-            **here,
-            "error": f"{here['host']} has sublim-eval {here['versions']['sublim-eval']} and the run was begun with "
-            f"{asked['version']}. Install one version on all nodes.",
-        }
-    _settle(asked)
-    try:
-        if asked["gpus"]:
-            plan(recipe).check_device()
-        kind, where = place
-        moved: dict[str, int] = {}
-        if kind == "storage":
-            moved = work_apart(recipe, where, job)
-        else:
-            _work_there(recipe, Path(where), job, asked)
-    except SublimError as error:
-        return {**here, "error": str(error)}
-    return {**here, "moved": moved, "seconds": round(time.monotonic() - began, 2)}
-
-
-def _work_there(recipe: Recipe, out: Path, job: Job, asked: dict[str, Any]) -> None:
-    """One job in the shared run folder, under a claim that the kernel frees when this process ends."""
-    record = read_json(out / "run.json") if (out / "run.json").is_file() else {}
-    if record.get("recipe_hash") != asked["recipe_hash"]:
-        raise SublimError(
-            f"{socket.gethostname()} does not see the run folder {out}. Put --out on a disk that all nodes share, or "
-            "give --storage."
-        )
-    claim = out / CLAIMS / "-".join(map(str, job)).replace("/", "--")
-    with _claimed(claim):
-        write_json(claim / "node.json", {"node": _node(), "host": socket.gethostname(), "pid": os.getpid()})
-        work(recipe, out, job)
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Hold a job's claim, once the worker that was taken for dead has let go of it."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        claim = locked(folder)
-        try:
-            claim.__enter__()
-            break
-        except SublimError:
-            if time.monotonic() > until:
-                raise SublimError(
-                    f"A worker that was taken for lost still holds {folder}. End it, then give the same command again."
-                ) from None
-            time.sleep(0.5)
-    try:
-        yield
-    finally:
-        claim.__exit__(None, None, None)
-
-
-def _settle(asked: dict[str, Any]) -> None:
-    import torch
-
-    if Path(asked["home"]).is_dir():
-        os.chdir(asked["home"])
-    if asked["threads"]:
-        torch.set_num_threads(asked["threads"])
-    gc.freeze()
-
-
-def _node() -> str:
-    import ray
-
-    return str(ray.get_runtime_context().get_node_id())
-
-
-# ---------------------------------------------------------------- here
+# ---------------------------------------------------------------- the cluster
 
 
 @contextmanager
@@ -199,7 +109,7 @@ def nodes(
         cluster.refuse_impossible(fresh=_address(address) == "local")
         yield cluster
         if not store:
-            _forget_claims(out)
+            shutil.rmtree(out / CLAIMS, ignore_errors=True)
     finally:
         cluster.cancel()
         ray.shutdown()
@@ -301,10 +211,10 @@ class Nodes:
 
     def _tell_of_nodes(self) -> None:
         """Say when a node joins or is lost."""
-        alive = {n["NodeID"]: n["NodeManagerHostname"] for n in self.ray.nodes() if n["Alive"]}
-        if self.alive and set(alive) != self.alive:
+        alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
+        if self.alive and alive != self.alive:
             self.console.print(f"The cluster has {len(alive)} nodes now; it had {len(self.alive)}.")
-        self.alive = set(alive)
+        self.alive = alive
 
     def refuse_impossible(self, fresh: bool) -> None:
         """Say which job no node has room for; SublimError on a fresh cluster, which will not grow."""
@@ -390,16 +300,11 @@ def _refuse_silent(where: str) -> None:
         ) from None
 
 
-def _forget_claims(out: Path) -> None:
-    import shutil
-
-    shutil.rmtree(out / CLAIMS, ignore_errors=True)
-
-
 def _place_of(facts: dict[str, Any]) -> dict[str, Any]:
     kept = ("host", "system", "processor", "cores", "versions")
     return {**{k: facts[k] for k in kept}, "jobs": 0, "seconds": 0.0}
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """The first sentence of an error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")

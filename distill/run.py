@@ -73,9 +73,9 @@ def run(
             "recipe": recipe.to_json(),
             "recipe_hash": digest(recipe.to_json()),
         }
-        _write_record(out, store, {**record, "versions": versions()})
-        hands = _hands(recipe, out, counted, engine, address, workers, store, console)
-        used = _carry_out(recipe, hands, console, lease.check if lease else lambda: None)
+        with _hands(recipe, out, counted, engine, address, workers, store, console) as hands:
+            _write_record(out, store, {**record, "versions": versions()})  # not before somebody is there to do the work
+            used = _carry_out(recipe, hands, console, lease.check if lease else lambda: None)
         if store:
             _bring_home(recipe, out, store, weights)
         used = {**machine(), **used} | ({"storage": store.url} if store else {})
@@ -109,7 +109,7 @@ def _hands(
         yield pool
 
 
-def _carry_out(recipe: Recipe, hands: Any, console: Console, check: Callable[[], None]) -> dict[str, Any]:
+def _carry_out(recipe: Recipe, hands: Hands, console: Console, check: Callable[[], None]) -> dict[str, Any]:
     """Do every job once those that it waits for are done; returns what run.json says of whoever did them."""
     waiting = jobs(recipe)
     total = len(waiting)
@@ -119,19 +119,18 @@ def _carry_out(recipe: Recipe, hands: Any, console: Console, check: Callable[[],
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with hands as at_work, Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
         done: set[Job] = set()
         while len(done) < total:
             for job in [job for job, needs in waiting.items() if needs <= done]:
                 del waiting[job]
-                at_work.begin(job)
-            for job in at_work.done():
+                hands.begin(job)
+            for job in hands.done():
                 done.add(job)
                 bar.update(task, advance=1, description=said(job))
             check()
-        facts: dict[str, Any] = at_work.facts()
-        return facts
+        return hands.facts()
 
 
 def _stored_record(store: Storage | None) -> dict[str, Any] | None:

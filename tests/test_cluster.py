@@ -237,7 +237,7 @@ def test_a_hosted_student_is_not_put_where_its_job_number_may_be_lost(tmp_path):
 
 
 def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(tmp_path, monkeypatch):
-    from sublim_eval.distill import cluster as module
+    from sublim_eval.distill import node as module
     from sublim_eval.distill.machine import versions
 
     monkeypatch.setattr(module, "_node", lambda: "n")
@@ -251,7 +251,7 @@ def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(t
 
 
 def test_a_job_waits_for_the_worker_that_was_taken_for_dead_and_still_writes(tmp_path, monkeypatch):
-    from sublim_eval.distill import cluster as module
+    from sublim_eval.distill import node as module
 
     zombie = locked(tmp_path / "claim")
     zombie.__enter__()
@@ -414,3 +414,11 @@ def test_a_job_that_no_node_has_room_for_is_refused_on_a_fresh_cluster_and_waite
         nodes.refuse_impossible(fresh=True)
     nodes.refuse_impossible(fresh=False)
     assert "Waiting for one to join" in told.getvalue()
+
+
+def test_a_cluster_that_does_not_answer_leaves_the_record_of_a_finished_run_alone(tmp_path):
+    finished = {"status": "done", "recipe": RECIPE.to_json()}
+    (tmp_path / "run.json").write_text(json.dumps(finished))
+    with pytest.raises(SublimError, match="No Ray cluster answers"):
+        run(RECIPE, tmp_path, engine="ray", address="127.0.0.1:1")
+    assert read_json(tmp_path / "run.json")["status"] == "done"
