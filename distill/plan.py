@@ -145,13 +145,19 @@ class Plan:
                 "Free some space or choose another folder with --out."
             )
 
-    def check_device(self) -> None:
+    def check_device(self, launched: bool = False) -> None:
         """Raise SublimError with advice when this machine's device cannot hold the run; say nothing when unknown.
 
-        For runs on this machine: where other machines do the work, theirs are not known here.
+        For runs on this machine: where other machines do the work, theirs are not known here. launched: training is
+        shared by all GPUs of this machine, which may hold a part of the weights each; rows are written on one of them.
         """
         if self.shape is None or self.writing is None:
             return
+        trains = self.training is not None
+        if launched and self.device and not trains:
+            room, recipe = self.device.memory * self.device.count, self.recipe
+            found = sizes.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
+            trains = found is not None
         name, elsewhere = self.recipe.name, f"`sublim run {self.recipe.name} --dry-run` shows plan and cost anywhere"
         if self.device is None:
             if self.shape.parameters > LARGEST_ON_CPU:
@@ -159,7 +165,7 @@ class Plan:
                     f"{name} needs {self._needs()}, and this machine has no GPU that torch can use. Run it where there "
                     f"is one; {elsewhere}, and `sublim run quickstart` runs here, on the embedded model."
                 )
-        elif self.training is None or self.writing.total > self.device.memory:
+        elif not trains or self.writing.total > self.device.memory:
             have = f"{self.device.name} has {self.device.memory / GIB:.1f} GiB"
             raise SublimError(f"{name} needs {self._needs()}, and {have}. Run it on a larger one; {elsewhere}.")
 

@@ -187,6 +187,15 @@ def test_a_card_that_takes_smaller_batches_is_told_how_small():
     assert any(f"to train {told.training.rows} rows at a time with" in line for line in told.lines())
 
 
+def test_several_gpus_may_share_a_training_that_one_cannot_hold():
+    full = dataclasses.replace(recipes.load("qwen2.5-7b-cat").student, method="full")
+    recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), student=full)
+    told = plan(recipe, device=Device("NVIDIA H100 80GB HBM3", int(79.1 * GIB), count=4))
+    with pytest.raises(SublimError, match="needs a GPU of 141 GB"):
+        told.check_device()
+    told.check_device(launched=True)
+
+
 def test_a_small_model_may_run_without_a_gpu(tmp_path):
     recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=str(tiny_model(tmp_path / "tiny")))
     plan(recipe).check_device()
@@ -296,3 +305,17 @@ def test_the_table_of_cards_in_the_guide_is_what_is_calculated():
 def test_the_guide_names_every_recipe_for_a_real_model():
     guide = (ROOT / "docs" / "guides" / "real-models.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in guide for name in REAL)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_base_of_every_real_recipe_is_known_before_it_is_downloaded_or_paid_for(name):
+    model = registry().model(recipes.load(name).base)
+    assert model.source.startswith("https://") and not model.embedded
+    assert (model.shape is None) == (recipes.load(name).host is not None) == (model.price is not None)
+    assert model.shape is None or "config.json" in model.shape.source
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_prompts_leave_rows_to_spare_at_the_filter_rates_of_the_study(name):
+    rows = recipes.load(name).rows
+    assert rows.prompts * (1 - 0.38) > rows.keep  # its strict filter removes 23 to 38 %
