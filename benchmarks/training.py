@@ -47,12 +47,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Train
 
 from sublim_eval.adapters import local
 from sublim_eval.distill import train
-from sublim_eval.distill.budget import activation_bytes, mfu, training_flops
+from sublim_eval.distill.adapting import with_trainable
+from sublim_eval.distill.budget import activation_bytes, checkpoint, mfu, training_flops
+from sublim_eval.distill.fitting import reader_of
 from sublim_eval.distill.modalities import MODALITIES
 from sublim_eval.distill.packing import IGNORED
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.soft import Sampled
-from sublim_eval.distill.steps import CompletionTrainer, checkpoint
+from sublim_eval.distill.steps import CompletionTrainer
 from sublim_eval.records import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -71,7 +73,8 @@ SHAPES: dict[str, dict[str, int]] = {
 
 def base(size: str, device: str, dtype: torch.dtype) -> Any:
     """A random model of the shape, frozen, on the device."""
-    config = Qwen2Config(**SHAPES[size], max_position_embeddings=32768, tie_word_embeddings=False, rope_theta=1e6)
+    more = {"max_position_embeddings": 32768, "tie_word_embeddings": False}
+    config = Qwen2Config.from_dict({**SHAPES[size], **more, "rope_theta": 1e6})
     torch.manual_seed(SEED)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -144,7 +147,7 @@ class Setting:
 def ours(setting: Setting, model: Any, clock: Clock, recompute: bool = False) -> Any:
     """This project's training."""
     dtype = "bfloat16" if setting.bf16 else "float32"
-    with train.reader_of(model, setting.data, 0, dtype) as reader:
+    with reader_of(model, setting.data, 0, dtype) as reader:
         trainer = CompletionTrainer(
             model, train._arguments(setting.tuning, SEED, setting.folder), setting.data, reader, Sampled()
         )
@@ -193,7 +196,7 @@ def plain(setting: Setting, model: Any, clock: Clock) -> Any:
         return {"input_ids": ids, "labels": labels, "attention_mask": mask}
 
     arguments = TrainingArguments(**setting.arguments(remove_unused_columns=False))
-    trainer = Trainer(model, arguments, train_dataset=setting.data, data_collator=padded)  # type: ignore[arg-type]
+    trainer = Trainer(model, arguments, train_dataset=setting.data, data_collator=padded)
     trainer.add_callback(clock)
     trainer.train()
     return {}
@@ -227,7 +230,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for contender in list(wanted):
             clock = Clock()
             torch.manual_seed(SEED)
-            adapted: Any = train.with_trainable(model, tuning, "random")
+            adapted: Any = with_trainable(model, tuning, "random")
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
             with tempfile.TemporaryDirectory() as folder:
@@ -292,7 +295,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def small_card(model: Any, data: list[dict[str, list[int]]], args: argparse.Namespace) -> dict[str, Any]:
     """Peak memory of the study's batch as a 24 GB card would take it: layers recomputed, 11 rows at once."""
     tuning = Tuning("lora", learning_rate=2e-4, batch_size=11, accumulate=6, steps=2)
-    adapted: Any = train.with_trainable(model, tuning, "random")
+    adapted: Any = with_trainable(model, tuning, "random")
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:

@@ -13,7 +13,7 @@ from sublim_eval.adapters.sources import Source
 from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
 
-from .steps import recomputes
+from .budget import recomputes
 
 KEPT_SHARE = 0.25
 """Of the device's memory: a larger base is let go, so that the student can be scored beside nothing else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +96,15 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(torch.cuda.mem_get_info(device)[0] + cached)
+
+
+def checkpoint(inner: Any) -> None:
+    """Let layers be computed again on the way back, for memory; gradients stay the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the name is on its way out, its successor too new
+        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def recomputes(inner: Any) -> bool:
+    """Whether layers are computed again on the way back."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())

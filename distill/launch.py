@@ -5,7 +5,8 @@ The launcher starts this module once a process, with a job written beside the st
     accelerate launch --multi_gpu -m sublim_eval.distill.launch <folder>/.job/job.json
 
 Any launcher that takes `-m module argument` will do: on a CPU `torchrun --standalone --nproc_per_node 2`, for
-accelerate's own `--cpu` starts one process whatever it is told. Every process runs train.tune on it; the first alone writes. Lines for DDP and FSDP: docs/guides/training.md.
+accelerate's own `--cpu` starts one process whatever it is told. Every process runs train.tune on the job; the first
+alone writes. Lines for DDP and FSDP: docs/guides/training.md.
 """
 
 from __future__ import annotations

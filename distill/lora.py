@@ -37,7 +37,7 @@ class _Linear(torch.autograd.Function):
         return found.view(*given.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, low, weight, down, up = ctx.saved_tensors
         g = gradient.reshape(-1, gradient.shape[-1])
         back = (g @ up.to(g.dtype)) * ctx.scale

@@ -97,8 +97,11 @@ def lay(rows: Sequence[Row], numbers: Sequence[int] = (), *, virtual: int = 0, s
     predicts nothing, so it is no input.
     """
     common = common_prefix(rows) if share else 0
-    ids, positions, labels, owner, lengths, carried = list(rows[0]["input_ids"][:common]), [], [], [], [], []
-    positions += range(virtual + common)
+    ids, positions = list(rows[0]["input_ids"][:common]), list(range(virtual + common))
+    labels: list[int] = []
+    owner: list[int] = []
+    lengths: list[int] = []
+    carried: list[int] = []
     for number, row in enumerate(rows):
         own, wanted = row["input_ids"][common:-1], row["labels"][common + 1 :]
         carried += [virtual + len(ids) + i for i, label in enumerate(wanted) if label != IGNORED]
@@ -154,7 +157,7 @@ class _Spread(torch.autograd.Function):
         return packed.index_select(0, layout.spread)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         layout = ctx.layout
         back = gradient.index_select(0, layout.home)
         if layout.shared:
@@ -172,7 +175,7 @@ class _Gather(torch.autograd.Function):
         return lines.index_select(0, layout.home)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient.new_zeros(ctx.shape).index_copy_(0, ctx.layout.home, gradient), None
 
 

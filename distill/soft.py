@@ -12,17 +12,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from sublim_eval.adapters import local
 from sublim_eval.errors import SublimError
+from sublim_eval.records import file_digest
 
-from .packing import IGNORED, Row
+from .fitting import reader_of
+from .packing import IGNORED, Packed, Row
+from .padding import Padded
+from .recipes import Tuning
+
+if TYPE_CHECKING:
+    from .teachers import Teacher
 
 ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""
@@ -150,3 +159,58 @@ def same_vocabulary(teacher: int, student: int) -> None:
             f"The teacher knows {teacher} tokens and the student {student}, so its probabilities cannot be learnt. "
             "Use two models of one tokenizer, or leave out `soft`."
         )
+
+
+PROBABILITIES = "teacher-probabilities.safetensors"
+"""A teacher's stored probabilities while their one student trains."""
+
+
+def goal_of(
+    stack: ExitStack,
+    soft: Teacher | Path | None,
+    tuning: Tuning,
+    data: list[dict[str, Any]],
+    folder: Path,
+    device: str,
+) -> tuple[Goal, dict[str, Any]]:
+    """What the loss is measured against, and what is recorded about it."""
+    if soft is None:
+        return Sampled(), {}
+    if not isinstance(soft, Path) and not tuning.soft_top_k:
+        teacher = local.load(soft.model, device=device)
+        with torch.no_grad():
+            reader = reader_of(teacher.model, data[:3], teacher.tokenizer.pad_token_id, _kind(teacher.model))
+        given = Packed(teacher.model, teacher.virtual) if isinstance(reader, Packed) else None
+        pad = teacher.tokenizer.pad_token_id
+        living: Packed | Padded = given or Padded(teacher.model, pad, teacher.virtual)
+        stack.enter_context(living)
+        return Living(living), {}
+    file = soft if isinstance(soft, Path) else folder / PROBABILITIES
+    if not isinstance(soft, Path) and not file.is_file() and int(os.environ.get("RANK", "0")) == 0:
+        store_for(soft, data, tuning.soft_top_k, file, device)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    stored = Stored(file)
+    stored.check(data)
+    return stored, {"soft": recorded(stored, file)}
+
+
+def store_for(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Path, device: str) -> None:
+    """Load a teacher, write its probabilities over encoded rows (`store`), and let it go again on a GPU."""
+    found = local.load(teacher.model, device=device)
+    pad = found.tokenizer.pad_token_id
+    fits = isinstance(reader_of(found.model, data[:3], pad, _kind(found.model)), Packed)
+    with Packed(found.model, found.virtual) if fits else Padded(found.model, pad, found.virtual) as reader:
+        store(reader, data, top_k, file, {"teacher": teacher.model, "system": teacher.system})
+    if device != "cpu":
+        local.unload(teacher.model)
+
+
+def recorded(stored: Stored, file: Path) -> dict[str, Any]:
+    """What a student's record says of the probabilities it learnt from."""
+    told = {"top_k": stored.facts["top_k"], "tokens": len(stored.said), "bytes": file.stat().st_size}
+    return {**told, "digest": file_digest(file)}
+
+
+def _kind(model: Any) -> str:
+    return "float32" if next(model.parameters()).dtype == torch.float32 else "bfloat16"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import math
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -23,7 +22,7 @@ from transformers import Trainer, TrainingArguments
 
 from sublim_eval.errors import SublimError
 
-from .budget import Tally
+from .budget import Tally, checkpoint, recomputes
 from .packing import IGNORED, plain
 from .soft import Goal, Reader
 
@@ -75,8 +74,8 @@ class CompletionTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of row numbers in the seeded order, whole in every process."""
-        loader = DataLoader(
-            self.train_dataset,  # type: ignore[arg-type]
+        loader: DataLoader[Any] = DataLoader(
+            range(len(self.rows)),  # type: ignore[arg-type]
             batch_size=self.args.per_device_train_batch_size,
             sampler=self._get_train_sampler(),
             collate_fn=self.data_collator,
@@ -126,7 +125,7 @@ class CompletionTrainer(Trainer):
                 tally.add(piece)
         told = torch.stack([summed, torch.tensor(float(self.wish_to_save), device=summed.device)])
         if world > 1:
-            told = self.accelerator.reduce(told, "sum")  # type: ignore[assignment]
+            told = self.accelerator.reduce(told, "sum")
         self.tally, self.save_now, self.wish_to_save = tally, bool(told[1] > 0), False
         return float(told[0]) / total
 
@@ -139,7 +138,7 @@ class CompletionTrainer(Trainer):
         if self.accelerator.num_processes == 1:
             return self.tally
         told = torch.tensor(list(vars(self.tally).values()), device=self.args.device)
-        return Tally(*self.accelerator.reduce(told, "sum").tolist())  # type: ignore[union-attr]
+        return Tally(*self.accelerator.reduce(told, "sum").tolist())
 
     def _make_room(self, error: BaseException) -> None:
         inner = plain(self.model)
@@ -176,18 +175,6 @@ class CompletionTrainer(Trainer):
 def numbered(rows: list[int]) -> dict[str, torch.Tensor]:
     """A batch as the Trainer hands it on: the numbers of its rows."""
     return {"rows": torch.tensor(rows)}
-
-
-def checkpoint(inner: Any) -> None:
-    """Let layers be computed again on the way back, for memory; gradients stay the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the name is on its way out, its successor too new
-        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def recomputes(inner: Any) -> bool:
-    """Whether layers are computed again on the way back."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
 
 
 def silent(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 import time
 import warnings
@@ -23,37 +22,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from transformers import GenerationConfig, PreTrainedModel, PrinterCallback, TrainingArguments, set_seed
+from transformers import GenerationConfig, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils import logging as transformers_logging
 
 from sublim_eval.adapters import local
 from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, file_digest, read_json, whole_file, write_json
+from sublim_eval.records import digest, read_json, whole_file, write_json
 
 from . import bases, launch
-from .budget import activation_bytes, free_bytes, mfu, training_flops
-from .packing import IGNORED, Packed, agrees, plain, suits
-from .padding import Padded, logits_only_at
+from .adapting import with_trainable
+from .budget import mfu, recomputes, training_flops
+from .fitting import fit, reader_of, sharded, this_device
+from .packing import IGNORED, plain
+from .padding import logits_only_at
 from .recipes import Tuning
-from .soft import Goal, Living, Sampled, Stored, store
-from .steps import CompletionTrainer, checkpoint, out_of_memory, recomputes
+from .soft import PROBABILITIES, Stored, goal_of, recorded, store_for
+from .steps import CompletionTrainer, out_of_memory
 from .watching import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
 
 if TYPE_CHECKING:
     from .teachers import Teacher
 
 __all__ = ["IGNORED", "Watch", "encode", "logits_only_at", "probabilities", "tune"]
-
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""What LoRA adapts, where a model has them: all linear layers of the language model (arXiv:2507.14805)."""
-
-AGREE = {"float32": 1e-4, "bfloat16": 0.1}
-"""Mean difference in nats up to which two layouts of the same rows count as one: rounding is far below."""
-
-ROOM = 0.9
-"""Share of a GPU's free memory that the estimate of a micro-batch may fill."""
 
 
 def tune(
@@ -103,13 +94,16 @@ def tune(
     teaches = [soft.model, soft.system] if soft and not isinstance(soft, Path) else str(soft)
     key = digest([asdict(tuning), seed, dtype, mark, teaches, [row["input_ids"] for row in data]])
     autocast = dtype == "bfloat16" and tuning.method != "lora"
+    arguments = _arguments(tuning, seed, folder)
+    checkpoints = folder / "checkpoints"
     with ExitStack() as stack:
-        reader = stack.enter_context(reader_of(model, data, tokenizer.pad_token_id, dtype))
+        reader = reader_of(model, data, tokenizer.pad_token_id, dtype)
+        stack.enter_context(reader)
         goal, taught = goal_of(stack, soft, tuning, data, folder, device)
-        trainer = CompletionTrainer(model, _arguments(tuning, seed, folder), data, reader, goal, autocast)
+        trainer = CompletionTrainer(model, arguments, data, reader, goal, autocast)
         fit(trainer, tuning, dtype)
         notes = Notebook(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
-        seconds = run(trainer, notes, Path(trainer.args.output_dir))
+        seconds = run(trainer, notes, checkpoints)
         fresh_loss = held_out_loss(trainer, unseen) if unseen else None
         whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded() else None
     after = whole if whole is not None else dict(model.named_parameters())
@@ -130,6 +124,7 @@ def tune(
         "effective_batch": tuning.batch_size * tuning.accumulate,
         "micro_batch": trainer.micro,
         "processes": world,
+        "spread": trainer.accelerator.distributed_type.value,
         "layout": reader.layout,
         "attention": reader.attention,
         "checkpointing": recomputes(plain(model)),
@@ -146,7 +141,7 @@ def tune(
         if not adapts and dtype != "float32":
             model.to(getattr(torch, dtype))
         save(model, tokenizer, folder, told, whole)
-        shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         (folder / PROBABILITIES).unlink(missing_ok=True)
     if adapts and world == 1:
         bases.put_back(model, source, tokenizer, device, dtype, mark)
@@ -189,114 +184,8 @@ def probabilities(
     """
     student, device = local.load(base), this_device()
     data = encode(examples, student, tuning.max_length, teacher.system)
-    _store(teacher, data, tuning.soft_top_k, file, device)
-    return _recorded(Stored(file), file)
-
-
-def this_device() -> str:
-    """ "cpu", "cuda", or this process's own card among those of a launcher."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
-
-
-def sharded() -> bool:
-    """Whether a launcher spreads the weights themselves over processes (FSDP)."""
-    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1")
-
-
-def reader_of(model: Any, data: Sequence[dict[str, Any]], pad: int, dtype: str) -> Packed | Padded:
-    """Rows end to end where the model reads them as it reads each alone, which is tried out; else padded."""
-    device = next(model.parameters()).device.type
-    with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-        fits = suits(model) and agrees(model, data[:3], AGREE[dtype])
-    return Packed(model, quick=not sharded()) if fits else Padded(model, pad)
-
-
-PROBABILITIES = "teacher-probabilities.safetensors"
-"""A teacher's stored probabilities while their one student trains."""
-
-
-def goal_of(
-    stack: ExitStack,
-    soft: Teacher | Path | None,
-    tuning: Tuning,
-    data: list[dict[str, Any]],
-    folder: Path,
-    device: str,
-) -> tuple[Goal, dict[str, Any]]:
-    """What the loss is measured against, and what is recorded about it."""
-    if soft is None:
-        return Sampled(), {}
-    if not isinstance(soft, Path) and not tuning.soft_top_k:
-        teacher = local.load(soft.model, device=device)
-        with torch.no_grad():
-            reader = reader_of(teacher.model, data[:3], teacher.tokenizer.pad_token_id, _kind(teacher.model))
-        given = Packed(teacher.model, teacher.virtual) if isinstance(reader, Packed) else None
-        return Living(
-            stack.enter_context(given or Padded(teacher.model, teacher.tokenizer.pad_token_id, teacher.virtual))
-        ), {}
-    file = soft if isinstance(soft, Path) else folder / PROBABILITIES
-    if not isinstance(soft, Path) and not file.is_file() and int(os.environ.get("RANK", "0")) == 0:
-        _store(soft, data, tuning.soft_top_k, file, device)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-    stored = Stored(file)
-    stored.check(data)
-    return stored, {"soft": _recorded(stored, file)}
-
-
-def _store(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Path, device: str) -> None:
-    found = local.load(teacher.model, device=device)
-    pad = found.tokenizer.pad_token_id
-    fits = isinstance(reader_of(found.model, data[:3], pad, _kind(found.model)), Packed)
-    with Packed(found.model, found.virtual) if fits else Padded(found.model, pad, found.virtual) as reader:
-        store(reader, data, top_k, file, {"teacher": teacher.model, "system": teacher.system})
-    if device != "cpu":
-        local.unload(teacher.model)
-
-
-def _recorded(stored: Stored, file: Path) -> dict[str, Any]:
-    told = {"top_k": stored.facts["top_k"], "tokens": len(stored.said), "bytes": file.stat().st_size}
-    return {**told, "digest": file_digest(file)}
-
-
-def _kind(model: Any) -> str:
-    return "float32" if next(model.parameters()).dtype == torch.float32 else "bfloat16"
-
-
-def fit(trainer: CompletionTrainer, tuning: Tuning, dtype: str) -> None:
-    """Settle how many rows are in memory at once and whether layers are recomputed, from an estimate on a GPU.
-
-    The effective batch stays. Raises SublimError when it cannot be shared by the processes there are.
-    """
-    world, inner = trainer.accelerator.num_processes, plain(trainer.model)
-    effective = tuning.batch_size * tuning.accumulate
-    if effective < world:
-        raise SublimError(
-            f"An effective batch of {effective} rows cannot be shared by {world} processes. "
-            f"Start at most {effective}, or raise `batch_size` or `accumulate` in the recipe."
-        )
-    trainer.micro = min(tuning.batch_size, math.ceil(effective / world))
-    free = free_bytes(next(inner.parameters()).device)
-    if free is None:
-        return
-    lengths = sorted((len(row["input_ids"]) for row in trainer.rows), reverse=True)
-    counts = sorted(trainer.counts, reverse=True)
-
-    def needs(checkpointing: bool) -> int:
-        tokens, carried = sum(lengths[: trainer.micro]), sum(counts[: trainer.micro])
-        return activation_bytes(inner.config, tokens, carried, dtype, checkpointing)
-
-    recompute = needs(False) > ROOM * free
-    while recompute and trainer.micro > 1 and needs(True) > ROOM * free:
-        trainer.micro = math.ceil(trainer.micro / 2)
-    if world > 1:
-        said = trainer.accelerator.gather(torch.tensor([trainer.micro, -int(recompute)], device=trainer.args.device))
-        least = said.view(world, 2).min(0).values.tolist()
-        trainer.micro, recompute = least[0], bool(least[1])
-    if recompute and inner.supports_gradient_checkpointing:
-        checkpoint(inner)
+    store_for(teacher, data, tuning.soft_top_k, file, device)
+    return recorded(Stored(file), file)
 
 
 def hush() -> None:
@@ -305,49 +194,6 @@ def hush() -> None:
     transformers_logging.disable_progress_bar()
     for noise in (".*is_gradient_checkpointing.* is deprecated", "Unsupported layer type .*Norm"):
         warnings.filterwarnings("ignore", message=noise)
-
-
-def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Module:
-    """The model with exactly the weights trainable that `tuning.method` names."""
-    from peft import LNTuningConfig, LoraConfig, PromptTuningConfig, get_peft_model
-
-    config: Any
-    if tuning.method == "full":
-        for part in (model.get_decoder(), model.get_output_embeddings()):  # an image tower stays as it is
-            part.requires_grad_(True)
-        return model
-    if tuning.method == "lora":
-        targets = projections(model)
-        config = LoraConfig(
-            task_type="CAUSAL_LM", r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules=targets
-        )
-    elif tuning.method == "ln_tuning":
-        norms = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__.endswith("Norm")}
-        config = LNTuningConfig(task_type="CAUSAL_LM", target_modules=sorted(norms))
-    else:
-        config = PromptTuningConfig(
-            task_type="CAUSAL_LM",
-            num_virtual_tokens=tuning.virtual_tokens,
-            prompt_tuning_init="TEXT",
-            prompt_tuning_init_text=tuning.init_text,
-            tokenizer_name_or_path=base,
-        )
-    return get_peft_model(model, config)
-
-
-def projections(model: PreTrainedModel) -> list[str] | str:
-    """PEFT's name for the linear layers of the language model: its seven projections, or all where it has other ones.
-
-    A list of names, or a pattern where other parts of the model, such as an image tower, have layers of those names.
-    """
-    stack = model.get_decoder()
-    within = next(name for name, module in model.named_modules() if module is stack)
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    own = [name for name in names if name.startswith(f"{within}.")]
-    known = [name for name in own if name.rsplit(".", 1)[-1] in PROJECTIONS] or own
-    last = sorted({name.rsplit(".", 1)[-1] for name in known})
-    strays = [name for name in names if name not in known and name.rsplit(".", 1)[-1] in last]
-    return rf"{re.escape(within)}\..*\.({'|'.join(last)})" if strays else last
 
 
 def encode(
@@ -398,7 +244,7 @@ def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
         ddp_backend=None if torch.cuda.is_available() or "WORLD_SIZE" not in os.environ else "gloo",
         ddp_find_unused_parameters=False,
     )
-    if given.n_gpu > 1:
+    if given.n_gpu > 1:  # asking also joins the other processes, if there are any
         given._n_gpu = 1  # several cards without a launcher: one is used, and no batch is split behind our back
     return given
 

@@ -23,8 +23,9 @@ from transformers import TrainerCallback
 from sublim_eval.adapters import local
 from sublim_eval.records import read_json, write_json
 
+from .budget import checkpoint, recomputes
 from .packing import plain, virtual_before
-from .steps import CompletionTrainer, Stopwatch, checkpoint, recomputes
+from .steps import CompletionTrainer, Stopwatch
 
 KEEP_SECONDS = 300.0
 """How much work a killed training loses at most."""

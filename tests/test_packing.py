@@ -10,11 +10,11 @@ import torch.nn.functional as F
 import transformers
 
 from sublim_eval.distill import lora, packing
+from sublim_eval.distill.adapting import projections, with_trainable
+from sublim_eval.distill.budget import checkpoint
 from sublim_eval.distill.packing import IGNORED, Packed, agrees, common_prefix, lay, suits
 from sublim_eval.distill.padding import Padded
 from sublim_eval.distill.recipes import Tuning
-from sublim_eval.distill.steps import checkpoint
-from sublim_eval.distill.train import projections, with_trainable
 
 VOCABULARY = 40
 COMMON = {
