@@ -118,7 +118,7 @@ def nodes(
 class Nodes:
     """Hands of a cluster. Ray places the tasks; what was lost is begun again here, so that it is counted and told.
 
-    Ray's own retries are off (max_retries=0): they are silent, and without end for a job that runs out of memory.
+    Ray's own retries are off (max_retries=0): nobody would hear of them, and run.json could not say what was lost.
     """
 
     def __init__(
@@ -271,7 +271,11 @@ def _joined(address: str | None, cores: int) -> Any:
         _refuse_silent(where)
     try:
         ray.init(address=where, **settings)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ImportError) as error:
+        if "ray[client]" in str(error):
+            raise SublimError(
+                f"{where!r} needs Ray's client. Install it, in the version of the cluster: pip install 'ray[client]'."
+            ) from None
         raise SublimError(
             f"No Ray cluster answers at {where!r} ({_first(error)}). Start one with `ray start --head`, check "
             "--address and Ray's version there, or leave --address out for one on this machine."

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -228,6 +229,19 @@ def test_a_missing_ray_is_told_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SublimError, match=r"needs the package ray\. Install it: pip install 'sublim-eval\[ray\]'"):
         run(RECIPE, tmp_path, engine="ray")
+
+
+def test_a_missing_client_of_ray_is_told(tmp_path, monkeypatch):
+    import ray
+
+    def refuse(**_: Any) -> None:
+        raise ValueError("Ray Client requires pip package `ray[client]`. If you installed the minimal Ray")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"ray://127.0.0.1:{listening.getsockname()[1]}"
+        with pytest.raises(SublimError, match=r"needs Ray's client\. Install it.*pip install 'ray\[client\]'"):
+            run(RECIPE, tmp_path, engine="ray", address=address)
 
 
 def test_a_hosted_student_is_not_put_where_its_job_number_may_be_lost(tmp_path):
