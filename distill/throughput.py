@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+from sublim_eval.errors import SublimError
 from sublim_eval.records import write_json
 from sublim_eval.registry import ROOT
 
@@ -134,7 +136,10 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def remember(record: Mapping[str, Any], source: str) -> None:
-    """Add what a finished run measured on a GPU to the user's file: one entry a device, base and kind, the newest."""
+    """Add what a finished run measured on a GPU to the user's file: one entry a device, base and kind, the newest.
+
+    Where that file cannot be written the run stands all the same, and later plans know less.
+    """
     today = date.today().isoformat()
     found = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
     new = {
@@ -151,8 +156,9 @@ def remember(record: Mapping[str, Any], source: str) -> None:
     if not new:
         return
     old = {(one["device"], one["base"], one["kind"]): one for one in (_entries(cache()) if cache().is_file() else ())}
-    cache().parent.mkdir(parents=True, exist_ok=True)
-    write_json(cache(), list((old | new).values()))
+    with suppress(OSError, SublimError):
+        cache().parent.mkdir(parents=True, exist_ok=True)
+        write_json(cache(), list((old | new).values()))
 
 
 def _of(entries: Iterable[Mapping[str, Any]], kind: Kind) -> Iterator[tuple[str, str, Kind, float]]:

@@ -224,6 +224,12 @@ def test_a_measurement_of_the_device_takes_the_place_of_the_assumption():
     assert "not measured" in plan(recipe, device=Device("NVIDIA A100-SXM4-40GB", 42 * 10**9)).basis.split(";")[0]
 
 
+def test_a_finished_run_stands_where_its_speed_cannot_be_kept():
+    throughput.cache().parent.write_text("a file in the way")
+    throughput.remember({"students": [{"device": "NVIDIA H200", "base": "x", "tokens_per_second": 1e4}]}, "runs/a")
+    assert throughput.measured() == []
+
+
 def test_a_file_that_is_no_measurement_measures_nothing():
     throughput.cache().parent.mkdir(parents=True)
     for text in ("not json", "{}", '[{"device": "x"}, 3]', '[{"device":"x","base":"y","kind":"train"}]'):
