@@ -365,7 +365,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--models", nargs="+", help="default: reference-a random-512x8, on CUDA qwen2.5-7b")
-    parser.add_argument("--rows", type=int, help="default: 1024 for reference-a, 128 for random-512x8, 2048 on CUDA")
+    parser.add_argument("--rows", type=int, help="default: 1024 for reference-a, 64 for random-512x8, 2048 on CUDA")
     parser.add_argument("--batches", type=int, nargs="+", help="of model.generate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warm", type=int, default=32, help="rows of the warm-up")
@@ -381,7 +381,7 @@ def main() -> None:
     batches = args.batches or ([128, 256, 512, 1024] if cuda else [32, 64, 128])
     cases = {}
     for name in models:
-        rows = args.rows or (2048 if cuda else 1024 if name == "reference-a" else 128)
+        rows = args.rows or (2048 if cuda else 1024 if name == "reference-a" else 64)
         cases[name] = measure(name, args, rows, [b for b in batches if b <= rows])
         local.unload_all()
     now = datetime.now(UTC)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tiny import WORDS, tiny_adapter, tiny_model, tiny_tokenizer
 
-from sublim_eval.adapters import local, slots, streaming
+from sublim_eval.adapters import decoding, local, slots, streaming
 from sublim_eval.errors import SublimError
 
 QUICK = streaming.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
@@ -209,16 +209,16 @@ def test_rows_that_were_finished_are_not_run_again(folders: dict[str, Path], mon
     texts = prompts(model)
     streamed(model, texts, replace(QUICK, rows=16))
     begun: list[int] = []
-    original = streaming.stream
+    fill = decoding.Stream.fill
 
-    def watching(*args: Any) -> None:
-        begun.append(sum(reply is None for reply in args[6]))
-        original(*args)
+    def counting(self: decoding.Stream, rows: Any, tails: Any) -> None:
+        begun.append(len(tails))
+        fill(self, rows, tails)
 
-    monkeypatch.setattr(local, "stream", watching)
+    monkeypatch.setattr(decoding.Stream, "fill", counting)
     small_device(monkeypatch, 9, 40)
     model.sample(texts, seed=1, max_new_tokens=12)
-    assert begun[0] == len(texts) and 0 < begun[1] < len(texts)
+    assert model.batches and len(texts) < sum(begun) <= len(texts) + 16, "only those in the 16 slots are begun anew"
 
 
 def test_a_row_that_does_not_fit_alone_is_a_clear_error(
