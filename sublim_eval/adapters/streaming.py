@@ -25,8 +25,8 @@ from sublim_eval.adapters.slots import NAME, Unfit, attention
 class Pace:
     """How a device is kept busy.
 
-    rows: most slots. tokens: most prompt tokens in one prefill. look: steps between two looks at what has ended (at most BLOCK).
-    refill: share of the slots that must be free before new rows are prefilled. grain: cells are read in
+    rows: most slots. tokens: most prompt tokens in one prefill. look: steps between two looks at what has ended, at
+    most BLOCK. refill: share of the slots that must be free before new rows are prefilled. grain: cells are read in
     multiples of it. shrink: share of the slots below which the last rows are moved together. graphs: decode steps
     are replayed as CUDA graphs, for which few widths are best.
     """
