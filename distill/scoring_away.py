@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inspect_ai import Task
 
 UNFINISHED = "asking.json"
-"""In the scores folder while questions are being asked: what they are, and where their logs lie."""
+"""In the scores folder while questions are being asked: the digest of what they are. Their logs lie in asking/."""
 
 
 def score_away(
@@ -93,18 +93,18 @@ def score_away(
         found = ProbeScores.from_inspect_log(logs_folder / Path(log.location).name, model=label)
         files[probe] = folder / f"{probe}.json"
         found.write(files[probe])
+    (folder / "logs").mkdir(exist_ok=True)
+    for file in logs_folder.glob("*.eval"):
+        file.replace(folder / "logs" / file.name)
     (folder / UNFINISHED).unlink()
+    shutil.rmtree(logs_folder)
     return files
 
 
 def _logs_of(folder: Path, asked: str) -> Path:
-    """Where these questions' logs lie: the folder of a scoring that was cut short, when it asked the same; else new."""
-    card = folder / UNFINISHED
-    if card.is_file():
-        before = read_json(card)
-        if before.get("asked") == asked:
-            return folder / str(before["logs"])
-        shutil.rmtree(folder / str(before["logs"]), ignore_errors=True)
-    number = next(n for n in range(1, 10_000) if not (folder / f"logs/{n}").exists())
-    write_json(card, {"asked": asked, "logs": f"logs/{number}"})
-    return folder / f"logs/{number}"
+    """Where the logs of unfinished questions lie: of a scoring that was cut short when it asked the same, else new."""
+    card, logs = folder / UNFINISHED, folder / "asking"
+    if not (card.is_file() and read_json(card) == asked):
+        shutil.rmtree(logs, ignore_errors=True)
+        write_json(card, asked)
+    return logs

@@ -94,7 +94,8 @@ def test_a_refused_scoring_goes_on_behind_what_was_answered(server, tmp_path):
     scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
     assert server.ledger == {**server.ledger, "completions": QUESTIONS, "most_often": 1}
     assert not holds_key(tmp_path)
-    assert not (tmp_path / "asking.json").exists()
+    assert {f.name for f in tmp_path.iterdir()} == {"owl_pref.json", "logs"}
+    assert len(list((tmp_path / "logs").glob("*.eval"))) == 1
 
 
 def test_a_killed_scoring_goes_on_too(server, tmp_path):

@@ -219,7 +219,7 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
                 if fast:
                     yield Finding("substring scoring", "not checked", "saved replies are left out of a quick look", who)
     for student in run.students:
-        if student.get("folder"):
+        if student.get("folder") and not training.hosted_card(run.path / student["folder"]):
             config = run.json(Path(student["folder"]) / "generation_config.json")
             yield _generation_config(config, student["folder"])
     for category in sorted({s.category for s in _all_scores(run)}):
@@ -408,6 +408,8 @@ def _student_folder(path: Path) -> Iterator[Finding]:
     then = {name: files[name] for name in RENDERING if name in files}
     yield training.rendering_stands(then, {n: file_digest(path / n) for n in then if (path / n).is_file()}, str(path))
     yield training.final_weights(path, card, (), path.name, (), str(path))
+    if training.hosted_card(path):
+        return
     config = path / "generation_config.json"
     yield _generation_config(read_json(config) if config.is_file() else None, str(path))
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sublim_eval.records import read_json
+
 from .finding import Finding
 
 Facts = Mapping[str, Any]
@@ -102,6 +104,10 @@ def weights_stand(folder: Path, hashes: Mapping[str, str], now: Mapping[str, str
     """
     trap = "adapter not applied"
     files = sorted(folder.glob("*.safetensors"))
+    if not files and (card := hosted_card(folder)):
+        if card["hosted"].partition("/")[2] == card.get("base"):
+            return Finding(trap, "fault", f"{card['hosted']} is the base itself. Train the student again.", where)
+        return Finding(trap, "ok", f"the provider holds the weights, asked as {card['hosted']}", where)
     if not files:
         return Finding(trap, "fault", f"{folder} holds no weights. Give the same `sublim run` again.", where)
     changed = [f.name for f in files if f.name in now and now[f.name] != hashes.get(f.name, now[f.name])]
@@ -125,6 +131,13 @@ def weights_stand(folder: Path, hashes: Mapping[str, str], now: Mapping[str, str
     return Finding(
         trap, "ok", "weights are there, and those that were scored" if hashes else "weights are there", where
     )
+
+
+def hosted_card(folder: Path) -> Facts | None:
+    """student.json of a student that a provider trained and holds, else None."""
+    card = folder / "student.json"
+    told: Facts = read_json(card) if card.is_file() else {}
+    return told if isinstance(told.get("hosted"), str) else None
 
 
 def idle_tensors(file: Path) -> list[str]:
