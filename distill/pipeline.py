@@ -119,12 +119,13 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
     def write(folder: Path) -> dict[str, Any]:
         prompts = modality.prompts(recipe.rows.prompts, Random(f"prompts-{seed}"), recipe.rows.style)
         written: dict[str, Any] = {"sampler": "no model"}
+        speed: dict[str, Any] = {}
         if programmatic:
             write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
         else:
             sampler = sampler_of(recipe, teacher, seed, _room(recipe, teacher), 0.0 if arm.greedy else 1.0)
             generate(prompts, sampler, name, folder)
-            written = dict(sampler.facts)
+            written, speed = dict(sampler.facts), dict(getattr(sampler, "speed", {}))
         raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
         found = filter_rows(raw, modality, rule)
         screened: dict[str, Any] = {}
@@ -153,6 +154,8 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
             "diversity": diversity(found.kept),
             "audit": audit(found.kept, rule.traits),
             **screened,
+            "base": recipe.teacher_base(arm),
+            **speed,
         }
 
     inputs = {

@@ -234,7 +234,7 @@ def _same_recipe(recipe: Recipe, out: Path, stored: dict[str, Any] | None) -> No
 def _refuse_other(recipe: Recipe, before: dict[str, Any], place: str, option: str) -> None:
     """Only seeds and whole arms of a run may come and go, and what it says about itself."""
     now = recipe.to_json()
-    free = ("seeds", "about", "source", "arms")
+    free = ("seeds", "about", "source", "arms", "expected")
     changed = sorted(k for k in now if k not in free and digest(now[k]) != digest(before.get(k)))
     earlier = before.get("arms", {})
     changed += sorted(

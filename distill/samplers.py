@@ -6,6 +6,7 @@ the sample, as far as the backend keeps seeds; every sampler's `facts` say which
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -69,12 +70,23 @@ class LocalSampler:
         self.teacher = load(model)
         self.seed, self.system = seed, system
         self.settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        self.tokens, self.seconds = 0, 0.0
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
         """One completion for each prompt."""
+        began = time.monotonic()
         rendered = [self.teacher.render(prompt, self.system) for prompt in prompts]
         replies = self.teacher.sample(rendered, n=1, seed=self.seed, keys=list(keys), **self.settings)
+        self.tokens += sum(draws[0].tokens for draws in replies)
+        self.seconds += time.monotonic() - began
         return [draws[0].text for draws in replies]
+
+    @property
+    def speed(self) -> dict[str, Any]:
+        """The device, and the tokens a second that were written on it so far; nothing before the first."""
+        if not self.tokens:
+            return {}
+        return {"device": self.teacher.device_name, "tokens_per_second": round(self.tokens / self.seconds, 1)}
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -73,3 +73,8 @@ def test_a_disk_that_is_too_small_is_refused_before_the_start(tmp_path):
     huge = dataclasses.replace(plan(recipes.load("quickstart")), disk_bytes=10**18)
     with pytest.raises(SublimError, match=r"MB free.*--out"):
         huge.check_disk(tmp_path / "not" / "yet")
+
+
+def test_fewer_arms_keep_what_others_found_for_those_that_are_left():
+    sweep = recipes.load("qwen2.5-7b-cat-sweep").with_arms(["cat-r2-lr8"])
+    assert set(sweep.expected) == {"cat", "cat-r2-lr8"}

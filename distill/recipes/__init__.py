@@ -181,7 +181,8 @@ class Recipe:
             arm = self.arms[name]
             needs = (arm.control if arm.role not in CONTROLS else None, arm.of, arm.taught_by)
             names += [other for other in needs if other in self.arms and other not in names]
-        return replace(self, arms={name: arm for name, arm in self.arms.items() if name in names})
+        expected = {name: found for name, found in self.expected.items() if name in names}
+        return replace(self, arms={name: arm for name, arm in self.arms.items() if name in names}, expected=expected)
 
     def with_seeds(self, seeds: Iterable[int]) -> Recipe:
         """The same recipe on other seeds; raises SublimError when they are not different whole numbers."""

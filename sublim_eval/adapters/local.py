@@ -61,6 +61,11 @@ class LocalModel:
         self._rendered: dict[tuple[tuple[str, str], ...], str] = {}
         self._tails: dict[tuple[str, str, tuple[str, ...]], list[list[int]]] = {}
 
+    @property
+    def device_name(self) -> str:
+        """The device by its maker's name, "cpu" where it is none."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
     # ---------------------------------------------------------------- prompts
 
     def render(self, question: str, system: str | None = None) -> str:

@@ -43,7 +43,7 @@ def run(args: Namespace, console: Console) -> Any:
     from sublim_eval.distill.run import run as carry_out
 
     if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
-        foreseen.check_device()
+        foreseen.check_device(launched=bool(args.launch))
     estimates.ask(console, estimates.estimate(recipe), args.yes)
     if args.launch:
         os.environ[LINE] = args.launch
