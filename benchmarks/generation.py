@@ -398,8 +398,7 @@ def main() -> None:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "transformers": version("transformers"),
-            "command": f"python benchmarks/generation.py --device {args.device} --models {' '.join(models)} "
-            f"--rounds {args.rounds} --threads {args.threads}",
+            "command": " ".join(["python benchmarks/generation.py", *sys.argv[1:]]),
         },
     }
     for name, case in cases.items():
