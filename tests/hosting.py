@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from openai_server import KEY, Server
@@ -53,16 +53,23 @@ def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
     return hosted.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
 
 
-def in_another_process(server: Server, work: Callable[..., Any], *arguments: Any) -> int | None:
-    """Do `work` in a process that the server may kill; returns its exit code, -9 when it was."""
-    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+def in_another_process(
+    server: Server, work: Callable[..., Any], *arguments: Any, start: Literal["fork", "spawn"] = "fork"
+) -> int | None:
+    """Do `work` in a process that the server may kill; returns its exit code, -9 when it was.
+
+    start: "spawn" for work that runs Inspect's evaluations, whose threads a fork would lack.
+    """
+    process = multiprocessing.get_context(start).Process(target=work, args=arguments)
     process.start()
-    process.join(60)
+    process.join(300)
+    process.kill()
     return process.exitcode
 
 
 def as_victim(url: str, work: Callable[..., Any], *arguments: Any) -> None:
     """Tell the server whom to kill, then do `work`."""
+    hosted.POLL = hosted_jobs.WAIT = hosted_jobs.GRACE = 0.01
     urllib.request.urlopen(f"{url.removesuffix('/v1')}/victim/{os.getpid()}")  # noqa: S310  (our own server)
     raise SystemExit(work(*arguments))
 

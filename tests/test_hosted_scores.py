@@ -100,7 +100,7 @@ def test_a_refused_scoring_goes_on_behind_what_was_answered(server, tmp_path):
 
 def test_a_killed_scoring_goes_on_too(server, tmp_path):
     server.plant(ASK, *["ok"] * 40, "kill-before")
-    assert in_another_process(server, as_victim, server.url, _scored, tmp_path) == -9
+    assert in_another_process(server, as_victim, server.url, _scored, tmp_path, start="spawn") == -9
     _scored(tmp_path)
     twice = server.ledger["completions"] - QUESTIONS
     assert 0 <= twice <= 32, "no more than were under way at the kill"
