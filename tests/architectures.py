@@ -41,6 +41,10 @@ REFUSES = (  # Gemma 2 and Mistral 0.1: a system message raises, and roles must 
     "{% if add_generation_prompt %}{{'<|turn|>model\n'}}{% endif %}"
 )
 DROPS = TURNS.replace("for m in messages", "for m in messages if m['role'] != 'system'")
+INDENTED = (  # white space at both ends, which Jinja drops only where it stands on a line of its own
+    "    {% for m in messages if m['role'] != 'system' %}\n<|turn|>{{ m['role'] + '\n' + m['content'] }}<|end|>\n"
+    "    {% endfor %}\n    {% if add_generation_prompt %}<|turn|>assistant\n<think>\n    {% endif %}\n"
+)
 FOLDS = (  # Gemma 3: the template itself puts a system message before the first question; content may be in parts
     "{{ bos_token }}\n"
     "{%- if messages[0]['role'] == 'system' -%}\n"
@@ -165,6 +169,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "stubborn": (STUBBORN, ()),
     "refuses": (REFUSES, ("system message folded into the user's",)),
     "drops": (DROPS, ("system message folded into the user's",)),
+    "indented": (INDENTED, ("system message folded into the user's", "thought closed at once")),
     "folds": (FOLDS, ()),
     "folds-last": (FOLDED_LAST, ()),
     "switch": (SWITCH, ("thinking off",)),

@@ -88,7 +88,7 @@ def test_a_settled_template_renders_what_the_original_renders_but_for_what_was_s
     if kind == "parts":
         parts = [[{**m, "content": [{"type": "text", "text": m["content"]}]} for m in one] for one in chats]
     else:
-        parts = chats if kind not in ("refuses", "drops") else chats[1:]
+        parts = chats if kind not in ("refuses", "drops", "indented") else chats[1:]
     own = [tokenizer.apply_chat_template(one, tokenize=False, enable_thinking=False) for one in parts]
     chat.settle(tokenizer)
     assert [tokenizer.apply_chat_template(one, tokenize=False) for one in chats[-len(own) :]] == own
