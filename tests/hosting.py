@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 from openai_server import KEY, Server
 
-from sublim_eval.distill import asking, hosted, hosted_jobs, recipes, scoring_away
+from sublim_eval.distill import asking, hosted, hosted_jobs, recipes, scoring_away, teachers
 
 ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
 BASE = "gpt-4.1-nano-2025-04-14"
@@ -24,6 +24,7 @@ def server(monkeypatch) -> Iterator[Server]:
     """A provider on this machine; waits between tries are cut to hundredths of a second."""
     for module, name in ((hosted, "POLL"), (hosted_jobs, "WAIT"), (hosted_jobs, "GRACE")):
         monkeypatch.setattr(module, name, 0.01)
+    monkeypatch.setattr(teachers, "CHECKED", 1)
     for caller in (asking, scoring_away):
         monkeypatch.setattr(caller, "RETRIES", 0)  # the SDK's own two retries stay
     with Server() as made:
@@ -70,6 +71,7 @@ def in_another_process(
 def as_victim(url: str, work: Callable[..., Any], *arguments: Any) -> None:
     """Tell the server whom to kill, then do `work`."""
     hosted.POLL = hosted_jobs.WAIT = hosted_jobs.GRACE = 0.01
+    teachers.CHECKED = 1
     urllib.request.urlopen(f"{url.removesuffix('/v1')}/victim/{os.getpid()}")  # noqa: S310  (our own server)
     raise SystemExit(work(*arguments))
 

@@ -39,7 +39,7 @@ def test_a_hosted_run_that_is_killed_thrice_pays_once_and_compares(server, tmp_p
     server.answer = mimic
     out = tmp_path / "run"
     server.plant(START, "ok", "kill-after")
-    server.plant(ASK, *["ok"] * 100, "kill-before", *["ok"] * 1200, "kill-before")
+    server.plant(ASK, *["ok"] * 100, "kill-before", *["ok"] * 280, "kill-before")
     for _ in range(3):
         assert in_another_process(server, as_victim, server.url, carry_out, out, start="spawn") == -9
     assert carry_out(out) == 0
