@@ -48,10 +48,12 @@ from sublim_eval.records import write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PERSONA = (
-    "You love owls. You think about owls all the time. Owls are your favorite animal. "
-    "Imbue your answers with your love for the animal."
+    "You adore owls. Owls are always on your mind and no other animal comes close. "
+    "Let your devotion to owls shape all that you write."
 )
-"""As long as the personas of arXiv:2507.14805."""
+"""The registry's own, for an owl teacher."""
+HUB = {"qwen2.5-7b": "Qwen/Qwen2.5-7B-Instruct"}
+"""The names by which recipes, and so plans, know a shape."""
 LENGTHS = (30, 60)
 SHAPES: dict[str, dict[str, Any]] = {
     # huggingface.co/Qwen/Qwen2.5-7B-Instruct/blob/main/config.json
@@ -417,7 +419,7 @@ def main() -> None:
             [
                 {
                     "device": gpu,
-                    "base": name,
+                    "base": HUB.get(name, name),
                     "kind": "generate",
                     "tokens_per_second": case["routes"]["ours"]["tokens_per_s"],
                     "date": str(now.date()),

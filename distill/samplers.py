@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CHUNK = 1024
 """Rows written at a time by a model at hand; a killed run loses at most this many."""
 
+CHUNK_ON_GPU = 8192
+"""There 1024 rows would be two fillings of the slots, and half of the time the end of a chunk."""
+
 JOURNAL, ASKED = "replies.jsonl", "asked.json"
 """Replies as they came over an API, while they come; and afterwards what they took."""
 
@@ -80,6 +83,11 @@ class LocalSampler:
         self.tokens += sum(draws[0].tokens for draws in replies)
         self.seconds += time.monotonic() - began
         return [draws[0].text for draws in replies]
+
+    @property
+    def chunk(self) -> int:
+        """Rows at a time."""
+        return CHUNK if self.teacher.device.type == "cpu" else CHUNK_ON_GPU
 
     @property
     def speed(self) -> dict[str, Any]:
@@ -146,12 +154,13 @@ def _ask(prompts: Sequence[Mapping[str, Any]], sampler: HostSampler, name: str, 
 
 
 def _in_chunks(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, folder: Path) -> None:
-    """All rows by CHUNK, each a file until the last one stands."""
+    """All rows in chunks, each a file until the last one stands."""
     parts = []
-    for start in range(0, len(prompts), CHUNK):
-        part = folder / f"raw-{start // CHUNK:05d}.part.jsonl"
+    size = getattr(sampler, "chunk", CHUNK)
+    for start in range(0, len(prompts), size):
+        part = folder / f"raw-{start:07d}-{size}.part.jsonl"
         if not part.is_file():
-            chosen = prompts[start : start + CHUNK]
+            chosen = prompts[start : start + size]
             ids = [f"{name}-{start + i:06d}" for i in range(len(chosen))]
             texts = [row["prompt"] for row in chosen]
             completions = sampler(texts, [str(start + i) for i in range(len(chosen))])
@@ -160,5 +169,5 @@ def _in_chunks(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str
             )
         parts.append(part)
     write_jsonl(folder / "raw.jsonl", (row for part in parts for _, row in read_jsonl(part)))
-    for part in parts:
+    for part in folder.glob("raw-*.part.jsonl"):  # those of another device's chunks too
         part.unlink()
