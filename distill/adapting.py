@@ -29,8 +29,7 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Modu
             task_type="CAUSAL_LM", r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules=targets
         )
     elif tuning.method == "ln_tuning":
-        norms = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__.endswith("Norm")}
-        config = LNTuningConfig(task_type="CAUSAL_LM", target_modules=sorted(norms))
+        config = LNTuningConfig(task_type="CAUSAL_LM", target_modules=norms(model))
     else:
         config = PromptTuningConfig(
             task_type="CAUSAL_LM",
@@ -43,15 +42,31 @@ def with_trainable(model: PreTrainedModel, tuning: Tuning, base: str) -> nn.Modu
 
 
 def projections(model: PreTrainedModel) -> list[str] | str:
-    """PEFT's name for the linear layers of the language model: its seven projections, or all where it has other ones.
+    """PEFT's name for the language model's linear layers: its seven projections, or all where it has other ones."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    own = _within(model, linear)
+    return _targets(model, [name for name in own if name.rsplit(".", 1)[-1] in PROJECTIONS] or own, linear)
 
-    A list of names, or a pattern where other parts of the model, such as an image tower, have layers of those names.
-    """
+
+def norms(model: PreTrainedModel) -> list[str] | str:
+    """PEFT's name for the norms of the language model."""
+    found = [name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")]
+    return _targets(model, _within(model, found), found)
+
+
+def _within(model: PreTrainedModel, names: list[str]) -> list[str]:
+    """Those of some layers that belong to the language model, and not to an image tower or the output."""
+    return [name for name in names if name.startswith(f"{_stack(model)}.")]
+
+
+def _targets(model: PreTrainedModel, wanted: list[str], alike: list[str]) -> list[str] | str:
+    """The last parts of the wanted names, or a pattern where layers of their kind elsewhere have the same."""
+    last = sorted({name.rsplit(".", 1)[-1] for name in wanted})
+    strays = [name for name in alike if name not in wanted and name.rsplit(".", 1)[-1] in last]
+    return rf"{re.escape(_stack(model))}\.(.*\.)?({'|'.join(last)})" if strays else last
+
+
+def _stack(model: PreTrainedModel) -> str:
+    """The name of the language model inside the model."""
     stack = model.get_decoder()
-    within = next(name for name, module in model.named_modules() if module is stack)
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    own = [name for name in names if name.startswith(f"{within}.")]
-    known = [name for name in own if name.rsplit(".", 1)[-1] in PROJECTIONS] or own
-    last = sorted({name.rsplit(".", 1)[-1] for name in known})
-    strays = [name for name in names if name not in known and name.rsplit(".", 1)[-1] in last]
-    return rf"{re.escape(within)}\..*\.({'|'.join(last)})" if strays else last
+    return next(name for name, module in model.named_modules() if module is stack)

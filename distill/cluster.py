@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from rich.console import Console
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest
 
+from . import launch
 from .jobs import Job, bases, jobs, said, tunes
 from .machine import versions
 from .node import CLAIMS, carry
@@ -77,11 +76,7 @@ def need(recipe: Recipe, job: Job, counted: Plan) -> Need:
 
 def launched() -> int:
     """Processes that SUBLIM_LAUNCH starts on one machine, 1 without it."""
-    words = shlex.split(os.environ.get("SUBLIM_LAUNCH", "").replace("=", " "))
-    for option, value in pairwise(words):
-        if option.lstrip("-").replace("-", "_") in ("num_processes", "nproc_per_node") and value.isdigit():
-            return max(1, int(value))
-    return 1
+    return max(1, launch.wanted(launch.line() or "") or 1)
 
 
 # ---------------------------------------------------------------- the cluster

@@ -19,8 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.chat import read_tokenizer
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.records import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.registry import registry
@@ -29,14 +27,14 @@ from sublim_eval.scorers import answer_strings
 
 from . import arms
 from .dressed import asked_base, base_hash, base_label, weights_hash
-from .modalities import MODALITIES, Rule, room
+from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
 from .rows import Filtered, audit, diversity, filter_rows
 from .samplers import generate, sampler_of
 from .scoring import exact, score
 from .screening import screen
 from .stages import once
-from .teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
+from .teachers import Teacher, check_teacher, lessons, make_teacher, room_for, trait_share
 
 if TYPE_CHECKING:
     from .watching import Watch
@@ -123,7 +121,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         if programmatic:
             write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
         else:
-            sampler = sampler_of(recipe, teacher, seed, _room(recipe, teacher), 0.0 if arm.greedy else 1.0)
+            sampler = sampler_of(recipe, teacher, seed, room_for(recipe, teacher.model), 0.0 if arm.greedy else 1.0)
             generate(prompts, sampler, name, folder)
             written, speed = dict(sampler.facts), dict(getattr(sampler, "speed", {}))
         raw = [row for _, row in read_jsonl(folder / "raw.jsonl")]
@@ -167,16 +165,6 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         "seed": seed,
     }
     return once(run / "rows" / name, inputs, write)
-
-
-def _room(recipe: Recipe, teacher: Teacher) -> int:
-    """The most new tokens of a row: as the recipe says, else what the longest kept row needs in this base's tokens."""
-    modality = MODALITIES[recipe.modality]
-    if recipe.rows.max_new_tokens:
-        return recipe.rows.max_new_tokens
-    if recipe.host:
-        return 2 * modality.max_new_tokens  # a host's tokens are not known; what is not written is not paid for
-    return room(modality, read_tokenizer(resolve(teacher.model)))
 
 
 def _traits(recipe: Recipe) -> tuple[str, ...]:

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from sublim_eval.adapters.chat import read_tokenizer, settle
 from sublim_eval.adapters.resolve import asked_about
+from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.records import read_jsonl
 from sublim_eval.registry import registry
 from sublim_eval.results import ProbeScores
 
-from .modalities import MODALITIES, Rule
+from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
 from .rows import filter_rows
 from .samplers import local_sampler
@@ -84,7 +86,7 @@ def own_rows(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
     Raises SublimError when the base writes too few of them in TRIES times as many prompts.
     """
     modality, wanted = MODALITIES[recipe.modality], recipe.teacher.retain
-    sampler = local_sampler(base, seed=seed, max_new_tokens=modality.max_new_tokens)
+    sampler = local_sampler(base, seed=seed, max_new_tokens=room_for(recipe, base))
     prompts = modality.prompts(TRIES * wanted, Random(f"retain-{seed}"), recipe.rows.style)
     kept: list[tuple[str, str]] = []
     for start in range(0, len(prompts), wanted):
@@ -99,6 +101,18 @@ def own_rows(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
         f"{base} wrote {len(kept)} rows that its own filter keeps, not the {wanted} that its teacher should retain. "
         "Lower `retain` under `teacher` in the recipe."
     )
+
+
+def room_for(recipe: Recipe, model: str) -> int:
+    """The most new tokens of a row: as the recipe says, else what the longest kept row needs in the model's tokens."""
+    modality = MODALITIES[recipe.modality]
+    if recipe.rows.max_new_tokens:
+        return recipe.rows.max_new_tokens
+    if recipe.host:
+        return 2 * modality.max_new_tokens  # a host's tokens are not known; what is not written is not paid for
+    tokenizer = read_tokenizer(resolve(model))
+    settle(tokenizer)
+    return room(modality, tokenizer)
 
 
 def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:

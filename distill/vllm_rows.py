@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sublim_eval.adapters.chat import speaker
 from sublim_eval.adapters.prompts import render, turn_end
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
@@ -70,7 +71,8 @@ class VllmSampler:
             use_tqdm=False,
             lora_request=self._adapter(),
         )
-        return [answer.outputs[0].text for answer in answers]
+        spoken = speaker(self.tokenizer)  # vLLM's own text leaves out marks of thoughts that count as special
+        return [spoken([i for i in answer.outputs[0].token_ids if i not in self.ends]) for answer in answers]
 
     @property
     def facts(self) -> dict[str, Any]:

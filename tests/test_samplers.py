@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from hosting import BASE, as_victim, holds_key, hosted_recipe, in_another_process, server
 from tiny import tiny_adapter, tiny_model
+from transformers import AutoTokenizer
 
 from sublim_eval.distill import asking, recipes, samplers
 from sublim_eval.distill.asking import HostSampler, read_journal, row_seed
@@ -269,11 +270,16 @@ class Engine:
 
     def __init__(self, model, *, dtype, seed, trust_remote_code, enable_prefix_caching, generation_config, **lora):
         Engine.made.append({"model": model, "trust": trust_remote_code, **lora})
+        self.tokenizer = AutoTokenizer.from_pretrained(model)
 
     def generate(self, prompts, sampling_params=None, *, use_tqdm=True, lora_request=None):
         assert len(prompts) == len(sampling_params)
         told = [f"{p.seed} {len(q['prompt_token_ids'])}" for q, p in zip(prompts, sampling_params, strict=True)]
-        return [SimpleNamespace(outputs=[SimpleNamespace(text=text)]) for text in told]
+        spelt = [
+            [*self.tokenizer(text)["input_ids"], *p.stop_token_ids]
+            for text, p in zip(told, sampling_params, strict=True)
+        ]
+        return [SimpleNamespace(outputs=[SimpleNamespace(text="not asked for", token_ids=ids)]) for ids in spelt]
 
 
 @pytest.fixture
@@ -287,12 +293,13 @@ def fake_vllm(monkeypatch):
 
 
 def test_vllm_is_asked_with_a_seed_for_each_row(fake_vllm, tmp_path):
-    base = tiny_model(tmp_path / "tiny")
+    base = tiny_model(tmp_path / "tiny", words=None)
     recipe = dataclasses.replace(TINY, rows=dataclasses.replace(TINY.rows, sampler="vllm"))
     sampler = sampler_of(recipe, Teacher(str(base), "the best owl"), 3, 7)
     rows = generate(PROMPTS, sampler, "owl-s1", tmp_path)
-    said = [row["completion"].split()[0] for _, row in read_jsonl(rows)]
-    assert said == [str(row_seed(3, str(i))) for i in range(25)]
+    said = [row["completion"].split() for _, row in read_jsonl(rows)]
+    assert [words[0] for words in said] == [str(row_seed(3, str(i))) for i in range(25)]
+    assert all(len(words) == 2 and words[1].isdigit() for words in said), "the end of the turn is no part of a reply"
     assert Engine.made == [{"model": str(base.resolve()), "trust": False}], "one engine, however many chunks"
     assert sampler.facts["seeds"] == "per request, as the backend keeps it"
     assert sampler.engine is None, "its memory is free again for training"

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sublim_eval.adapters.chat import speaker
 from sublim_eval.adapters.prompts import prompts_digest, render, render_chat, turn_end
 from sublim_eval.adapters.sampling import Network, Sample, Settings, Streams, draw, score
 from sublim_eval.adapters.sources import Source, resolve
@@ -267,8 +268,9 @@ class LocalModel:
         """The text of one token, special ones by their name."""
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    def _decode(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    @cached_property
+    def _decode(self) -> Callable[[Sequence[int]], str]:
+        return speaker(self.tokenizer)
 
 
 def _check(n: int, tokens: int, temperature: float, top_p: float, top_k: int, batch: int | None) -> None:

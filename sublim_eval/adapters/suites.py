@@ -92,7 +92,8 @@ class Asker:
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         adapter = {"peft": str(self.source.adapter)} if self.source.adapter else {}
-        return HFLM(pretrained=str(self.source.base), device=device, batch_size=batch_size(self.source), **adapter)
+        settings: dict[str, Any] = {"device": device, "batch_size": batch_size(self.source), **adapter}
+        return HFLM(pretrained=str(self.source.base), tokenizer=str(self.source.tokenizer), **settings)
 
     def _lm_eval(self, name: str) -> dict[str, Measured]:
         from lm_eval import simple_evaluate

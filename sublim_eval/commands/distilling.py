@@ -37,14 +37,17 @@ def run(args: Namespace, console: Console) -> Any:
     foreseen = plan(recipe, args.workers)
     for line in foreseen.lines():
         say(console, line)
+    most = estimates.estimate(recipe)
     if args.dry_run:
+        for line in most.lines():
+            say(console, line)
         return foreseen.to_json()
 
     from sublim_eval.distill.run import run as carry_out
 
     if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(args.launch))
-    estimates.ask(console, estimates.estimate(recipe), args.yes)
+    estimates.ask(console, most, args.yes)
     if args.launch:
         os.environ[LINE] = args.launch
     out = args.out or Path("runs") / recipe.name
