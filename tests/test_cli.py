@@ -494,6 +494,23 @@ def test_doctor_is_content_with_this_machine(here, capsys):
     }
 
 
+def test_doctor_tells_extras_from_what_is_required(monkeypatch, capsys):
+    from importlib import metadata
+
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "ray":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert sublim("doctor") == 0, "an extra is not required"
+    assert re.search(
+        r"ray +note +not installed +For many machines: pip install 'sublim-eval\[ray\]'", capsys.readouterr().out
+    )
+
+
 def test_doctor_says_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
     from importlib import metadata
 

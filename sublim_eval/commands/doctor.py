@@ -19,6 +19,9 @@ from sublim_eval.terminal import say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXTRAS = {"openai": ("hosted", "hosted fine-tuning"), "ray": ("ray", "many machines"), "vllm": ("vllm", "rows by vLLM")}
+"""Package -> (the extra that brings it, what it is for); nothing else needs them."""
+
 NEEDED_DISK = 1.0
 """GB that the demo, a run of quickstart and its logs fit in many times over."""
 
@@ -34,7 +37,7 @@ class Finding(NamedTuple):
 
 def doctor(args: Namespace, console: Console) -> dict[str, Any]:
     """Check this machine; `ok` is false when something required is missing."""
-    findings = [*_python(), *_packages(), *_catalogue(), *_gpu(), *_disk()]
+    findings = [*_python(), *_packages(), *_extras(), *_catalogue(), *_gpu(), *_disk()]
     table(console, ("what", "state", "found", "next step"), findings)
     missing = [f.what for f in findings if f.state == "missing"]
     say(console, f"Missing: {', '.join(missing)}." if missing else "Nothing required is missing. Try: sublim demo")
@@ -74,6 +77,15 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "note", f"{found} (tested with {version})", f"If something fails: {get}")
         else:
             yield Finding(name, "ok", found)
+
+
+def _extras() -> Iterator[Finding]:
+    """Packages that some runs need and most do not."""
+    for name, (extra, purpose) in EXTRAS.items():
+        try:
+            yield Finding(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "note", "not installed", f"For {purpose}: pip install 'sublim-eval[{extra}]'")
 
 
 def _tested() -> dict[str, str]:
