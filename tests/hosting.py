@@ -17,6 +17,17 @@ from sublim_eval.distill import asking, hosted, hosted_jobs, recipes, scoring_aw
 
 ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
 BASE = "gpt-4.1-nano-2025-04-14"
+TOO_LONG = 200.0
+SETTINGS: list[tuple[Any, str]] = [
+    (hosted, "POLL"),
+    (hosted_jobs, "WAIT"),
+    (hosted_jobs, "GRACE"),
+    (teachers, "CHECKED"),
+    (asking, "CONNECTIONS"),
+    (asking, "RETRIES"),
+    (scoring_away, "RETRIES"),
+]
+"""What a test may change, and its other processes must know."""
 
 
 @pytest.fixture
@@ -55,23 +66,37 @@ def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
 
 
 def in_another_process(
-    server: Server, work: Callable[..., Any], *arguments: Any, start: Literal["fork", "spawn"] = "fork"
+    server: Server, work: Callable[..., Any], *arguments: Any, start: Literal["forkserver", "spawn"] = "forkserver"
 ) -> int | None:
     """Do `work` in a process that the server may kill; returns its exit code, -9 when it was.
 
-    start: "spawn" for work that runs Inspect's evaluations, whose threads a fork would lack.
+    Never a plain fork: this process has threads (loaded models, Inspect's loop) whose locks a copy would wait for.
+    start: "spawn" for work that runs whole evaluations.
     """
-    process = multiprocessing.get_context(start).Process(target=work, args=arguments)
+    context: Any = multiprocessing.get_context(start)
+    if start == "forkserver":
+        context.set_forkserver_preload([__name__, "sublim_eval.distill.preload"])
+    here = [getattr(module, name) for module, name in SETTINGS]
+    process = context.Process(target=_as_here, args=(here, dict(os.environ), work, *arguments))
     process.start()
-    process.join(300)
-    process.kill()
-    return process.exitcode
+    process.join(TOO_LONG)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{work.__name__} was neither done nor killed in {TOO_LONG} s")
+    code: int | None = process.exitcode
+    return code
+
+
+def _as_here(here: list[Any], environment: dict[str, str], work: Callable[..., Any], *arguments: Any) -> None:
+    """Do `work` under the settings and the environment of the test, which no fresh process has."""
+    os.environ.update(environment)
+    for (module, name), value in zip(SETTINGS, here, strict=True):
+        setattr(module, name, value)
+    work(*arguments)
 
 
 def as_victim(url: str, work: Callable[..., Any], *arguments: Any) -> None:
     """Tell the server whom to kill, then do `work`."""
-    hosted.POLL = hosted_jobs.WAIT = hosted_jobs.GRACE = 0.01
-    teachers.CHECKED = 1
     urllib.request.urlopen(f"{url.removesuffix('/v1')}/victim/{os.getpid()}")  # noqa: S310  (our own server)
     raise SystemExit(work(*arguments))
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ctrl_c import heed_ctrl_c
 
 from sublim_eval import cli
 from sublim_eval.terminal import clean, new_console, one_line, say, table
@@ -182,11 +183,6 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
     monkeypatch.setattr(catalogue, "registry", pressed)
     assert sublim("list") == 130
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def heed_ctrl_c() -> None:
-    """A job that a script started with & ignores SIGINT and so would its children; run in them before they begin."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_real_ctrl_c_leaves_no_file_and_no_traceback(here):

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ctrl_c import heed_ctrl_c
 from rich.console import Console
 
 from sublim_eval.distill import recipes
@@ -122,7 +123,8 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on_to_the_same_result(c
     """On the cluster that has lost a node; the command as it is typed, with stages in storage the second time."""
     out = tmp_path / "run"
     command = [*SUBLIM, str(SMALL), "--out", str(out), "--engine", "ray", "--address", cluster.address]
-    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    quietly: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    begun = subprocess.Popen(command, preexec_fn=heed_ctrl_c, **quietly)
     try:
         claims = wait_for(lambda: list((out / ".claims").glob("*/node.json")), begun)
         begun.send_signal(signal.SIGINT)
