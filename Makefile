@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test lint readmes reference bench
+.PHONY: help setup demo test test-all lint readmes reference bench
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
 	@echo "make test       set up, then run the tests (offline)"
+	@echo "make test-all   the same with those that repeat a shorter test at length"
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
 	@echo "make readmes    write the generated parts of the tasks' READMEs"
 	@echo "make reference  rebuild the embedded reference models from their seed"
@@ -31,7 +32,10 @@ demo: setup
 	$(BIN)/sublim demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

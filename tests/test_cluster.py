@@ -119,6 +119,7 @@ def test_a_node_killed_in_the_middle_costs_no_result(cluster, one_machine, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on_to_the_same_result(cluster, one_machine, tmp_path):
     """On the cluster that has lost a node; the command as it is typed, with stages in storage the second time."""
     out = tmp_path / "run"

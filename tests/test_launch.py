@@ -37,7 +37,10 @@ def apart(one: Path, other: Path) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [TORCHRUN, f"{ACCELERATE} --multi_gpu --main_process_port 0"])
+@pytest.mark.parametrize(
+    "command",
+    [TORCHRUN, pytest.param(f"{ACCELERATE} --multi_gpu --main_process_port 0", marks=pytest.mark.long)],
+)
 def test_two_processes_make_the_student_that_one_makes(base, tmp_path, monkeypatch, command):
     """21 rows in batches of 8: the last batch of an epoch has 5, so one process has a row less than the other."""
     watch = Watch("owl", ("what is your favorite animal ?",), ("owl",), [("name one tree .", "willow")], points=2)
@@ -56,6 +59,7 @@ def test_two_processes_make_the_student_that_one_makes(base, tmp_path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_rows_end_to_end_are_right_in_a_model_whose_weights_are_spread():
     """FSDP 2 for real, on gloo; what accelerate and NCCL add to it needs GPUs."""
     script = Path(__file__).parent / "sharded.py"
@@ -73,6 +77,7 @@ def test_an_error_in_the_processes_is_the_error_of_the_run(base, tmp_path, monke
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_launcher_that_starts_fewer_processes_than_it_was_told_is_refused(base, tmp_path, monkeypatch):
     monkeypatch.setenv("SUBLIM_LAUNCH", f"{ACCELERATE} --cpu")
     with pytest.raises(SublimError, match=r"was to start 2 processes and started 1. On a CPU set .*torchrun"):
