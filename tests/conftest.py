@@ -2,7 +2,17 @@
 
 import os
 
+import pytest
+
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", INSPECT_DISPLAY="none", OMP_NUM_THREADS="1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for name in ("SUBLIM_REGISTRY", "INSPECT_EVAL_MODEL"):
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_inventory() -> None:
+    """lm-eval lists all installed packages with every result, a second each time; no test looks at that list."""
+    from torch.utils import collect_env
+
+    collect_env.get_pip_packages = lambda *_: ("pip3", "")
