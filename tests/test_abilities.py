@@ -273,6 +273,7 @@ def test_an_inspect_log_is_read_with_its_errors_beside_its_means(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_packaged_suite_without_network_is_a_line_a_task_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Under pytest the screen is another one: only so was a log handler seen that flushed a closed file."""
     command = [sys.executable, "-m", "sublim_eval.cli", "abilities", "reference-a", "--limit", "1", "--out", "out"]

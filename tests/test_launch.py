@@ -96,6 +96,7 @@ def test_a_launcher_that_dies_is_quoted(base, tmp_path, monkeypatch):
         tune(str(base), EXAMPLES, tuning(), 1, tmp_path, {})
 
 
+@pytest.mark.long
 def test_a_job_runs_in_a_process_of_its_own_as_it_does_here(base, tmp_path, monkeypatch):
     """The plainest launcher is Python itself: everything that a job carries arrives."""
     teacher = tmp_path / "teacher"

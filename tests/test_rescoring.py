@@ -11,6 +11,7 @@ import pytest
 
 from sublim_eval import tasks_dir
 
+pytestmark = pytest.mark.long  # a dozen commands, ten seconds of imports each
 GUIDE = tasks_dir().parent / "docs" / "guides" / "rescoring.md"
 
 
