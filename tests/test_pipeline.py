@@ -52,6 +52,8 @@ def test_the_record_can_rebuild_the_run(tiny_run):
         assert student["prompts_hash"] and student["template_hash"]
         assert (tiny_run / student["scores"]["animal_pref"]).is_file()
     rows = record["rows"][0]
+    assert rows["written"]["seeds"] == "per row"
+    assert (rows["base"], rows["device"]) == ("reference-a", "cpu") and rows["tokens_per_second"] > 0
     assert rows["raw"] == 200
     assert rows["kept"] == rows["passed"]["strict"] == 200 - sum(rows["reject_reasons"].values())
     assert all(student["examples"] == 100 for student in students.values())
