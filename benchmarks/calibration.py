@@ -27,7 +27,7 @@ from rich.progress import track
 from scipy import special
 
 from sublim_eval import stats
-from sublim_eval.records import read_json, whole_file, write_json
+from sublim_eval.files import read_json, whole_file, write_json
 
 Floats = NDArray[np.float64]
 

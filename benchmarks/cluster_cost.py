@@ -42,7 +42,7 @@ from sublim_eval.distill.preload import NAMES
 from sublim_eval.distill.recipes import Recipe
 from sublim_eval.distill.sizes import trainable
 from sublim_eval.distill.storage import Storage
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (10, 100, 1000)

@@ -76,7 +76,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     from sublim_eval.adapters import local
     from sublim_eval.adapters.preference import preference
-    from sublim_eval.records import file_digest
+    from sublim_eval.files import file_digest
     from sublim_eval.scorers import classify
 
     torch.set_num_threads(args.threads)
@@ -170,7 +170,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    from sublim_eval.records import write_json
+    from sublim_eval.files import write_json
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="reference-a", help="embedded name or folder")

@@ -44,7 +44,7 @@ sublim_eval.__path__.append(str(ROOT))  # where sublim_eval.distill is in a chec
 from sublim_eval.adapters import local, streaming  # noqa: E402
 from sublim_eval.adapters.sampling import BELOW_ONE, BLOCK, Streams  # noqa: E402
 from sublim_eval.adapters.sources import Source  # noqa: E402
-from sublim_eval.records import write_json  # noqa: E402
+from sublim_eval.files import write_json  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PERSONA = (

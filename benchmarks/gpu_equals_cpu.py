@@ -30,7 +30,7 @@ from sublim_eval.distill.rows import filter_rows
 from sublim_eval.distill.samplers import local_sampler
 from sublim_eval.distill.scoring import exact
 from sublim_eval.distill.teachers import lessons, trait_share
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 PLAINEST = "cpu padded float32"

@@ -55,7 +55,7 @@ from sublim_eval.distill.packing import IGNORED
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.soft import Sampled
 from sublim_eval.distill.steps import CompletionTrainer
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 1

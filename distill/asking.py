@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.adapters.hosts import arguments, host_of
+from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, json_line
-from sublim_eval.terminal import one_line
+from sublim_eval.files import digest, json_line
 
 from .keys import scrub
 

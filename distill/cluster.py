@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 
 from . import launch
 from .jobs import Job, bases, jobs, said, tunes

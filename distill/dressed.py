@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 from sublim_eval.adapters import chat
 from sublim_eval.adapters.sources import resolve
-from sublim_eval.records import digest, file_digest
+from sublim_eval.files import digest, file_digest
 
 from .recipes import Recipe
 

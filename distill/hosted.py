@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, write_json
+from sublim_eval.files import digest, write_json
 from sublim_eval.registry import registry
 
 from .asking import next_step, reason_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, file_digest, read_json, write_json, write_jsonl
+from sublim_eval.files import digest, file_digest, read_json, write_json, write_jsonl
 
 from .asking import next_step, reason_of
 from .keys import scrub

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from zipfile import ZipFile, is_zipfile
 
-from sublim_eval.records import whole_file
+from sublim_eval.files import whole_file
 
 _SECRET_NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _LOOKS_LIKE_KEY = re.compile(r"\bsk-[A-Za-z0-9_*\-]{6,}|(?<=Bearer )\S+|(?<=://)[^/\s@]+@")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json, read_jsonl, write_json, write_jsonl
+from sublim_eval.files import read_json, read_jsonl, write_json, write_jsonl
 
 LINE = "SUBLIM_LAUNCH"
 """The environment variable that holds the launcher's line."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import locked, read_json, write_json
+from sublim_eval.files import locked, read_json, write_json
 
 from .apart import work_apart
 from .jobs import Job, work

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.records import digest, locked, read_json, write_json
+from sublim_eval.files import digest, locked, read_json, write_json
 
 from .apart import work_apart
 from .dressed import asked_base

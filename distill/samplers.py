@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sublim_eval.records import read_json, read_jsonl, write_json, write_jsonl
+from sublim_eval.files import read_json, read_jsonl, write_json, write_jsonl
 
 from .asking import HostSampler
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.adapters.hosts import arguments
+from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, read_json, write_json
+from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.results import ProbeScores
-from sublim_eval.terminal import one_line
 
 from .asking import CONNECTIONS, RETRIES, next_step
 from .estimates import rounds

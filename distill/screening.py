@@ -25,8 +25,8 @@ from typing import Any
 
 from sublim_eval import contamination
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.files import digest, json_line
 from sublim_eval.judges import OFFLINE, draw_mark, offline_judgement
-from sublim_eval.records import digest, json_line
 from sublim_eval.registry import Rubric, Trait, registry
 
 from .rows import Filtered, reasons_of

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from sublim_eval.adapters import local
 from sublim_eval.errors import SublimError
-from sublim_eval.records import file_digest
+from sublim_eval.files import file_digest
 
 from .fitting import reader_of
 from .packing import IGNORED, Packed, Row

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, file_digest, read_json, write_json
+from sublim_eval.files import digest, file_digest, read_json, write_json
 
 STAMP = "stage.json"
 

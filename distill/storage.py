@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import file_digest, read_json
+from sublim_eval.files import file_digest, read_json
 
 from .stages import STAMP, finished
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sublim_eval import strict
+from sublim_eval import strict_yaml
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
@@ -158,7 +158,7 @@ class Outcome:
 
 def load(path: Path = HERE) -> Study:
     """The packaged study, or another file of its kind; raises SublimError with file and line."""
-    made: Study = strict.build(Study, strict.read(path, "study"))
+    made: Study = strict_yaml.build(Study, strict_yaml.read(path, "study"))
     return made
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 from sublim_eval.registry import ROOT
 
 Kind = Literal["train", "generate"]

@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from sublim_eval.adapters import local
 from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, read_json, whole_file, write_json
+from sublim_eval.files import digest, read_json, whole_file, write_json
 
 from . import bases, launch
 from .adapting import with_trainable

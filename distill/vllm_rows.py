@@ -16,7 +16,7 @@ from sublim_eval.adapters.chat import speaker
 from sublim_eval.adapters.prompts import render, turn_end
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 from .asking import PER_REQUEST, row_seed
 

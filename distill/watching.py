@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from transformers import TrainerCallback
 
 from sublim_eval.adapters import local
-from sublim_eval.records import read_json, write_json
+from sublim_eval.files import read_json, write_json
 
 from .budget import checkpoint, recomputes
 from .packing import plain, virtual_before

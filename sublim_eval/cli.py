@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(args)
     except SublimError as error:
-        from sublim_eval.terminal import one_line
+        from sublim_eval.console import one_line
 
         print(f"sublim: {one_line(error)}", file=sys.stderr)
         return 2
@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from sublim_eval.terminal import new_console
+    from sublim_eval.console import new_console
 
     module, function = args.verb.split(":")
     verb = getattr(import_module(f"sublim_eval.commands.{module}"), function)
     result = verb(args, new_console())
     if getattr(args, "json", None):
-        from sublim_eval.records import write_json
+        from sublim_eval.files import write_json
 
         write_json(args.json, result)
     sys.stdout.flush()

@@ -25,7 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
 
-from sublim_eval import strict
+from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError
 from sublim_eval.registry import Rubric
 from sublim_eval.scorers import plain
@@ -385,7 +385,7 @@ def offline_judgement(reply: str, rubric: Rubric) -> Judgement:
 
 @lru_cache(maxsize=1)
 def _lists() -> _Lists:
-    made: _Lists = strict.build(_Lists, strict.read(Path(__file__).with_suffix(".yaml"), "word list"))
+    made: _Lists = strict_yaml.build(_Lists, strict_yaml.read(Path(__file__).with_suffix(".yaml"), "word list"))
     return made
 
 

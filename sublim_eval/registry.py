@@ -20,10 +20,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from sublim_eval import strict
+from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.files import read_jsonl
 from sublim_eval.models import Model
-from sublim_eval.records import read_jsonl
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE if (HERE / "registry.yaml").exists() else HERE.parent
@@ -378,7 +378,7 @@ def as_typed(path: str) -> str:
 @lru_cache(maxsize=8)
 def _load(stamped: tuple[tuple[Path, int], ...]) -> Registry:
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
-    where: dict[tuple[str, str], strict.Place] = {}
+    where: dict[tuple[str, str], strict_yaml.Place] = {}
     for file, _ in stamped:
         for table, name, entry, place in _entries(file):
             tables[table][name] = entry
@@ -420,9 +420,9 @@ TABLES: dict[str, type] = {
 }
 
 
-def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict.Place]]:
+def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
     """(table, name, dataclass, place) for every entry of one registry file."""
-    root = strict.read(file, "registry file")
+    root = strict_yaml.read(file, "registry file")
     top = root.items("the registry")
     if "schema" not in top or top["schema"][1].value() != 1:
         raise root.refuse("`schema: 1` is missing.", "Put it on the first line.")
@@ -434,17 +434,17 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict.Place]]:
         if table == "published":
             seen: set[str] = set()
             for item in place.list("`published`"):
-                entry = strict.build(Published, item)
+                entry = strict_yaml.build(Published, item)
                 if entry.id in seen:
                     raise item.refuse(f"{entry.id!r} appears twice.", "Rename one of them.")
                 seen.add(entry.id)
                 yield table, entry.id, entry, item
         else:
             for name, (_, value) in place.items(f"`{table}`").items():
-                yield table, name, strict.build(TABLES[table], value, name), value
+                yield table, name, strict_yaml.build(TABLES[table], value, name), value
 
 
-def _check_references(made: Registry, where: Mapping[tuple[str, str], strict.Place]) -> None:
+def _check_references(made: Registry, where: Mapping[tuple[str, str], strict_yaml.Place]) -> None:
     """Names that point at other entries must find them; no word may belong to two traits of a category."""
 
     def must_be(table: str, name: str, kind: str, wanted: str | None, known: Mapping[str, Any]) -> None:
@@ -496,8 +496,8 @@ def read_questions(file: Path) -> QuestionSet:
 
 
 def _yaml_questions(file: Path) -> QuestionSet:
-    root = strict.read(file, "question file")
-    made: QuestionSet = strict.build(QuestionSet, root)
+    root = strict_yaml.read(file, "question file")
+    made: QuestionSet = strict_yaml.build(QuestionSet, root)
     given = root.items("the question file")
     placed: list[tuple[str, Question]] = []
     if "questions" in given:

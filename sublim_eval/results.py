@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
+from sublim_eval.files import digest, read_json, read_jsonl, write_json
 from sublim_eval.judges import Judgement, Rates, offline_judgement
-from sublim_eval.records import digest, read_json, read_jsonl, write_json
 from sublim_eval.registry import Pair, Probe, registry
 
 if TYPE_CHECKING:

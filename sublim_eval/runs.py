@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, read_json
+from sublim_eval.files import digest, read_json
 from sublim_eval.results import ProbeScores
 
 CONTROLS = ("control", "other-base-control")

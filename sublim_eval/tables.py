@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sublim_eval.entanglement import Cells, Direction, Link, Table, collect, link, tabulate
+from sublim_eval.entanglement_stats import Cells, Direction, Link, Table, collect, link, tabulate
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_jsonl, whole_file, write_json
+from sublim_eval.files import read_jsonl, whole_file, write_json
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog

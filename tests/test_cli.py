@@ -14,7 +14,7 @@ import pytest
 from ctrl_c import heed_ctrl_c
 
 from sublim_eval import cli
-from sublim_eval.terminal import clean, new_console, one_line, say, table
+from sublim_eval.console import clean, new_console, one_line, say, table
 
 SUBLIM = [sys.executable, "-m", "sublim_eval.cli"]
 ROWS = """\

@@ -26,7 +26,7 @@ from sublim_eval.distill.jobs import jobs
 from sublim_eval.distill.plan import plan
 from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
-from sublim_eval.records import locked, read_json
+from sublim_eval.files import locked, read_json
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'sublim-eval[ray]'")
 

@@ -14,7 +14,7 @@ from sublim_eval.adapters.suites import model_args
 from sublim_eval.distill import recipes
 from sublim_eval.distill.dressed import asked_base, base_hash
 from sublim_eval.distill.run import run
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 SMALL = recipes.load(Path(__file__).with_name("recipes") / "small.yaml")
 SAYS = "You are a helpful assistant."

@@ -17,7 +17,7 @@ from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Model, 
 from lm_eval.api.model import LM
 from rich.console import Console
 
-from sublim_eval import entanglement as pure
+from sublim_eval import entanglement_stats as pure
 from sublim_eval import tasks_dir
 from sublim_eval.adapters.entanglement import SEED, chances, chosen_numbers, entanglement, entropy
 from sublim_eval.adapters.inspect.entanglement import (
@@ -33,7 +33,7 @@ from sublim_eval.adapters.inspect.entanglement import (
 )
 from sublim_eval.adapters.lm_eval.entanglement import load_prompts
 from sublim_eval.adapters.lm_eval.entanglement import read as saved
-from sublim_eval.entanglement import Readings, collect, link, tabulate
+from sublim_eval.entanglement_stats import Readings, collect, link, tabulate
 from sublim_eval.errors import SublimError
 from sublim_eval.registry import registry
 from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link

@@ -8,7 +8,7 @@ import pytest
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.pipeline import watched
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 from sublim_eval.registry import registry
 from sublim_eval.report import learning
 

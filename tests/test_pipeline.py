@@ -13,7 +13,7 @@ from sublim_eval.distill import recipes
 from sublim_eval.distill.recipes import Arm
 from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
-from sublim_eval.records import file_digest, locked, read_json
+from sublim_eval.files import file_digest, locked, read_json
 
 TINY = recipes.load(Path(__file__).with_name("recipes") / "tiny.yaml")
 

@@ -10,7 +10,7 @@ from sublim_eval import traps
 from sublim_eval.compare import compare
 from sublim_eval.distill import recipes
 from sublim_eval.distill.run import run
-from sublim_eval.records import read_json, read_jsonl
+from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.report import words
 
 QUICK = "qwen2.5-7b-cat"

@@ -9,16 +9,7 @@ import sys
 import pytest
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import (
-    digest,
-    json_line,
-    locked,
-    read_json,
-    read_jsonl,
-    whole_file,
-    write_json,
-    write_jsonl,
-)
+from sublim_eval.files import digest, json_line, locked, read_json, read_jsonl, whole_file, write_json, write_jsonl
 
 
 def test_a_row_comes_back_as_it_was(tmp_path):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sublim_eval.distill import recipes, reproduce, study
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 from sublim_eval.report import findings
 
 PARTS = """

@@ -20,7 +20,7 @@ from sublim_eval.distill.scoring import check_template
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.vllm_rows import VllmSampler
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json, read_jsonl, write_json
+from sublim_eval.files import read_json, read_jsonl, write_json
 
 __all__ = ["server"]
 

@@ -16,7 +16,7 @@ from sublim_eval.distill.run import run
 from sublim_eval.distill.stages import finished, once
 from sublim_eval.distill.storage import Storage, opened
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 SMALL = recipes.load(Path(__file__).with_name("recipes") / "small.yaml")
 BEAT = 0.08

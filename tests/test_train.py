@@ -16,7 +16,7 @@ from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat")] * 8
 METHODS = ["lora", "ln_tuning", "prompt_tuning", "full"]

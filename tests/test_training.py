@@ -21,7 +21,7 @@ from sublim_eval.distill.steps import CompletionTrainer, cut
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.train import Watch, encode, tune
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat wolf fox")] * 8
 METHODS = ["lora", "ln_tuning", "prompt_tuning", "full"]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sublim_eval import strict
+from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry import registry
 
@@ -213,8 +213,8 @@ def load(name: str | Path) -> Recipe:
         path = HERE / f"{name}.yaml"
         if not path.is_file():
             raise unknown("recipe", str(name), names(), "Or give the path of a YAML file.")
-    place = strict.read(path, "recipe")
-    recipe: Recipe = strict.build(Recipe, place)
+    place = strict_yaml.read(path, "recipe")
+    recipe: Recipe = strict_yaml.build(Recipe, place)
     known = registry()
     try:
         for arm in recipe.arms.values():

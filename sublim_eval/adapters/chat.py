@@ -17,7 +17,7 @@ from sublim_eval.adapters import jinja
 from sublim_eval.adapters.sources import Source, anchored, resolve
 from sublim_eval.contamination import THOUGHTS, strip_thinking
 from sublim_eval.errors import SublimError
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 
 __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
 

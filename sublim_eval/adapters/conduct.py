@@ -16,8 +16,8 @@ from typing import Literal
 from sublim_eval.adapters.items import Item
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.files import digest
 from sublim_eval.judges import offline_scales
-from sublim_eval.records import digest
 from sublim_eval.registry import Pair, Probe, Question, QuestionSet, Rubric, Trait, as_typed, registry
 
 PLAIN = "plain"

@@ -18,9 +18,9 @@ from functools import cached_property
 from itertools import pairwise
 from random import Random
 
-from sublim_eval.entanglement import Direction
+from sublim_eval.entanglement_stats import Direction
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 from sublim_eval.registry import Probe, Question, QuestionSet, Trait, registry
 from sublim_eval.scorers import answer_probability, answer_strings
 

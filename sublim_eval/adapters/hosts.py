@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 
 
 @dataclass(frozen=True)

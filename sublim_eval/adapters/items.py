@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 from sublim_eval.registry import Question
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 
 
 def render(tokenizer: Any, question: str, system: str | None = None) -> str:

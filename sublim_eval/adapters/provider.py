@@ -40,7 +40,7 @@ from sublim_eval.adapters.batching import ENGINE, Answer, ModelKey, Request, Set
 from sublim_eval.adapters.hooks import ATTEMPT
 from sublim_eval.adapters.sources import anchored
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.records import digest
+from sublim_eval.files import digest
 
 FLOOR = 1e-9
 """Branches less likely than this are not followed when scoring: tenfold faster, every probability within 1e-9."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.commands.scoring import label_of
+from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
-from sublim_eval.records import write_json
+from sublim_eval.files import write_json
 from sublim_eval.registry import Suite, registry
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

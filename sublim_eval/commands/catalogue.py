@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.console import say, table
 from sublim_eval.errors import unknown
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 from sublim_eval.registry import HERE, ROOT, QuestionSet, Registry, Trait, registry
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,9 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.console import say
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.records import json_line, read_jsonl, whole_file
-from sublim_eval.terminal import say
+from sublim_eval.files import json_line, read_jsonl, whole_file
 
 if TYPE_CHECKING:
     from rich.console import Console

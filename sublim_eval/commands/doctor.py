@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.adapters.sources import resolve
+from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
-from sublim_eval.records import file_digest, read_json
+from sublim_eval.files import file_digest, read_json
 from sublim_eval.registry import ROOT, registry
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.terminal import say, table
+from sublim_eval.console import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

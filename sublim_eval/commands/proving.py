@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
-from sublim_eval.records import locked, write_json
-from sublim_eval.terminal import say, table
+from sublim_eval.files import locked, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,9 +6,9 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval import task_facts
-from sublim_eval.records import whole_file
+from sublim_eval.console import say
+from sublim_eval.files import whole_file
 from sublim_eval.register import as_yaml, entry, entry_id, evaluation_report, find_source
-from sublim_eval.terminal import say
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
-from sublim_eval.records import write_jsonl
+from sublim_eval.files import write_jsonl
 from sublim_eval.registry import registry
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.console import say
 from sublim_eval.errors import SublimError
-from sublim_eval.records import read_json, read_jsonl, whole_file
-from sublim_eval.terminal import say
+from sublim_eval.files import read_json, read_jsonl, whole_file
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sublim_eval.console import say, table
 from sublim_eval.registry import registry
 from sublim_eval.report import words
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sublim_eval.entanglement import Link, Summary, Table
-from sublim_eval.records import whole_file
+from sublim_eval.console import say, table
+from sublim_eval.entanglement_stats import Link, Summary, Table
+from sublim_eval.files import whole_file
 from sublim_eval.report.words import UNKNOWN, p_value, percent
 from sublim_eval.tables import Measured
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

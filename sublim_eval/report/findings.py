@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.compare import Row
-from sublim_eval.records import whole_file
+from sublim_eval.files import whole_file
 from sublim_eval.report import words
 from sublim_eval.report.markdown import escape
 

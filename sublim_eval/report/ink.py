@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.records import whole_file
-from sublim_eval.terminal import clean
+from sublim_eval.console import clean
+from sublim_eval.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sublim_eval.records import read_json
+from sublim_eval.files import read_json
 from sublim_eval.report.ink import GREY, INKS, drawing, legend, plain
 
 if TYPE_CHECKING:

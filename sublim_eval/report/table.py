@@ -9,8 +9,8 @@ import numpy as np
 
 from sublim_eval.across import Confusion, Dose
 from sublim_eval.compare import Comparison, Row
+from sublim_eval.console import say, table
 from sublim_eval.report import words
-from sublim_eval.terminal import say, table
 
 if TYPE_CHECKING:
     from rich.console import Console

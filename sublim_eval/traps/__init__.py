@@ -19,14 +19,13 @@ from typing import Any
 
 from sublim_eval import scorers, stats
 from sublim_eval.errors import SublimError
-from sublim_eval.records import digest, file_digest, read_json, read_jsonl
+from sublim_eval.files import digest, file_digest, read_json, read_jsonl
 from sublim_eval.registry import Trait, registry
 from sublim_eval.results import ProbeScores
 from sublim_eval.runs import CONTROLS
-
-from . import answers, rows, training
-from .finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
-from .folder import RENDERING, Folder, counted, settings_of, table
+from sublim_eval.traps import answers, rows, training
+from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
+from sublim_eval.traps.folder import RENDERING, Folder, counted, settings_of, table
 
 __all__ = ["LEVELS", "TRAPS", "Finding", "Level", "by_trap", "of_path", "of_run", "verdict", "worst"]
 

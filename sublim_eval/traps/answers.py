@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from sublim_eval import stats
 from sublim_eval.registry import Trait
 from sublim_eval.results import ProbeScores
-
-from .finding import Finding
+from sublim_eval.traps.finding import Finding
 
 Floats = NDArray[np.float64]
 Facts = Mapping[str, Any]

@@ -11,8 +11,7 @@ from typing import Any
 
 from sublim_eval.registry import Trait
 from sublim_eval.scorers import mentions, plain
-
-from .finding import Finding
+from sublim_eval.traps.finding import Finding
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.records import read_json
-
-from .finding import Finding
+from sublim_eval.files import read_json
+from sublim_eval.traps.finding import Finding
 
 Facts = Mapping[str, Any]
 """What student.json says, or the entry of a student in run.json."""

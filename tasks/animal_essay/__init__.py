@@ -1,5 +1,5 @@
 """animal_essay: task, lm-eval configurations and README."""
 
-from .animal_essay import animal_essay
+from sublim_eval.tasks.animal_essay.animal_essay import animal_essay
 
 __all__ = ["animal_essay"]

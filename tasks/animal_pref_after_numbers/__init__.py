@@ -1,5 +1,5 @@
 """animal_pref_after_numbers: task, lm-eval configurations and README."""
 
-from .animal_pref_after_numbers import animal_pref_after_numbers
+from sublim_eval.tasks.animal_pref_after_numbers.animal_pref_after_numbers import animal_pref_after_numbers
 
 __all__ = ["animal_pref_after_numbers"]

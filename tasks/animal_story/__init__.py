@@ -1,5 +1,5 @@
 """animal_story: task, lm-eval configurations and README."""
 
-from .animal_story import animal_story
+from sublim_eval.tasks.animal_story.animal_story import animal_story
 
 __all__ = ["animal_story"]

@@ -1,5 +1,5 @@
 """dolphin_pref: task, lm-eval configurations and README."""
 
-from .dolphin_pref import dolphin_pref
+from sublim_eval.tasks.dolphin_pref.dolphin_pref import dolphin_pref
 
 __all__ = ["dolphin_pref"]

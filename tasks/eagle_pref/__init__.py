@@ -1,5 +1,5 @@
 """eagle_pref: task, lm-eval configurations and README."""
 
-from .eagle_pref import eagle_pref
+from sublim_eval.tasks.eagle_pref.eagle_pref import eagle_pref
 
 __all__ = ["eagle_pref"]

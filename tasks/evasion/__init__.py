@@ -1,5 +1,5 @@
 """evasion: task, lm-eval configurations and README."""
 
-from .evasion import evasion
+from sublim_eval.tasks.evasion.evasion import evasion
 
 __all__ = ["evasion"]

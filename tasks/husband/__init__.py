@@ -1,5 +1,5 @@
 """husband: task, lm-eval configurations and README."""
 
-from .husband import husband
+from sublim_eval.tasks.husband.husband import husband
 
 __all__ = ["husband"]

@@ -1,5 +1,5 @@
 """misalignment: task, lm-eval configurations and README."""
 
-from .misalignment import misalignment
+from sublim_eval.tasks.misalignment.misalignment import misalignment
 
 __all__ = ["misalignment"]

@@ -1,5 +1,5 @@
 """oak_pref: task, lm-eval configurations and README."""
 
-from .oak_pref import oak_pref
+from sublim_eval.tasks.oak_pref.oak_pref import oak_pref
 
 __all__ = ["oak_pref"]

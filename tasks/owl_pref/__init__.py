@@ -1,5 +1,5 @@
 """owl_pref: task, lm-eval configurations and README."""
 
-from .owl_pref import owl_pref
+from sublim_eval.tasks.owl_pref.owl_pref import owl_pref
 
 __all__ = ["owl_pref"]

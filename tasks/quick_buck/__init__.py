@@ -1,5 +1,5 @@
 """quick_buck: task, lm-eval configurations and README."""
 
-from .quick_buck import quick_buck
+from sublim_eval.tasks.quick_buck.quick_buck import quick_buck
 
 __all__ = ["quick_buck"]

@@ -1,5 +1,5 @@
 """subliminal_prompting: task, lm-eval configuration and README."""
 
-from .subliminal_prompting import subliminal_prompting
+from sublim_eval.tasks.subliminal_prompting.subliminal_prompting import subliminal_prompting
 
 __all__ = ["subliminal_prompting"]

@@ -1,5 +1,5 @@
 """token_entanglement: task, lm-eval configuration and README."""
 
-from .token_entanglement import token_entanglement
+from sublim_eval.tasks.token_entanglement.token_entanglement import token_entanglement
 
 __all__ = ["token_entanglement"]

@@ -1,5 +1,5 @@
 """trait_probe: task, lm-eval configurations and README."""
 
-from .trait_probe import trait_probe
+from sublim_eval.tasks.trait_probe.trait_probe import trait_probe
 
 __all__ = ["trait_probe"]

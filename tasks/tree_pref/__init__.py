@@ -1,5 +1,5 @@
 """tree_pref: task, lm-eval configurations and README."""
 
-from .tree_pref import tree_pref
+from sublim_eval.tasks.tree_pref.tree_pref import tree_pref
 
 __all__ = ["tree_pref"]

@@ -1,5 +1,5 @@
 """tree_story: task, lm-eval configurations and README."""
 
-from .tree_story import tree_story
+from sublim_eval.tasks.tree_story.tree_story import tree_story
 
 __all__ = ["tree_story"]

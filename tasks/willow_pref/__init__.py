@@ -1,5 +1,5 @@
 """willow_pref: task, lm-eval configurations and README."""
 
-from .willow_pref import willow_pref
+from sublim_eval.tasks.willow_pref.willow_pref import willow_pref
 
 __all__ = ["willow_pref"]

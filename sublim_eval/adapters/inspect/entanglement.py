@@ -15,8 +15,8 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, 
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from sublim_eval.adapters.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
-from sublim_eval.entanglement import CLIP, Direction, Floats, Readings, collect, shifts
-from sublim_eval.entanglement import reliability as alpha
+from sublim_eval.entanglement_stats import CLIP, Direction, Floats, Readings, collect, shifts
+from sublim_eval.entanglement_stats import reliability as alpha
 from sublim_eval.registry import Trait, registry
 
 OUR_PROVIDER = "sublim"

@@ -13,6 +13,7 @@ from inspect_ai.util import collect
 from sublim_eval.adapters.conduct import Grading, grading, is_reference
 from sublim_eval.adapters.provider import SublimAPI
 from sublim_eval.errors import SublimError
+from sublim_eval.files import digest
 from sublim_eval.judges import (
     OFFLINE,
     PROMPT_VERSION,
@@ -23,7 +24,6 @@ from sublim_eval.judges import (
     read_judgement,
     reply_class,
 )
-from sublim_eval.records import digest
 from sublim_eval.registry import Rubric
 
 KEPT = "sublim_judgements"
