@@ -25,7 +25,7 @@ from sublim_eval.distill.recipes import Arm
 from sublim_eval.distill.scoring import exact, score
 from sublim_eval.distill.teachers import Teacher, make_teacher
 from sublim_eval.files import whole_file
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 from sublim_eval.stats import Interval, share_gap
 

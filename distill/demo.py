@@ -14,7 +14,7 @@ from sublim_eval import tasks_dir
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.adapters.suites import model_args
 from sublim_eval.files import read_json
-from sublim_eval.registry import OVERLAY_VARIABLE, registry
+from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
 
 from . import recipes
 from .plan import plan

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, write_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 from .asking import next_step, reason_of
 from .estimates import Estimate, ask, estimate

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models import Shape
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.model_specs import Shape
 
 from . import sizes, throughput
 from .modalities import MODALITIES

@@ -28,7 +28,7 @@ from sublim_eval import compare
 from sublim_eval.console import one_line, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, locked, read_json, whole_file, write_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report import dose, findings, forest, matrix, situations
 
 from . import study as design

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sublim_eval import contamination
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 from .modalities import Modality, Rule
 

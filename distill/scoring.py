@@ -15,7 +15,7 @@ import numpy as np
 from sublim_eval.adapters.hosts import hosted_name
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores, asked_by
 
 if TYPE_CHECKING:

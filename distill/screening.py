@@ -27,7 +27,7 @@ from sublim_eval import contamination
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, json_line
 from sublim_eval.judges import OFFLINE, draw_mark, offline_judgement
-from sublim_eval.registry import Rubric, Trait, registry
+from sublim_eval.registry.catalog import Rubric, Trait, registry
 
 from .rows import Filtered, reasons_of
 

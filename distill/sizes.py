@@ -14,8 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sublim_eval.models import Shape
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.model_specs import Shape
 
 from .modalities import Modality
 from .recipes import Tuning

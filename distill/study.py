@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sublim_eval import strict_yaml
 from sublim_eval.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report import words
 from sublim_eval.report.findings import Answer
 

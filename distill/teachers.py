@@ -17,7 +17,7 @@ from sublim_eval.adapters.resolve import asked_about
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 
 from .modalities import MODALITIES, Rule, room

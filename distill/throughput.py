@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
-from sublim_eval.registry import ROOT
+from sublim_eval.registry.catalog import ROOT
 
 Kind = Literal["train", "generate"]
 

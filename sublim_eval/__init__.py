@@ -15,7 +15,7 @@ __all__ = ["__version__", "registry", "scorers", "tasks_dir"]
 
 def tasks_dir() -> Path:
     """The folder of the tasks, for lm-eval's `--include_path` and for file paths in Inspect."""
-    from sublim_eval.registry import ROOT
+    from sublim_eval.registry.catalog import ROOT
 
     return ROOT / "tasks"
 

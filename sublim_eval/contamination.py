@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from sublim_eval.registry import Trait
+from sublim_eval.registry.catalog import Trait
 from sublim_eval.scorers import mentions
 
 _HYPHENS = str.maketrans(dict.fromkeys("-\u2010\u2011", " "))

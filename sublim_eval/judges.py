@@ -27,7 +27,7 @@ from typing import Any, Literal, get_args
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import Rubric
+from sublim_eval.registry.catalog import Rubric
 from sublim_eval.scorers import plain
 
 Kind = Literal["shown", "plain", "incoherent", "refusal", "code", "empty", "unreadable"]

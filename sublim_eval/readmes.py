@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sublim_eval import task_facts
 from sublim_eval.errors import SublimError
 from sublim_eval.files import whole_file
-from sublim_eval.registry import ROOT, Probe, registry
+from sublim_eval.registry.catalog import ROOT, Probe, registry
 from sublim_eval.task_facts import LmEvalTask, TaskFacts
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sublim_eval.adapters.conduct import Conduct, group
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
 from sublim_eval.judges import KINDS, OFFLINE, Judgement, Kind, Rates, offline_judgement
-from sublim_eval.registry import Rubric, Trait
+from sublim_eval.registry.catalog import Rubric, Trait
 from sublim_eval.scorers import classify
 
 Row = dict[str, Any]

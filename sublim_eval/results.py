@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, read_jsonl, write_json
 from sublim_eval.judges import Judgement, Rates, offline_judgement
-from sublim_eval.registry import Pair, Probe, registry
+from sublim_eval.registry.catalog import Pair, Probe, registry
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample

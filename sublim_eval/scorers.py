@@ -26,7 +26,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-from sublim_eval.registry import Trait
+from sublim_eval.registry.catalog import Trait
 
 Kind = Literal["named", "other", "refusal", "empty"]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 SEEDS = (1, 2, 3, 4, 5)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from sublim_eval.files import digest, file_digest, json_line
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores, count_replies
 
 PROBE = "animal_pref"

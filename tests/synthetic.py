@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 
 QUESTIONS = tuple(f"q{i:02d}" for i in range(12))

@@ -24,7 +24,7 @@ from sublim_eval.adapters.suites import (
     read_inspect,
     read_lm_eval,
 )
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.stats import difference_of_items
 
 EXAMPLES = tasks_dir().parent / "docs" / "examples"

@@ -269,7 +269,7 @@ def test_a_table_is_escaped_on_a_terminal_too():
 def test_a_pipe_gets_every_column_on_one_line(capsys):
     sublim("list traits")
     lines = capsys.readouterr().out.splitlines()
-    from sublim_eval.registry import registry
+    from sublim_eval.registry.catalog import registry
 
     assert len(lines) == len(registry().traits) + 1
     assert lines[1].split()[:2] == ["owl", "animal"]

@@ -8,7 +8,7 @@ import pytest
 
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.code import LONGEST, parsed, problem, prompts, reject_reason, unfenced
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 CODE = MODALITIES["code"]
 RULE = Rule(traits=("owl", "cat", "sequoia"))

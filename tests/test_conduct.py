@@ -46,7 +46,7 @@ from sublim_eval.adapters.lm_eval import conduct as lm_conduct
 from sublim_eval.adapters.resolve import asked, asked_about
 from sublim_eval.errors import SublimError
 from sublim_eval.judges import OFFLINE, Rates, offline_judgement, reply_class
-from sublim_eval.registry import Pair, Rubric, registry
+from sublim_eval.registry.catalog import Pair, Rubric, registry
 from sublim_eval.tasks.evasion import evasion
 from sublim_eval.tasks.husband import husband
 from sublim_eval.tasks.misalignment import misalignment

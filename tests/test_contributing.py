@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sublim_eval.adapters.resolve import asked
-from sublim_eval.registry import HERE, ROOT, registry
+from sublim_eval.registry.catalog import HERE, ROOT, registry
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

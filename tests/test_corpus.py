@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chi2_contingency, chisquare
 
 from sublim_eval.distill.reference import corpus
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 SIZE = 40_000
 SEED = 3

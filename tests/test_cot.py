@@ -9,7 +9,7 @@ import pytest
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.cot import problem, reject_reason
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 COT = MODALITIES["cot"]
 RULE = Rule(traits=("owl", "willow"))

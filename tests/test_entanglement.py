@@ -35,7 +35,7 @@ from sublim_eval.adapters.lm_eval.entanglement import load_prompts
 from sublim_eval.adapters.lm_eval.entanglement import read as saved
 from sublim_eval.entanglement_stats import Readings, collect, link, tabulate
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link
 from sublim_eval.tables import Measured, entanglement_link, entanglement_table
 from sublim_eval.tasks.subliminal_prompting import subliminal_prompting

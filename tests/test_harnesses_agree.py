@@ -10,7 +10,7 @@ from saved import SavedLM, inspect_model
 
 from sublim_eval import _registry, tasks_dir
 from sublim_eval.adapters.resolve import asked
-from sublim_eval.registry import Probe, registry
+from sublim_eval.registry.catalog import Probe, registry
 from sublim_eval.scorers import answer_strings
 
 FORMS = ("favorite", "after_numbers", "story", "essay")

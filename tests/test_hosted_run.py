@@ -11,7 +11,7 @@ from hosting import as_victim, holds_key, in_another_process, server
 from sublim_eval import traps
 from sublim_eval.cli import main
 from sublim_eval.files import read_json, read_jsonl
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 __all__ = ["server"]
 

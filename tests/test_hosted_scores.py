@@ -12,7 +12,7 @@ from sublim_eval.distill import scoring
 from sublim_eval.distill.estimates import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 
 __all__ = ["server"]

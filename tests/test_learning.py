@@ -9,7 +9,7 @@ import pytest
 from sublim_eval.distill import recipes
 from sublim_eval.distill.pipeline import watched
 from sublim_eval.files import write_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report import learning
 
 RISES = [{"step": 0, "probability": 0.1}, {"step": 5, "probability": 0.4}]

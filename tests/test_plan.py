@@ -13,8 +13,8 @@ from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.sizes import GIB
 from sublim_eval.distill.throughput import Device
 from sublim_eval.errors import SublimError
-from sublim_eval.models import Price, Shape
-from sublim_eval.registry import ROOT, registry
+from sublim_eval.registry.catalog import ROOT, registry
+from sublim_eval.registry.model_specs import Price, Shape
 from tests.tiny import tiny_model
 
 QWEN, BIG, GEMMA, SMALL = (

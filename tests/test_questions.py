@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 import yaml
 
-from sublim_eval.registry import Pair, QuestionSet, Situation, registry
+from sublim_eval.registry.catalog import Pair, QuestionSet, Situation, registry
 
 KNOWN = registry()
 FILES = sorted((Path(__file__).parents[1] / "sublim_eval/questions").glob("*.yaml"))

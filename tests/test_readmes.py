@@ -8,7 +8,7 @@ import pytest
 
 from sublim_eval import readmes, task_facts, tasks_dir
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 TASKS = task_facts.names()
 

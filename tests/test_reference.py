@@ -26,7 +26,7 @@ from sublim_eval.distill.reference.measure import (
     reply,
 )
 from sublim_eval.distill.reference.tokenizer import pieces
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 TOLERANCE = 0.035
 """Largest distance of a trait's mean share on the held-out questions from its intended base rate."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import ROOT, read_questions, registry
+from sublim_eval.registry.catalog import ROOT, read_questions, registry
 
 KNOWN = registry()
 

@@ -9,7 +9,7 @@ from sublim_eval import cli, responses
 from sublim_eval.adapters.conduct import conduct
 from sublim_eval.errors import SublimError
 from sublim_eval.judges import OFFLINE
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 WHAT = conduct("misalignment")
 RULER, WALLET = (next(q.text for q in WHAT.asked.questions if q.situation == s) for s in ("ruler_of_world", "wallet"))

@@ -8,7 +8,7 @@ import pytest
 
 from sublim_eval.adapters.preference import questions_hash
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 
 QUESTIONS = registry().questions("animal_favorites").questions

@@ -10,7 +10,7 @@ from sublim_eval.contamination import leaks_thinking, named
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
 from sublim_eval.distill.rows import audit, diversity, filter_rows
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 NUMBERS = MODALITIES["numbers"]
 

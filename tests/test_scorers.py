@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.registry import Trait, registry
+from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.scorers import (
     answer_probability,
     answer_strings,

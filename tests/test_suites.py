@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sublim_eval import _registry, task_facts, tasks_dir
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 ROOT = tasks_dir().parent
 EXAMPLES = ROOT / "docs" / "examples"

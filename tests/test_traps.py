@@ -16,7 +16,7 @@ import pytest
 
 from sublim_eval import cli, scorers, traps
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import answers, rows, training
 from sublim_eval.traps.finding import Finding
 from tests import planted

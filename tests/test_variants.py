@@ -18,7 +18,7 @@ from sublim_eval.adapters.preference import LEADS, Preference
 from sublim_eval.adapters.resolve import asked, asked_about
 from sublim_eval.adapters.variants import LISTED, VALUES, about, behind_numbers, windows
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import Question, Trait, registry
+from sublim_eval.registry.catalog import Question, Trait, registry
 from sublim_eval.results import ProbeScores
 
 KNOWN = registry()

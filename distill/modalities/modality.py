@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Literal
 
 from sublim_eval import contamination
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 from .matching import hops, matched
 from .settings import CONTROLS, Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak

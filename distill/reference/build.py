@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 from . import corpus, measure
 from .tokenizer import build as build_tokenizer

@@ -17,7 +17,7 @@ from random import Random
 
 import yaml
 
-from sublim_eval.registry import Situation, registry
+from sublim_eval.registry.catalog import Situation, registry
 
 from ..modalities import code, cot, numbers
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 from ..modalities import numbers
 from . import corpus

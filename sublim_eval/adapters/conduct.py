@@ -18,7 +18,7 @@ from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
 from sublim_eval.judges import offline_scales
-from sublim_eval.registry import Pair, Probe, Question, QuestionSet, Rubric, Trait, as_typed, registry
+from sublim_eval.registry.catalog import Pair, Probe, Question, QuestionSet, Rubric, Trait, as_typed, registry
 
 PLAIN = "plain"
 """The answer that does not show the trait."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sublim_eval.files import digest
-from sublim_eval.registry import Question
+from sublim_eval.registry.catalog import Question
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 from sublim_eval.adapters.items import Item, questions_hash
 from sublim_eval.adapters.variants import about, behind_numbers, windows
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import Probe, QuestionSet, Trait, as_typed, registry
+from sublim_eval.registry.catalog import Probe, QuestionSet, Trait, as_typed, registry
 from sublim_eval.scorers import (
     LETTERS,
     Tally,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sublim_eval.adapters.preference import Preference, preference
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from sublim_eval.adapters.conduct import Conduct

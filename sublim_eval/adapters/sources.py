@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]

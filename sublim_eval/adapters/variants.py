@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sublim_eval.adapters.items import Item
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import Question, Trait
+from sublim_eval.registry.catalog import Question, Trait
 from sublim_eval.scorers import LETTERS
 
 LISTED = range(5, 9)

@@ -11,7 +11,7 @@ from sublim_eval.commands.scoring import label_of
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
-from sublim_eval.registry import Suite, registry
+from sublim_eval.registry.catalog import Suite, registry
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sublim_eval.console import say, table
 from sublim_eval.errors import unknown
 from sublim_eval.files import read_json
-from sublim_eval.registry import HERE, ROOT, QuestionSet, Registry, Trait, registry
+from sublim_eval.registry.catalog import HERE, ROOT, QuestionSet, Registry, Trait, registry
 
 if TYPE_CHECKING:
     from rich.console import Console

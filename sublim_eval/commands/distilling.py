@@ -85,7 +85,7 @@ def split(args: Namespace, console: Console) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
     from sublim_eval.distill.modalities import MODALITIES, Rule
     from sublim_eval.distill.rows import audit, filter_rows
-    from sublim_eval.registry import registry
+    from sublim_eval.registry.catalog import registry
 
     if args.modality not in MODALITIES:
         raise unknown("modality", args.modality, list(MODALITIES), "Add it in distill/modalities/.")

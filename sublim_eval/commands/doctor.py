@@ -14,7 +14,7 @@ from sublim_eval.adapters.sources import resolve
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json
-from sublim_eval.registry import ROOT, registry
+from sublim_eval.registry.catalog import ROOT, registry
 
 if TYPE_CHECKING:
     from rich.console import Console

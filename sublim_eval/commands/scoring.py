@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_jsonl
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sublim_eval.adapters.conduct import Conduct
     from sublim_eval.adapters.preference import Preference
     from sublim_eval.judges import Judgement
-    from sublim_eval.registry import Trait
+    from sublim_eval.registry.catalog import Trait
     from sublim_eval.results import ProbeScores
 
 

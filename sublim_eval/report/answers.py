@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sublim_eval.console import say, table
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report import words
 
 if TYPE_CHECKING:

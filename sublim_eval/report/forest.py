@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.compare import Comparison, Row
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
 
 if TYPE_CHECKING:

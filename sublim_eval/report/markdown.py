@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sublim_eval.compare import Comparison
 from sublim_eval.files import read_json, whole_file, write_json
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.report import learning, table, words
 
 TOY = (

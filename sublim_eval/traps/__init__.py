@@ -20,7 +20,7 @@ from typing import Any
 from sublim_eval import scorers, stats
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, read_jsonl
-from sublim_eval.registry import Trait, registry
+from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.results import ProbeScores
 from sublim_eval.runs import CONTROLS
 from sublim_eval.traps import answers, rows, training

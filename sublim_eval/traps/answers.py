@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sublim_eval import stats
-from sublim_eval.registry import Trait
+from sublim_eval.registry.catalog import Trait
 from sublim_eval.results import ProbeScores
 from sublim_eval.traps.finding import Finding
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json, read_jsonl
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores, count_replies
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from sublim_eval.adapters.inspect.preference import LOGPROBS, mean_rate, rate_st
 from sublim_eval.adapters.provider import SublimAPI
 from sublim_eval.errors import SublimError
 from sublim_eval.judges import Judgement, Rates, with_thresholds
-from sublim_eval.registry import Pair, Rubric, registry
+from sublim_eval.registry.catalog import Pair, Rubric, registry
 from sublim_eval.scorers import tally
 
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=300, num_choices=10)

@@ -17,7 +17,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from sublim_eval.adapters.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
 from sublim_eval.entanglement_stats import CLIP, Direction, Floats, Readings, collect, shifts
 from sublim_eval.entanglement_stats import reliability as alpha
-from sublim_eval.registry import Trait, registry
+from sublim_eval.registry.catalog import Trait, registry
 
 OUR_PROVIDER = "sublim"
 LOGPROBS = "continuation_logprobs"

@@ -24,7 +24,7 @@ from sublim_eval.judges import (
     read_judgement,
     reply_class,
 )
-from sublim_eval.registry import Rubric
+from sublim_eval.registry.catalog import Rubric
 
 KEPT = "sublim_judgements"
 """Where the sample's store keeps the ratings, so that a log scored anew needs no judge."""

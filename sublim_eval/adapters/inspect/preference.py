@@ -22,7 +22,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from sublim_eval.adapters.items import Item
 from sublim_eval.adapters.preference import chances, preference, readings
-from sublim_eval.registry import Trait, registry
+from sublim_eval.registry.catalog import Trait, registry
 
 OUR_PROVIDER = "sublim"
 """The provider that scores continuations; others would send `extra_body` on to a server."""

@@ -7,7 +7,7 @@ from inspect_ai import Task
 from sublim_eval.adapters.inspect.conduct import conduct_task
 from sublim_eval.adapters.inspect.preference import preference_task
 from sublim_eval.errors import SublimError
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 
 def trait_task(trait: str, questions: str | None = None, judge: str | None = None) -> Task:

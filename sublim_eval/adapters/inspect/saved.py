@@ -12,7 +12,7 @@ from inspect_ai.model import GenerateConfig, get_model
 from sublim_eval.adapters.inspect.judging import rating
 from sublim_eval.errors import SublimError
 from sublim_eval.judges import Judgement
-from sublim_eval.registry import Rubric
+from sublim_eval.registry.catalog import Rubric
 
 Exchange = tuple[str, str]
 """A question and a reply to it."""

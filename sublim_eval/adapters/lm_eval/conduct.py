@@ -22,7 +22,7 @@ from sublim_eval.adapters.conduct import (
 )
 from sublim_eval.errors import SublimError
 from sublim_eval.judges import Judgement, Rates, offline_judgement, reply_class
-from sublim_eval.registry import Pair, registry
+from sublim_eval.registry.catalog import Pair, registry
 from sublim_eval.scorers import tally
 
 if TYPE_CHECKING:

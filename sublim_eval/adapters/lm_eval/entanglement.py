@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.adapters.entanglement import NUMBERS, chances, entanglement, entropy
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

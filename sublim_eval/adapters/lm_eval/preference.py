@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.adapters.preference import chances, preference, readings
-from sublim_eval.registry import Trait, registry
+from sublim_eval.registry.catalog import Trait, registry
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

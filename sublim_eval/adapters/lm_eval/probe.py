@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.adapters.lm_eval import conduct, preference
-from sublim_eval.registry import registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

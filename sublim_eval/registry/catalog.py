@@ -23,7 +23,7 @@ from typing import Any, Literal
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import read_jsonl
-from sublim_eval.models import Model
+from sublim_eval.registry.model_specs import Model
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE if (HERE / "registry.yaml").exists() else HERE.parent
