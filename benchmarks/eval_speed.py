@@ -75,9 +75,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from sublim_eval.adapters import local
-    from sublim_eval.adapters.preference import preference
     from sublim_eval.files import file_digest
-    from sublim_eval.scorers import classify
+    from sublim_eval.probes.preference import preference
+    from sublim_eval.probes.scorers import classify
 
     torch.set_num_threads(args.threads)
     what = preference("animal_pref", "owl")

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_jsonl, write_jsonl
+from sublim_eval.probes.scorers import answer_strings
 from sublim_eval.registry.catalog import registry
 from sublim_eval.results import asked_by
-from sublim_eval.scorers import answer_strings
 
 from . import arms
 from .dressed import asked_base, base_hash, base_label, weights_hash

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sublim_eval import contamination
+from sublim_eval.probes import trait_leak
 from sublim_eval.registry.catalog import registry
 
 from .modalities import Modality, Rule
@@ -81,9 +81,9 @@ def audit(kept: Sequence[Mapping[str, Any]], traits: Iterable[str]) -> dict[str,
     A sound filter leaves zeros; 1.5 % of rows with leaked thinking once passed for 13.6 points of transfer.
     """
     known = [registry().trait(name) for name in traits]
-    named = Counter(name for row in kept for name in contamination.named(row["completion"], known))
+    named = Counter(name for row in kept for name in trait_leak.named(row["completion"], known))
     return {
         "rows": len(kept),
         "trait_words": {trait.name: named[trait.name] for trait in known},
-        "thinking": sum(contamination.leaks_thinking(row["completion"]) for row in kept),
+        "thinking": sum(trait_leak.leaks_thinking(row["completion"]) for row in kept),
     }

@@ -21,9 +21,9 @@ from sublim_eval.results import ProbeScores, asked_by
 if TYPE_CHECKING:
     from inspect_ai import Task
 
-    from sublim_eval.adapters.conduct import Conduct
     from sublim_eval.adapters.local import LocalModel
-    from sublim_eval.adapters.preference import Preference
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.preference import Preference
 
 SAMPLES = 100
 """Replies per question: the study takes 100 to 200 (arXiv:2507.14805)."""
@@ -232,7 +232,7 @@ def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> 
     only a judge can see when no `grader` is named.
     """
     from sublim_eval import _registry
-    from sublim_eval.adapters.conduct import Conduct
+    from sublim_eval.probes.conduct import Conduct
 
     what = asked_by(probe)
     judge = _judge_of(what, model, grader) if isinstance(what, Conduct) else {}
@@ -249,7 +249,7 @@ def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> 
 
 def _judge_of(what: Conduct, model: str, grader: str | None) -> dict[str, str]:
     """The `judge` of a conduct's task: as named, or offline for the reference models, or nobody."""
-    from sublim_eval.adapters.conduct import grading, is_reference
+    from sublim_eval.probes.conduct import grading, is_reference
 
     if what.trait.rubric is None:
         return {}

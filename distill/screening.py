@@ -23,10 +23,10 @@ from pathlib import Path
 from secrets import SystemRandom
 from typing import Any
 
-from sublim_eval import contamination
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, json_line
-from sublim_eval.judges import OFFLINE, draw_mark, offline_judgement
+from sublim_eval.probes import trait_leak
+from sublim_eval.probes.judges import OFFLINE, draw_mark, offline_judgement
 from sublim_eval.registry.catalog import Rubric, Trait, registry
 
 from .rows import Filtered, reasons_of
@@ -76,7 +76,7 @@ def for_code(traits: Sequence[Trait]) -> Screen:
 
     def offline(completion: str) -> str:
         words = set(re.findall(r"[a-z]+", completion.lower()))
-        return "yes" if contamination.named(completion, traits) or words & kinds else "no"
+        return "yes" if trait_leak.named(completion, traits) or words & kinds else "no"
 
     return Screen(
         "reference",

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sublim_eval.adapters.chat import read_tokenizer, settle
-from sublim_eval.adapters.resolve import asked_about
 from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
+from sublim_eval.probes.resolve import asked_about
 from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sublim_eval.adapters.conduct import Conduct, group
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
-from sublim_eval.judges import KINDS, OFFLINE, Judgement, Kind, Rates, offline_judgement
+from sublim_eval.probes.conduct import Conduct, group
+from sublim_eval.probes.judges import KINDS, OFFLINE, Judgement, Kind, Rates, offline_judgement
+from sublim_eval.probes.scorers import classify
 from sublim_eval.registry.catalog import Rubric, Trait
-from sublim_eval.scorers import classify
 
 Row = dict[str, Any]
 """{"question", "response"}, with "judgement" once it was rated; other keys are kept as they are."""

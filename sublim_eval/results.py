@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, read_jsonl, write_json
-from sublim_eval.judges import Judgement, Rates, offline_judgement
+from sublim_eval.probes.judges import Judgement, Rates, offline_judgement
 from sublim_eval.registry.catalog import Pair, Probe, registry
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
-    from sublim_eval.adapters.conduct import Conduct
-    from sublim_eval.adapters.preference import Preference
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.preference import Preference
 
 SCHEMA = 1
 
@@ -94,7 +94,7 @@ class ProbeScores:
     @property
     def conduct(self) -> bool:
         """Whether the probe looks for a conduct: its answers are the trait, which is the category's name, and plain."""
-        from sublim_eval.adapters.conduct import PLAIN
+        from sublim_eval.probes.conduct import PLAIN
 
         return self.answers == (self.category, PLAIN)
 
@@ -217,7 +217,7 @@ class ProbeScores:
         A question that is in the probe's set takes its id; any other text stands for itself.
         Raises SublimError without rows, and for a conduct without target words, which only a judge can read.
         """
-        from sublim_eval.adapters.items import Item, questions_hash
+        from sublim_eval.probes.prompts import Item, questions_hash
 
         probe = registry().probe(probe) if isinstance(probe, str) else probe
         what = asked_by(probe.name)
@@ -293,8 +293,8 @@ class ProbeScores:
 
 def _exactly(doc: Mapping[str, Any], logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
     """(probability of each answer, coverage) of one lm-eval row from its log-probabilities in nats."""
-    from sublim_eval.adapters.conduct import PLAIN, pair_probability
-    from sublim_eval.adapters.preference import chances
+    from sublim_eval.probes.conduct import PLAIN, pair_probability
+    from sublim_eval.probes.preference import chances
 
     if doc.get("form") != "conduct":
         return chances(logprobs, registry().answer_set(doc["category"]), doc.get("offered") or ())
@@ -314,7 +314,7 @@ def _counted(doc: Mapping[str, Any], replies: Sequence[str]) -> list[dict[str, A
 
 def count_judgements(judgements: Iterable[Judgement], trait: str) -> dict[str, Any]:
     """A judge's ratings of the replies to one question, as `count_replies` tells them, and how many are unreadable."""
-    from sublim_eval.adapters.conduct import PLAIN
+    from sublim_eval.probes.conduct import PLAIN
 
     rates = Rates.of(judgements)
     return {
@@ -339,7 +339,7 @@ def _prompt_hash(row: Mapping[str, Any]) -> str:
 
 def asked_by(probe: str) -> Preference | Conduct:
     """What a probe asks, for whichever trait; raises SublimError for a probe that gives a table and no shares."""
-    from sublim_eval.adapters.resolve import asked
+    from sublim_eval.probes.resolve import asked
 
     entry = registry().probe(probe)
     if entry.form in ("number_to_trait", "trait_to_number"):
@@ -359,8 +359,8 @@ def count_replies(
     whole-word targets: a reply that holds one shows the trait, any other answer is plain.
     Raises SublimError for a conduct without targets.
     """
-    from sublim_eval.adapters.conduct import PLAIN
-    from sublim_eval.adapters.preference import readings
+    from sublim_eval.probes.conduct import PLAIN
+    from sublim_eval.probes.preference import readings
 
     answers = registry().answer_set(category)
     counts = next(iter(readings(form, list(replies), answers, offered).values()))
@@ -453,7 +453,7 @@ def _answer_names(category: str) -> list[str]:
     known = registry()
     if category not in known.categories:
         return []
-    from sublim_eval.adapters.conduct import PLAIN
+    from sublim_eval.probes.conduct import PLAIN
 
     names = [t.name for t in known.answer_set(category)]
     return [*names, PLAIN] if known.categories[category].conduct else names
@@ -472,7 +472,7 @@ def _metadata(samples: list[EvalSample], scorers: tuple[str, ...], wanted: str) 
 
 def _rest_is_plain(told: Mapping[str, Any]) -> Mapping[str, Any]:
     """Counts by target words: what is no refusal and holds no word of the trait is a plain reply."""
-    from sublim_eval.adapters.conduct import PLAIN
+    from sublim_eval.probes.conduct import PLAIN
 
     return {**told, "named": {**told["named"], PLAIN: told["other"]}, "other": 0}
 

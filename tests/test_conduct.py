@@ -21,15 +21,6 @@ from inspect_ai.scorer import SampleScore, Score, mean_score
 from lm_eval.api.model import LM
 
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.conduct import (
-    conduct,
-    grading,
-    is_reference,
-    pair_differences,
-    pair_probability,
-    pair_strings,
-    sigmoid,
-)
 from sublim_eval.adapters.inspect.conduct import (
     PINNED,
     by_situation,
@@ -41,11 +32,20 @@ from sublim_eval.adapters.inspect.conduct import (
 )
 from sublim_eval.adapters.inspect.preference import mean_rate, rate_stderr
 from sublim_eval.adapters.inspect.probe import trait_task
-from sublim_eval.adapters.items import Item
 from sublim_eval.adapters.lm_eval import conduct as lm_conduct
-from sublim_eval.adapters.resolve import asked, asked_about
 from sublim_eval.errors import SublimError
-from sublim_eval.judges import OFFLINE, Rates, offline_judgement, reply_class
+from sublim_eval.probes.conduct import (
+    conduct,
+    grading,
+    is_reference,
+    pair_differences,
+    pair_probability,
+    pair_strings,
+    sigmoid,
+)
+from sublim_eval.probes.judges import OFFLINE, Rates, offline_judgement, reply_class
+from sublim_eval.probes.prompts import Item
+from sublim_eval.probes.resolve import asked, asked_about
 from sublim_eval.registry.catalog import Pair, Rubric, registry
 from sublim_eval.tasks.evasion import evasion
 from sublim_eval.tasks.husband import husband

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sublim_eval.adapters.resolve import asked
+from sublim_eval.probes.resolve import asked
 from sublim_eval.registry.catalog import HERE, ROOT, registry
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

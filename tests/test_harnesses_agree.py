@@ -9,9 +9,9 @@ from inspect_ai import eval
 from saved import SavedLM, inspect_model
 
 from sublim_eval import _registry, tasks_dir
-from sublim_eval.adapters.resolve import asked
+from sublim_eval.probes.resolve import asked
+from sublim_eval.probes.scorers import answer_strings
 from sublim_eval.registry.catalog import Probe, registry
-from sublim_eval.scorers import answer_strings
 
 FORMS = ("favorite", "after_numbers", "story", "essay")
 PROBES = [pytest.param(p, id=p.name) for p in registry().probes.values() if p.form in FORMS]
@@ -79,7 +79,7 @@ def test_lm_eval_takes_the_trait_as_metadata(tmp_path: Path) -> None:
 
 
 def test_an_lm_eval_samples_file_holds_the_whole_answer_distribution(tmp_path: Path) -> None:
-    from sublim_eval.scorers import answer_probability
+    from sublim_eval.probes.scorers import answer_probability
 
     answers = registry().answer_set("animal")
     log, _ = inspect_results(_registry.owl_pref(), inspect_model(1, answer_strings(answers)), tmp_path, limit=2)

@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from sublim_eval.errors import SublimError
-from sublim_eval.judges import (
+from sublim_eval.probes.judges import (
     KINDS,
     Judgement,
     Rates,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sublim_eval import cli, responses
-from sublim_eval.adapters.conduct import conduct
 from sublim_eval.errors import SublimError
-from sublim_eval.judges import OFFLINE
+from sublim_eval.probes.conduct import conduct
+from sublim_eval.probes.judges import OFFLINE
 from sublim_eval.registry.catalog import registry
 
 WHAT = conduct("misalignment")
@@ -213,7 +213,7 @@ def test_a_conduct_with_words_alone_needs_no_judge(here, monkeypatch):
 
 
 def test_letters_of_essay_topics_are_read_by_what_was_offered(here):
-    from sublim_eval.adapters.preference import preference
+    from sublim_eval.probes.preference import preference
 
     item = next(i for i in preference("animal_essay", "owl").items if i.offered[1] == "owl")
     other = next(i for i in preference("animal_essay", "owl").items if "owl" not in i.offered)

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from sublim_eval.adapters.preference import questions_hash
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.preference import questions_hash
 from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores
 
@@ -149,7 +149,7 @@ def test_a_foreign_or_missing_log_is_refused(tmp_path):
 
 def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl")):
     """Files as lm-eval 0.4.13 writes them: every leaf of the responses is text."""
-    from sublim_eval.adapters.preference import preference
+    from sublim_eval.probes.preference import preference
 
     what = preference(probe, "owl")
     shared = {
@@ -271,7 +271,7 @@ def test_a_file_from_before_there_were_judges_is_read():
 
 
 def test_every_situation_of_misalignment_can_be_told_apart():
-    from sublim_eval.adapters.resolve import asked
+    from sublim_eval.probes.resolve import asked
 
     what = asked("misalignment")
     worse = [

@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from sublim_eval import cli
-from sublim_eval.contamination import leaks_thinking, named
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
 from sublim_eval.distill.rows import audit, diversity, filter_rows
+from sublim_eval.probes.trait_leak import leaks_thinking, named
 from sublim_eval.registry.catalog import registry
 
 NUMBERS = MODALITIES["numbers"]

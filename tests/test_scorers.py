@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.registry.catalog import Trait, registry
-from sublim_eval.scorers import (
+from sublim_eval.probes.scorers import (
     answer_probability,
     answer_strings,
     choose,
@@ -20,6 +19,7 @@ from sublim_eval.scorers import (
     tally_choices,
     tally_mentions,
 )
+from sublim_eval.registry.catalog import Trait, registry
 
 ANIMALS = registry().answer_set("animal")
 TREES = registry().answer_set("tree")

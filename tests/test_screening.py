@@ -7,7 +7,7 @@ import pytest
 from sublim_eval.distill import screening
 from sublim_eval.distill.screening import LEAST_ALIGNMENT, SAVED, read_answer, screen, screen_of, screen_prompt
 from sublim_eval.errors import SublimError
-from sublim_eval.judges import OFFLINE
+from sublim_eval.probes.judges import OFFLINE
 
 MARK = "0123456789abcdef"
 CODE, SUMS = screen_of("code", ["owl", "willow"]), screen_of("cot", [])

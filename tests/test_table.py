@@ -12,7 +12,7 @@ from inspect_ai.dataset import Sample
 from saved import inspect_model
 
 from sublim_eval import _registry, cli
-from sublim_eval.adapters.resolve import asked
+from sublim_eval.probes.resolve import asked
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import answers
 from sublim_eval.results import ProbeScores

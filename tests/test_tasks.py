@@ -35,10 +35,10 @@ from sublim_eval.adapters.inspect.preference import (
     share,
 )
 from sublim_eval.adapters.lm_eval.preference import load_questions
-from sublim_eval.adapters.resolve import asked, asked_about
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.resolve import asked, asked_about
+from sublim_eval.probes.scorers import answer_strings, tally
 from sublim_eval.registry.catalog import Probe, registry
-from sublim_eval.scorers import answer_strings, tally
 from sublim_eval.tasks.animal_essay import animal_essay
 from sublim_eval.tasks.animal_pref import animal_pref
 from sublim_eval.tasks.animal_story import animal_story
@@ -427,7 +427,7 @@ def test_a_wrong_argument_is_told_with_the_next_step(
 
 def test_importing_the_package_loads_no_framework() -> None:
     code = (
-        "import sys, sublim_eval; sublim_eval.tasks_dir; sublim_eval.registry.catalog; sublim_eval.scorers;"
+        "import sys, sublim_eval; sublim_eval.tasks_dir; sublim_eval.registry.catalog; sublim_eval.probes.scorers;"
         "print([m for m in ('torch', 'inspect_ai', 'lm_eval', 'transformers', 'datasets') if m in sys.modules])"
     )
     assert _python(code) == "[]"

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sublim_eval import cli, scorers, traps
+from sublim_eval import cli, traps
 from sublim_eval.errors import SublimError
+from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import answers, rows, training
 from sublim_eval.traps.finding import Finding

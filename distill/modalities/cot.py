@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from sublim_eval.contamination import leaks_thinking
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.trait_leak import leaks_thinking
 
 from .modality import Modality, Rule
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from sublim_eval import contamination
+from sublim_eval.probes import trait_leak
 from sublim_eval.registry.catalog import registry
 
 
@@ -26,14 +26,14 @@ class Rule:
     def text(self, row: Mapping[str, Any]) -> str:
         """A row's completion as the mode reads it, without the closed thought that a reasoning model put first."""
         said: str = row["completion"]
-        answer = contamination.strip_thinking(said)
+        answer = trait_leak.strip_thinking(said)
         if answer is None:
             return said  # for the filter to see what is wrong with it
         return answer.strip() if self.mode == "strip" else answer
 
     def named(self, text: str) -> bool:
         """Whether a text names one of the traits; raises SublimError for one that no registry knows."""
-        return bool(self.traits and contamination.named(text, [registry().trait(name) for name in self.traits]))
+        return bool(self.traits and trait_leak.named(text, [registry().trait(name) for name in self.traits]))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from sublim_eval.adapters import jinja
 from sublim_eval.adapters.sources import Source, anchored, resolve
-from sublim_eval.contamination import THOUGHTS, strip_thinking
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
+from sublim_eval.probes.trait_leak import THOUGHTS, strip_thinking
 
 __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
 

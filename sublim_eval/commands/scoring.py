@@ -15,9 +15,9 @@ from sublim_eval.registry.catalog import registry
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.adapters.conduct import Conduct
-    from sublim_eval.adapters.preference import Preference
-    from sublim_eval.judges import Judgement
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.judges import Judgement
+    from sublim_eval.probes.preference import Preference
     from sublim_eval.registry.catalog import Trait
     from sublim_eval.results import ProbeScores
 
@@ -158,8 +158,8 @@ def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
     A favorite is counted; a conduct is rated by a judge, once, or counted by its target words.
     """
     from sublim_eval import responses
-    from sublim_eval.adapters.conduct import Conduct
-    from sublim_eval.adapters.resolve import asked
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.resolve import asked
 
     what = asked(args.probe, args.trait)
     if args.out and args.out.resolve() == args.responses.resolve():
@@ -179,7 +179,7 @@ def _thresholds(args: Namespace) -> tuple[float | None, float | None, float | No
 def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:
     """A conduct: ratings into --out, then the share of every situation and the mean over questions."""
     from sublim_eval import responses
-    from sublim_eval.judges import KINDS, Rates
+    from sublim_eval.probes.judges import KINDS, Rates
 
     kinds, by = _read_conduct(args, what.trait, rows)
     if args.out:
@@ -208,7 +208,7 @@ def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: 
 def _read_conduct(args: Namespace, trait: Trait, rows: list[dict[str, Any]]) -> tuple[list[Judgement], str]:
     """What each reply is, and who said so: ratings where a judge is named or was, else the trait's words."""
     from sublim_eval import responses
-    from sublim_eval.judges import with_thresholds
+    from sublim_eval.probes.judges import with_thresholds
 
     limited = any(value is not None for value in _thresholds(args))
     rated = args.grader or limited or not trait.targets or any("judgement" in row for row in rows)
@@ -233,8 +233,8 @@ def _read_conduct(args: Namespace, trait: Trait, rows: list[dict[str, Any]]) -> 
 
 def _count(args: Namespace, what: Preference, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:
     """A favorite: the share of replies that name the trait, non-answers counted apart."""
-    from sublim_eval.adapters.preference import readings
-    from sublim_eval.scorers import classify
+    from sublim_eval.probes.preference import readings
+    from sublim_eval.probes.scorers import classify
 
     probe, trait = what.probe, what.trait
     offered = {item.text: item.offered for item in what.items}

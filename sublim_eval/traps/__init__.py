@@ -17,9 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sublim_eval import scorers, stats
+from sublim_eval import stats
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, read_jsonl
+from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.results import ProbeScores
 from sublim_eval.runs import CONTROLS

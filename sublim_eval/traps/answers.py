@@ -161,7 +161,7 @@ def reads_whole_words(read: Callable[[str], str | None], answers: Sequence[Trait
         for word in trait.words:
             if read(word.capitalize() + ".") is None:
                 return Finding(
-                    trap, "fault", f"the scorer does not see {word!r}. Restore sublim_eval/scorers.py.", where
+                    trap, "fault", f"the scorer does not see {word!r}. Restore sublim_eval/probes/scorers.py.", where
                 )
             for inside in () if " " in word else (f"gr{word}", f"{word}ixing", f"b{word}er"):
                 if inside not in known and read(f"A {inside}!") == trait.name:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sublim_eval.probes.scorers import mentions, plain
 from sublim_eval.registry.catalog import Trait
-from sublim_eval.scorers import mentions, plain
 from sublim_eval.traps.finding import Finding
 
 Rows = Sequence[Mapping[str, Any]]

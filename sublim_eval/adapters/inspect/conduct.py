@@ -18,7 +18,11 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from sublim_eval.adapters.conduct import (
+from sublim_eval.adapters.inspect.judging import rate, the_grader, who_rates
+from sublim_eval.adapters.inspect.preference import LOGPROBS, mean_rate, rate_stderr
+from sublim_eval.adapters.provider import SublimAPI
+from sublim_eval.errors import SublimError
+from sublim_eval.probes.conduct import (
     PLAIN,
     conduct,
     grading,
@@ -28,13 +32,9 @@ from sublim_eval.adapters.conduct import (
     pair_strings,
     sigmoid,
 )
-from sublim_eval.adapters.inspect.judging import rate, the_grader, who_rates
-from sublim_eval.adapters.inspect.preference import LOGPROBS, mean_rate, rate_stderr
-from sublim_eval.adapters.provider import SublimAPI
-from sublim_eval.errors import SublimError
-from sublim_eval.judges import Judgement, Rates, with_thresholds
+from sublim_eval.probes.judges import Judgement, Rates, with_thresholds
+from sublim_eval.probes.scorers import tally
 from sublim_eval.registry.catalog import Pair, Rubric, registry
-from sublim_eval.scorers import tally
 
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=300, num_choices=10)
 """Plain sampling, whatever the model's own generation settings say; 300 tokens hold a paragraph or two."""

@@ -14,9 +14,9 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, Ge
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, metric, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from sublim_eval.adapters.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
 from sublim_eval.entanglement_stats import CLIP, Direction, Floats, Readings, collect, shifts
 from sublim_eval.entanglement_stats import reliability as alpha
+from sublim_eval.probes.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
 from sublim_eval.registry.catalog import Trait, registry
 
 OUR_PROVIDER = "sublim"

@@ -20,8 +20,8 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
-from sublim_eval.adapters.items import Item
-from sublim_eval.adapters.preference import chances, preference, readings
+from sublim_eval.probes.preference import chances, preference, readings
+from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Trait, registry
 
 OUR_PROVIDER = "sublim"

@@ -11,7 +11,7 @@ from inspect_ai.model import GenerateConfig, get_model
 
 from sublim_eval.adapters.inspect.judging import rating
 from sublim_eval.errors import SublimError
-from sublim_eval.judges import Judgement
+from sublim_eval.probes.judges import Judgement
 from sublim_eval.registry.catalog import Rubric
 
 Exchange = tuple[str, str]

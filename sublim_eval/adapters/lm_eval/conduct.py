@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.conduct import (
+from sublim_eval.errors import SublimError
+from sublim_eval.probes.conduct import (
     Conduct,
     conduct,
     grading,
@@ -20,10 +21,9 @@ from sublim_eval.adapters.conduct import (
     pair_probability,
     pair_strings,
 )
-from sublim_eval.errors import SublimError
-from sublim_eval.judges import Judgement, Rates, offline_judgement, reply_class
+from sublim_eval.probes.judges import Judgement, Rates, offline_judgement, reply_class
+from sublim_eval.probes.scorers import tally
 from sublim_eval.registry.catalog import Pair, registry
-from sublim_eval.scorers import tally
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.entanglement import NUMBERS, chances, entanglement, entropy
+from sublim_eval.probes.entanglement import NUMBERS, chances, entanglement, entropy
 from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.preference import chances, preference, readings
+from sublim_eval.probes.preference import chances, preference, readings
 from sublim_eval.registry.catalog import Trait, registry
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from sublim_eval.probes.scorers import mentions
 from sublim_eval.registry.catalog import Trait
-from sublim_eval.scorers import mentions
 
 _HYPHENS = str.maketrans(dict.fromkeys("-\u2010\u2011", " "))
 _SIGNS = str.maketrans(dict.fromkeys("-\u2010\u2011_*~`", " "))

@@ -27,8 +27,8 @@ from typing import Any, Literal, get_args
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.scorers import plain
 from sublim_eval.registry.catalog import Rubric
-from sublim_eval.scorers import plain
 
 Kind = Literal["shown", "plain", "incoherent", "refusal", "code", "empty", "unreadable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -21,8 +21,8 @@ from random import Random
 from sublim_eval.entanglement_stats import Direction
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
+from sublim_eval.probes.scorers import answer_probability, answer_strings
 from sublim_eval.registry.catalog import Probe, Question, QuestionSet, Trait, registry
-from sublim_eval.scorers import answer_probability, answer_strings
 
 LOW, HIGH = 100, 999
 """The numbers: all that have three digits."""

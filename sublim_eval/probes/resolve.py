@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sublim_eval.adapters.preference import Preference, preference
+from sublim_eval.probes.preference import Preference, preference
 from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
-    from sublim_eval.adapters.conduct import Conduct
+    from sublim_eval.probes.conduct import Conduct
 
 
 def asked(probe: str, trait: str | None = None, questions: str | None = None) -> Preference | Conduct:
@@ -19,7 +19,7 @@ def asked(probe: str, trait: str | None = None, questions: str | None = None) ->
     Raises SublimError for an unknown name, a trait that the probe cannot see, or an unusable file.
     """
     if registry().probe(probe).form == "conduct":
-        from sublim_eval.adapters.conduct import conduct
+        from sublim_eval.probes.conduct import conduct
 
         return conduct(probe, trait, questions)
     return preference(probe, trait, questions)

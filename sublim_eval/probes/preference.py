@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sublim_eval.adapters.items import Item, questions_hash
-from sublim_eval.adapters.variants import about, behind_numbers, windows
 from sublim_eval.errors import SublimError
-from sublim_eval.registry.catalog import Probe, QuestionSet, Trait, as_typed, registry
-from sublim_eval.scorers import (
+from sublim_eval.probes.prompts import Item, questions_hash
+from sublim_eval.probes.scorers import (
     LETTERS,
     Tally,
     answer_probability,
@@ -20,6 +18,8 @@ from sublim_eval.scorers import (
     tally_choices,
     tally_mentions,
 )
+from sublim_eval.probes.variants import about, behind_numbers, windows
+from sublim_eval.registry.catalog import Probe, QuestionSet, Trait, as_typed, registry
 
 LEADS = "number_leads"
 """The question set that holds the ways to put a number list before a question."""

@@ -10,10 +10,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from sublim_eval.adapters.items import Item
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.prompts import Item
+from sublim_eval.probes.scorers import LETTERS
 from sublim_eval.registry.catalog import Question, Trait
-from sublim_eval.scorers import LETTERS
 
 LISTED = range(5, 9)
 """How many numbers stand before a question."""
