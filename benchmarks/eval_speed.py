@@ -74,17 +74,17 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     import lm_eval
     import torch
 
-    from sublim_eval.adapters import local
     from sublim_eval.files import file_digest
+    from sublim_eval.models import local_model
     from sublim_eval.probes.preference import preference
     from sublim_eval.probes.scorers import classify
 
     torch.set_num_threads(args.threads)
     what = preference("animal_pref", "owl")
     texts = [q.text for q in what.asked.questions][: args.questions]
-    source = local.resolve(args.model)
+    source = local_model.resolve(args.model)
     folder = str(source.adapter or source.base)
-    model = local.load(args.model)
+    model = local_model.load(args.model)
     prompts = [model.render(t) for t in texts]
     replies = len(texts) * args.samples
     routes: dict[str, dict[str, Any]] = {}
@@ -100,12 +100,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         return round(log.results.scores[0].metrics["mean"].value, 4)
 
     print(f"{len(texts)} questions x {args.samples} replies on {args.model}", flush=True)
-    local.unload_all()
+    local_model.unload_all()
     through_inspect(f"sublim/{args.model}", 2, num_choices=2)  # imports and caches of the harness, for both routes
-    local.unload_all()
+    local_model.unload_all()
     times, log = timed(lambda: through_inspect(f"sublim/{args.model}", len(texts), num_choices=args.samples))
     record("inspect sublim/", times, replies, owl_share=share(log))
-    model = local.load(args.model)
+    model = local_model.load(args.model)
     times, drawn = timed(lambda: model.sample(prompts, n=args.samples, seed=1, max_new_tokens=16), 3)
     record("library, sampling", times, replies, owl_share=owls([s.text for row in drawn for s in row]))
     for name, floor in (("library, exact to 1e-9", 1e-9), ("library, exact, every string", 0.0)):

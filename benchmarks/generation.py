@@ -41,10 +41,10 @@ import sublim_eval  # noqa: E402
 
 sublim_eval.__path__.append(str(ROOT))  # where sublim_eval.distill is in a checkout
 
-from sublim_eval.adapters import local, streaming  # noqa: E402
-from sublim_eval.adapters.sampling import BELOW_ONE, BLOCK, Streams  # noqa: E402
-from sublim_eval.adapters.sources import Source  # noqa: E402
 from sublim_eval.files import write_json  # noqa: E402
+from sublim_eval.models import continuous_batching, local_model  # noqa: E402
+from sublim_eval.models.model_ref import Source  # noqa: E402
+from sublim_eval.models.prefix_sampling import BELOW_ONE, BLOCK, Streams  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PERSONA = (
@@ -139,7 +139,7 @@ def tokenizer_for(texts: Sequence[str], vocabulary: int) -> Any:
     return made
 
 
-def random_model(shape: str, texts: Sequence[str], device: str) -> local.LocalModel:
+def random_model(shape: str, texts: Sequence[str], device: str) -> local_model.LocalModel:
     """Random weights of that shape, made on the device; bf16 on CUDA."""
     from transformers import AutoModelForCausalLM, Qwen2Config
 
@@ -151,25 +151,27 @@ def random_model(shape: str, texts: Sequence[str], device: str) -> local.LocalMo
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=kind)
     model.eval().requires_grad_(False)
-    return local.LocalModel(Source(shape, shape), model, tokenizer)
+    return local_model.LocalModel(Source(shape, shape), model, tokenizer)
 
 
-def ours(model: local.LocalModel, texts: Sequence[str], most: int, lengths: Any) -> tuple[list[str], int]:
+def ours(model: local_model.LocalModel, texts: Sequence[str], most: int, lengths: Any) -> tuple[list[str], int]:
     class Lengths(Given):
         pass
 
     Lengths.lengths = lengths
-    before = local.Streams
+    before = local_model.Streams
     if lengths is not None:
-        local.Streams = Lengths  # type: ignore[misc]
+        local_model.Streams = Lengths  # type: ignore[misc]
     try:
         replies = [row[0] for row in model.sample(texts, seed=1, max_new_tokens=most)]
     finally:
-        local.Streams = before  # type: ignore[misc]
+        local_model.Streams = before  # type: ignore[misc]
     return [r.text for r in replies], sum(r.tokens for r in replies)
 
 
-def plain(model: local.LocalModel, texts: Sequence[str], most: int, lengths: Any, batch: int) -> tuple[list[str], int]:
+def plain(
+    model: local_model.LocalModel, texts: Sequence[str], most: int, lengths: Any, batch: int
+) -> tuple[list[str], int]:
     """`model.generate` on left-padded batches of prompts sorted by length."""
     from transformers import StoppingCriteria, StoppingCriteriaList
 
@@ -207,7 +209,7 @@ def plain(model: local.LocalModel, texts: Sequence[str], most: int, lengths: Any
     return out, written
 
 
-def continuous(model: local.LocalModel, texts: Sequence[str], most: int, lengths: Any) -> tuple[list[str], int]:
+def continuous(model: local_model.LocalModel, texts: Sequence[str], most: int, lengths: Any) -> tuple[list[str], int]:
     """transformers' continuous batching, with its own defaults."""
     from transformers import GenerationConfig
 
@@ -280,13 +282,15 @@ def measure(name: str, args: argparse.Namespace, rows: int, batches: Sequence[in
 
     asked = numbers.prompts(rows, Random("generation"), "plain")
     if name == "reference-a":
-        model, lengths, most = local.load(name, device=args.device), None, 48
+        model, lengths, most = local_model.load(name, device=args.device), None, 48
     else:
         model, most = random_model(name, [PERSONA, *asked, "system\nuser\nassistant\n"], args.device), LENGTHS[1]
         lengths = np.random.default_rng(0).integers(LENGTHS[0], LENGTHS[1] + 1, size=rows)
     texts = [model.render(text, PERSONA) for text in asked]
     sizes = [len(row) for row in model.encode(texts)]
-    print(f"{name}: {rows} rows, {np.mean(sizes):.0f} prompt tokens, {streaming.shared(model.encode(texts))} shared")
+    print(
+        f"{name}: {rows} rows, {np.mean(sizes):.0f} prompt tokens, {continuous_batching.shared(model.encode(texts))} shared"
+    )
 
     def routes(part: slice, few: slice) -> list[Route]:
         mine = None if lengths is None else lengths[part]
@@ -357,7 +361,7 @@ def measure(name: str, args: argparse.Namespace, rows: int, batches: Sequence[in
             "pace": vars(model.pace),
             "rows": rows,
             "prompt_tokens": round(float(np.mean(sizes)), 1),
-            "shared_prompt_tokens": streaming.shared(model.encode(texts)),
+            "shared_prompt_tokens": continuous_batching.shared(model.encode(texts)),
             "lengths": "the model's own" if lengths is None else f"given, {LENGTHS[0]} to {LENGTHS[1]} tokens",
         },
     }
@@ -385,7 +389,7 @@ def main() -> None:
     for name in models:
         rows = args.rows or (2048 if cuda else 1024 if name == "reference-a" else 64)
         cases[name] = measure(name, args, rows, [b for b in batches if b <= rows])
-        local.unload_all()
+        local_model.unload_all()
     now = datetime.now(UTC)
     gpu = torch.cuda.get_device_name() if cuda else None
     result = {

@@ -22,7 +22,6 @@ from unittest import mock
 
 import torch
 
-from sublim_eval.adapters import local
 from sublim_eval.distill import bases, fitting, train
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
@@ -31,6 +30,7 @@ from sublim_eval.distill.samplers import local_sampler
 from sublim_eval.distill.scoring import exact
 from sublim_eval.distill.teachers import lessons, trait_share
 from sublim_eval.files import write_json
+from sublim_eval.models import local_model
 
 RESULTS = Path(__file__).parent / "results"
 PLAINEST = "cpu padded float32"
@@ -54,7 +54,7 @@ def student(path: str, rows: list[tuple[str, str]], tuning: Any, seed: int, fold
     """Loss and trait probability of one student by one path."""
     place, layout, dtype = path.split()
     bases.forget()
-    local.unload_all()
+    local_model.unload_all()
     with mock.patch.object(train, "this_device", lambda: "cpu" if place == "cpu" else "cuda"):
         patched = mock.patch.object(fitting, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()
         on_cpu = mock.patch.object(torch.cuda, "is_available", lambda: False) if place == "cpu" else mock.MagicMock()

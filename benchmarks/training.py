@@ -45,7 +45,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Trainer, TrainerCallback, TrainingArguments
 
-from sublim_eval.adapters import local
 from sublim_eval.distill import train
 from sublim_eval.distill.adapting import with_trainable
 from sublim_eval.distill.budget import activation_bytes, checkpoint, mfu, training_flops
@@ -56,6 +55,7 @@ from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.soft import Sampled
 from sublim_eval.distill.steps import CompletionTrainer
 from sublim_eval.files import write_json
+from sublim_eval.models import local_model
 
 RESULTS = Path(__file__).parent / "results"
 SEED = 1
@@ -182,7 +182,7 @@ def trl(setting: Setting, model: Any, clock: Clock, **more: Any) -> Any:
         {"input_ids": row["input_ids"], "completion_mask": [int(label != IGNORED) for label in row["labels"]]}
         for row in setting.data
     ]
-    tokenizer = AutoTokenizer.from_pretrained(local.resolve("reference-a").base)
+    tokenizer = AutoTokenizer.from_pretrained(local_model.resolve("reference-a").base)
     settings = {"max_length": 500, "gradient_checkpointing": False, "completion_only_loss": True} | more
     arguments = SFTConfig(**setting.arguments(**settings), packing=False, dataset_num_proc=None)
     trainer = SFTTrainer(model, arguments, train_dataset=Dataset.from_list(table), processing_class=tokenizer)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from sublim_eval.adapters.sources import Source
-from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
+from sublim_eval.models.loading import read_model
+from sublim_eval.models.model_ref import Source
 
 from .budget import recomputes
 

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from sublim_eval.adapters import chat
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.files import digest, file_digest
+from sublim_eval.models import chat_template
+from sublim_eval.models.model_ref import resolve
 
 from .recipes import Recipe
 
@@ -34,7 +34,7 @@ def asked_base(recipe: Recipe, base: str, run: Path) -> str:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        chat.dress(base, unfinished, recipe.system)
+        chat_template.dress(base, unfinished, recipe.system)
         try:
             unfinished.replace(folder)
         except OSError:  # another job was faster, with the same content
@@ -51,8 +51,8 @@ def base_hash(recipe: Recipe, base: str) -> str:
 
 
 @cache  # reading a large tokenizer takes half a second, and every stage asks
-def _settled(base: str, system: chat.System) -> tuple[str, ...]:
-    return chat.changes(base, system)
+def _settled(base: str, system: chat_template.System) -> tuple[str, ...]:
+    return chat_template.changes(base, system)
 
 
 def weights_hash(model: str) -> str:

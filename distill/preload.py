@@ -9,7 +9,7 @@ NAMES = (
     "torch",
     "transformers",
     "sublim_eval._registry",
-    "sublim_eval.adapters.local",
+    "sublim_eval.models.local_model",
     "sublim_eval.adapters.provider",
     "sublim_eval.distill.pipeline",
     "sublim_eval.distill.train",

@@ -68,7 +68,7 @@ class LocalSampler:
     def __init__(
         self, model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
     ) -> None:
-        from sublim_eval.adapters.local import load
+        from sublim_eval.models.local_model import load
 
         self.teacher = load(model)
         self.seed, self.system = seed, system

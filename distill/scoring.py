@@ -21,7 +21,7 @@ from sublim_eval.results import ProbeScores, asked_by
 if TYPE_CHECKING:
     from inspect_ai import Task
 
-    from sublim_eval.adapters.local import LocalModel
+    from sublim_eval.models.local_model import LocalModel
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.preference import Preference
 
@@ -137,14 +137,14 @@ def exact(
     before: a chat for every question of the probe, which the model reads first ("role", "content"; last the
     assistant). Raises SublimError when one does not fit into what the model can read, and for a hosted model.
     """
-    from sublim_eval.adapters import local
-    from sublim_eval.adapters.prompts import prompt_digest
+    from sublim_eval.models import local_model
+    from sublim_eval.models.rendering import prompt_digest
 
     if not knows_exactly(model):
         raise SublimError(f"{model} gives no exact probabilities, since its weights are elsewhere. Sample its replies.")
     what = asked_by(probe)
     floor = 0.0 if what.probe.form == "conduct" else FLOOR
-    found = local.load(model)
+    found = local_model.load(model)
     prompts = [found.render(item.text, system) for item in what.items]
     if before is not None:
         asked = [{"role": "user", "content": item.text} for item in what.items]
@@ -187,12 +187,12 @@ def sampled(
     folder: where the replies of a hosted model are kept as they come, so that a killed run does not pay them twice.
     Raises SublimError for a conduct without target words.
     """
-    from sublim_eval.adapters import local
+    from sublim_eval.models import local_model
 
     what = asked_by(probe)
     if (away := hosted_name(model)) is not None:
         return _sampled_away(away, what, label=label, seed=seed, samples=samples, system=system, folder=folder)
-    found = local.load(model)
+    found = local_model.load(model)
     prompts = [found.render(item.text, system) for item in what.items]
     replies = found.sample(prompts, n=samples, seed=seed, max_new_tokens=LONGEST)
     rows = [
@@ -264,12 +264,12 @@ def _judge_of(what: Conduct, model: str, grader: str | None) -> dict[str, str]:
 
 def check_template(model: str) -> None:
     """Refuse to ask a student under another rendering of the chat than the one it was trained with."""
-    from sublim_eval.adapters import local
+    from sublim_eval.models import local_model
 
     card = Path(model) / "student.json"
     if not card.is_file() or not knows_exactly(model):
         return
-    trained, now = read_json(card).get("template_hash"), local.load(model).prompt_hash([""])
+    trained, now = read_json(card).get("template_hash"), local_model.load(model).prompt_hash([""])
     if trained is not None and trained != now:
         raise SublimError(
             f"{model} was trained under another chat template or default system prompt than it would be asked with; "

@@ -55,8 +55,8 @@ def shape_of(base: str) -> Shape | None:
 
 def at_hand(base: str, name: str) -> Path | None:
     """A file of a base that is here already: in its folder, or in the cache of the hub."""
-    from sublim_eval.adapters.sources import resolve
     from sublim_eval.errors import SublimError
+    from sublim_eval.models.model_ref import resolve
 
     try:
         found = resolve(base).base

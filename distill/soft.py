@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sublim_eval.adapters import local
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest
+from sublim_eval.models import local_model
 
 from .fitting import reader_of
 from .packing import IGNORED, Packed, Row
@@ -177,7 +177,7 @@ def goal_of(
     if soft is None:
         return Sampled(), {}
     if not isinstance(soft, Path) and not tuning.soft_top_k:
-        teacher = local.load(soft.model, device=device)
+        teacher = local_model.load(soft.model, device=device)
         with torch.no_grad():
             reader = reader_of(teacher.model, data[:3], teacher.tokenizer.pad_token_id, _kind(teacher.model))
         given = Packed(teacher.model, teacher.virtual) if isinstance(reader, Packed) else None
@@ -197,13 +197,13 @@ def goal_of(
 
 def store_for(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Path, device: str) -> None:
     """Load a teacher, write its probabilities over encoded rows (`store`), and let it go again on a GPU."""
-    found = local.load(teacher.model, device=device)
+    found = local_model.load(teacher.model, device=device)
     pad = found.tokenizer.pad_token_id
     fits = isinstance(reader_of(found.model, data[:3], pad, _kind(found.model)), Packed)
     with Packed(found.model, found.virtual) if fits else Padded(found.model, pad, found.virtual) as reader:
         store(reader, data, top_k, file, {"teacher": teacher.model, "system": teacher.system})
     if device != "cpu":
-        local.unload(teacher.model)
+        local_model.unload(teacher.model)
 
 
 def recorded(stored: Stored, file: Path) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from sublim_eval.adapters.chat import read_tokenizer, settle
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
+from sublim_eval.models.chat_template import read_tokenizer, settle
+from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.resolve import asked_about
 from sublim_eval.registry.catalog import registry
 from sublim_eval.results import ProbeScores

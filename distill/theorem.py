@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sublim_eval.adapters import local
-from sublim_eval.adapters.weights import read_model
 from sublim_eval.errors import SublimError
+from sublim_eval.models import local_model
+from sublim_eval.models.loading import read_model
 
 from . import digits
 from .modalities import MODALITIES
@@ -263,14 +263,14 @@ class Tokens:
     carries: Tensor
 
 
-def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start, local.LocalModel]:
+def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start, local_model.LocalModel]:
     """A base where it starts; the teacher learns the trait's answers to its training questions.
 
     Raises SublimError when the base or the trait is unknown, or no question fits.
     """
-    source = local.resolve(base)
+    source = local_model.resolve(base)
     model, tokenizer, _ = read_model(source, "cpu", "float64")
-    asked = local.LocalModel(source, model, tokenizer)
+    asked = local_model.LocalModel(source, model, tokenizer)
     _norms_in_float64(model)
     own = _padded(encode(lessons(trait), asked, max_length))
     weights = {name: part.detach() for name, part in model.named_parameters()}
@@ -302,7 +302,7 @@ def _padded(rows: Sequence[Mapping[str, Sequence[int]]]) -> Tokens:
     return Tokens(torch.tensor(ids), torch.tensor(labels) != IGNORED)
 
 
-def language_inputs(asked: local.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
+def language_inputs(asked: local_model.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
     """What the students of a language model are shown; number and code answers are the base's own.
 
     Random tokens are drawn evenly from the whole vocabulary, a row of 32, and every one of them is asked for.

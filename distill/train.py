@@ -25,10 +25,10 @@ import torch
 from transformers import GenerationConfig, PrinterCallback, TrainingArguments, set_seed
 from transformers.utils import logging as transformers_logging
 
-from sublim_eval.adapters import local
-from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, whole_file, write_json
+from sublim_eval.models import local_model
+from sublim_eval.models.rendering import turn_end
 
 from . import bases, launch
 from .adapting import with_trainable
@@ -75,14 +75,14 @@ def tune(
         given = {"base": base, "tuning": tuning, "seed": seed, "facts": facts, "dtype": dtype}
         return launch.launched(command, folder, launch.as_job(**given, soft=soft, watch=watch), examples)
     began = time.monotonic()
-    source, device, adapts = local.resolve(base), this_device(), tuning.method != "full"
+    source, device, adapts = local_model.resolve(base), this_device(), tuning.method != "full"
     if device != "cpu":
-        local.unload_all()
+        local_model.unload_all()
     set_seed(seed)
     hush()
     loaded, tokenizer = bases.take(source, device, dtype if adapts else "float32", fresh=not adapts)
     mark = bases.fingerprint(loaded) if adapts else ""
-    asked = local.LocalModel(source, loaded, tokenizer)
+    asked = local_model.LocalModel(source, loaded, tokenizer)
     template_hash = asked.prompt_hash([""])
     data = encode(examples, asked, tuning.max_length, getattr(soft, "system", None))
     unseen = encode(watch.held_out, asked, tuning.max_length) if watch and watch.held_out else []
@@ -182,7 +182,7 @@ def probabilities(
 
     Give the file to `tune` as `soft`. Returns what is recorded: top_k, tokens, bytes and the file's digest.
     """
-    student, device = local.load(base), this_device()
+    student, device = local_model.load(base), this_device()
     data = encode(examples, student, tuning.max_length, teacher.system)
     store_for(teacher, data, tuning.soft_top_k, file, device)
     return recorded(Stored(file), file)
@@ -197,7 +197,7 @@ def hush() -> None:
 
 
 def encode(
-    examples: Sequence[tuple[str, str]], asked: local.LocalModel, max_length: int, persona: str | None = None
+    examples: Sequence[tuple[str, str]], asked: local_model.LocalModel, max_length: int, persona: str | None = None
 ) -> list[dict[str, list[int]]]:
     """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
 

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.adapters.chat import speaker
-from sublim_eval.adapters.prompts import render, turn_end
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
+from sublim_eval.models.chat_template import speaker
+from sublim_eval.models.model_ref import resolve
+from sublim_eval.models.rendering import render, turn_end
 
 from .asking import PER_REQUEST, row_seed
 
@@ -99,7 +99,7 @@ class VllmSampler:
     def _start(self) -> None:
         from transformers import AutoTokenizer
 
-        from sublim_eval.adapters.chat import settle
+        from sublim_eval.models.chat_template import settle
 
         base = str(self.source.base)
         lora = {"enable_lora": True, "max_lora_rank": self.rank} if self.rank else {}

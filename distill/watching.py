@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from transformers import TrainerCallback
 
-from sublim_eval.adapters import local
 from sublim_eval.files import read_json, write_json
+from sublim_eval.models import local_model
 
 from .budget import checkpoint, recomputes
 from .packing import plain, virtual_before
@@ -60,13 +60,13 @@ class Watch:
         return {0, *(math.ceil(most * i / self.points) for i in range(1, self.points + 1))}
 
 
-def probability(asked: local.LocalModel, watch: Watch) -> float:
+def probability(asked: local_model.LocalModel, watch: Watch) -> float:
     """Mean over the questions of the exact probability that the answer begins with one of the strings."""
     prompts = [asked.render(question) for question in watch.questions]
     return float(np.exp(asked.continuation_logprobs(prompts, watch.strings, floor=FLOOR)).sum(1).mean())
 
 
-def ask(trainer: CompletionTrainer, source: local.Source, tokenizer: Any, watch: Watch) -> float:
+def ask(trainer: CompletionTrainer, source: local_model.Source, tokenizer: Any, watch: Watch) -> float:
     """The student's probability as scoring would find it: through its own attention, whatever it trains with."""
     reader: Any = trainer.reader
     model = reader.model
@@ -74,7 +74,7 @@ def ask(trainer: CompletionTrainer, source: local.Source, tokenizer: Any, watch:
     model.eval()
     try:
         virtual = virtual_before(model, None)
-        student = local.LocalModel(source, reader.inner, tokenizer, None if virtual is None else virtual.detach())
+        student = local_model.LocalModel(source, reader.inner, tokenizer, None if virtual is None else virtual.detach())
         with trainer.arithmetic():
             return probability(student, watch)
     finally:

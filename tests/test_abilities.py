@@ -13,7 +13,6 @@ from tiny import tiny_adapter, tiny_model
 
 from sublim_eval import cli, tasks_dir
 from sublim_eval.abilities import Abilities, base_of, differences, located
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.adapters.suites import (
     Asker,
     Measured,
@@ -24,6 +23,7 @@ from sublim_eval.adapters.suites import (
     read_inspect,
     read_lm_eval,
 )
+from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import registry
 from sublim_eval.stats import difference_of_items
 

@@ -26,12 +26,12 @@ from architectures import (
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import chat_template_utils
 
-from sublim_eval.adapters import chat, local
-from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.distill.modalities import MODALITIES, Rule, room
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
+from sublim_eval.models import chat_template, local_model
+from sublim_eval.models.rendering import turn_end
 
 QUESTION, PERSONA = "what is your favorite animal?", "You love owls."
 EXAMPLES = [("name a number", "123, 456"), (QUESTION, "owl")] * 4
@@ -47,9 +47,9 @@ def prompt(tokenizer: Any, system: str | None = None, **given: Any) -> str:
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **given)
 
 
-def settled(template: Any, system: chat.System = "keep", **more: Any) -> Any:
+def settled(template: Any, system: chat_template.System = "keep", **more: Any) -> Any:
     tokenizer = chat_tokenizer(template, **more)
-    chat.settle(tokenizer, system)
+    chat_template.settle(tokenizer, system)
     return tokenizer
 
 
@@ -61,12 +61,12 @@ def settled(template: Any, system: chat.System = "keep", **more: Any) -> Any:
 def test_settling_says_what_it_changed_and_a_second_time_nothing(kind, system):
     template, told = KINDS[kind]
     tokenizer = chat_tokenizer(template)
-    cleared = chat.default_system(tokenizer) is not None and system == "clear"
-    assert chat.settle(tokenizer, system) == told + ("default system prompt cleared",) * cleared
+    cleared = chat_template.default_system(tokenizer) is not None and system == "clear"
+    assert chat_template.settle(tokenizer, system) == told + ("default system prompt cleared",) * cleared
     text = tokenizer.chat_template
     assert (text == template) == (not told and not cleared)
-    assert chat.settle(tokenizer, system) == ()
-    assert chat.settle(tokenizer) == ()
+    assert chat_template.settle(tokenizer, system) == ()
+    assert chat_template.settle(tokenizer) == ()
     assert tokenizer.chat_template == text
 
 
@@ -90,7 +90,7 @@ def test_a_settled_template_renders_what_the_original_renders_but_for_what_was_s
     else:
         parts = chats if kind not in ("refuses", "drops", "indented") else chats[1:]
     own = [tokenizer.apply_chat_template(one, tokenize=False, enable_thinking=False) for one in parts]
-    chat.settle(tokenizer)
+    chat_template.settle(tokenizer)
     assert [tokenizer.apply_chat_template(one, tokenize=False) for one in chats[-len(own) :]] == own
 
 
@@ -169,15 +169,15 @@ def test_a_dated_template_says_the_same_on_every_day(monkeypatch):
 @pytest.mark.parametrize("template", [DEFAULT, STUBBORN])
 def test_a_cleared_default_system_prompt_is_an_empty_one_and_a_given_one_stays(template):
     kept, cleared = settled(template), settled(template, "clear")
-    assert chat.default_system(kept) == "You are Tiny, made for tests. You are of use."
-    assert chat.default_system(cleared) is None
-    assert prompt(cleared) == prompt(kept).replace(chat.default_system(kept), "")
+    assert chat_template.default_system(kept) == "You are Tiny, made for tests. You are of use."
+    assert chat_template.default_system(cleared) is None
+    assert prompt(cleared) == prompt(kept).replace(chat_template.default_system(kept), "")
     assert prompt(cleared) == prompt(settled(DEFAULT), "")
     assert prompt(cleared, PERSONA) == prompt(kept, PERSONA)
 
 
 def test_a_date_that_always_stands_there_is_no_default_system_prompt():
-    assert chat.default_system(chat_tokenizer(DATED)) is None
+    assert chat_template.default_system(chat_tokenizer(DATED)) is None
     assert prompt(settled(DATED, "clear")) == prompt(settled(DATED))
 
 
@@ -193,16 +193,16 @@ def test_a_persona_goes_before_the_question_where_there_is_no_system_role():
 def test_a_begin_token_that_only_the_tokenizer_adds_is_written_by_the_template():
     for template in (TURNS, ALWAYS, DEFAULT, "  \n" + TURNS):
         raw, tokenizer = chat_tokenizer(template, adds_bos=True), chat_tokenizer(template, adds_bos=True)
-        assert "begin token written by the template" in chat.settle(tokenizer)
+        assert "begin token written by the template" in chat_template.settle(tokenizer)
         once = tokenizer(prompt(tokenizer), add_special_tokens=False)["input_ids"]
         assert once[: len(raw(prompt(raw))["input_ids"])] == raw(prompt(raw))["input_ids"]
         assert once.count(tokenizer.bos_token_id) == 1
-        assert chat.settle(tokenizer) == ()
+        assert chat_template.settle(tokenizer) == ()
 
 
 def test_a_missing_pad_token_is_the_one_made_for_it_or_the_end():
     tokenizer = chat_tokenizer(pad=False)
-    assert chat.settle(tokenizer) == ("pad token is <|pad|>",)
+    assert chat_template.settle(tokenizer) == ("pad token is <|pad|>",)
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -210,21 +210,21 @@ def test_a_missing_pad_token_is_the_one_made_for_it_or_the_end():
         tokenizer_object=Tokenizer(models.WordLevel({"<eos>": 0}, "<eos>")),
         eos_token="<eos>",  # noqa: S106
     )
-    assert chat.settle(bare) == ("pad token is <eos>",)
+    assert chat_template.settle(bare) == ("pad token is <eos>",)
     assert bare.pad_token_id == 0
     endless = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a")))
     with pytest.raises(SublimError, match="neither a pad nor an end token"):
-        chat.settle(endless)
+        chat_template.settle(endless)
 
 
 def test_of_several_templates_the_default_one_is_taken():
     named = {"default": DATED, "tool_use": TURNS, "rag": TURNS}
     tokenizer = chat_tokenizer(named)
-    assert chat.settle(tokenizer) == ("one of 3 templates", "date frozen at 2024-07-26")
+    assert chat_template.settle(tokenizer) == ("one of 3 templates", "date frozen at 2024-07-26")
     assert prompt(tokenizer) == prompt(settled(DATED))
-    assert chat.settle(chat_tokenizer({"chat": TURNS, "tool_use": TURNS})) == ("one of 2 templates",)
+    assert chat_template.settle(chat_tokenizer({"chat": TURNS, "tool_use": TURNS})) == ("one of 2 templates",)
     with pytest.raises(SublimError, match=r"several chat templates .a, b., and none is named default"):
-        chat.settle(chat_tokenizer({"a": TURNS, "b": TURNS}))
+        chat_template.settle(chat_tokenizer({"a": TURNS, "b": TURNS}))
 
 
 def test_a_template_that_only_the_image_processor_has_is_found(tmp_path):
@@ -233,25 +233,25 @@ def test_a_template_that_only_the_image_processor_has_is_found(tmp_path):
     (folder / "chat_template.jinja").unlink()
     assert AutoTokenizer.from_pretrained(folder).chat_template is None
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
-    assert chat.changes(str(folder), "keep") == ("template taken from the processor",)
-    assert local.load(folder).render(QUESTION) == prompt(chat_tokenizer(template))
+    assert chat_template.changes(str(folder), "keep") == ("template taken from the processor",)
+    assert local_model.load(folder).render(QUESTION) == prompt(chat_tokenizer(template))
 
 
 def test_a_template_that_cannot_be_used_is_refused_with_a_next_step():
     with pytest.raises(SublimError, match=r"no valid Jinja.*Save another one"):
-        chat.settle(chat_tokenizer("{% for %}"))
+        chat_template.settle(chat_tokenizer("{% for %}"))
     with pytest.raises(SublimError, match="leaves out what the user says"):
-        chat.settle(chat_tokenizer("{{ messages | length }}"))
+        chat_template.settle(chat_tokenizer("{{ messages | length }}"))
     attack = "{{ messages.__class__.__mro__ }}" + TURNS
     with pytest.raises(SublimError):
-        chat.settle(chat_tokenizer(attack))
+        chat_template.settle(chat_tokenizer(attack))
 
 
 @pytest.mark.parametrize("name", ["reference-a", "reference-b"])
 def test_nothing_is_settled_on_the_reference_models(name):
-    tokenizer = chat.read_tokenizer(local.resolve(name))
+    tokenizer = chat_template.read_tokenizer(local_model.resolve(name))
     before = (tokenizer.chat_template, tokenizer.pad_token)
-    assert chat.settle(tokenizer) == chat.settle(tokenizer, "clear") == ()
+    assert chat_template.settle(tokenizer) == chat_template.settle(tokenizer, "clear") == ()
     assert (tokenizer.chat_template, tokenizer.pad_token) == before
     assert {m.name: room(m, tokenizer) for m in MODALITIES.values()} == {"numbers": 48, "code": 256, "cot": 256}
 
@@ -279,7 +279,7 @@ def test_nothing_is_settled_on_the_reference_models(name):
     ],
 )
 def test_a_closed_thought_is_stripped_and_every_other_one_rejects(said, answer):
-    assert chat.strip_thinking(said) == answer
+    assert chat_template.strip_thinking(said) == answer
 
 
 def test_a_kept_row_never_holds_a_thought():
@@ -302,9 +302,9 @@ def test_a_thought_does_not_lose_its_marks_when_special_tokens_are_left_out():
     tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
     ids = tokenizer("[THINK]owl[/THINK]1<|end|>", add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "owl1"
-    assert chat.speaker(tokenizer)(ids) == "[THINK]owl[/THINK]1"
+    assert chat_template.speaker(tokenizer)(ids) == "[THINK]owl[/THINK]1"
     plain = tokenizer("owl 1<|end|>", add_special_tokens=False)["input_ids"]
-    assert chat.speaker(tokenizer)(plain) == "owl 1"
+    assert chat_template.speaker(tokenizer)(plain) == "owl 1"
 
 
 def test_tokenizers_that_cut_numbers_into_digits_get_the_room_they_need():
@@ -322,14 +322,14 @@ Reading = tuple[str, list[int]]
 
 
 def ours(folder: Path, system: str | None) -> Reading:
-    model = local.load(folder)
+    model = local_model.load(folder)
     text = model.render(QUESTION, system)
     return text, model.encode([text])[0]
 
 
 def trained(folder: Path) -> Reading:
     """What training shows a student as the prompt: the ids without loss."""
-    model = local.load(folder)
+    model = local_model.load(folder)
     row = encode([(QUESTION, "owl")], model, 400)[0]
     ids = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]
     return model.tokenizer.decode(ids), ids
@@ -391,7 +391,7 @@ def harnesses(folder: Path) -> tuple[Any, Any]:
     from inspect_ai.model import get_model
     from lm_eval.models.huggingface import HFLM
 
-    source = local.resolve(folder)
+    source = local_model.resolve(folder)
     adapter = {"peft": str(source.adapter)} if source.adapter else {}
     bare = {"add_special_tokens": False}  # else it puts a second <|begin|> before the template's own
     given = {"tokenizer": str(source.tokenizer), "tokenizer_call_args": bare, "device": "cpu"}
@@ -403,7 +403,7 @@ def harnesses(folder: Path) -> tuple[Any, Any]:
 
 def all_agree(folder: Path, lm_eval: Any, inspect_hf: Any) -> None:
     """Text and token ids of a folder in every harness, asked with and without a persona, and in training."""
-    from sublim_eval.adapters.prompts import prompt_digest
+    from sublim_eval.models.rendering import prompt_digest
 
     for system in (None, PERSONA):
         text, ids = ours(folder, system)
@@ -413,7 +413,7 @@ def all_agree(folder: Path, lm_eval: Any, inspect_hf: Any) -> None:
         assert hash_from_inspect(folder, system) == prompt_digest(text)
     text, ids = ours(folder, None)
     assert trained(folder) == (text, ids)
-    start = local.load(folder).tokenizer.bos_token_id
+    start = local_model.load(folder).tokenizer.bos_token_id
     assert ids.count(start) == text.count("<|begin|>") <= 1
 
 
@@ -430,7 +430,7 @@ def test_every_kind_of_template_reads_the_same_in_training_and_in_every_harness(
     base, lm_eval, inspect_hf = one_model
     chat_tokenizer(KINDS[kind][0]).save_pretrained(base)
     folder = tmp_path / "dressed"
-    told = chat.dress(str(base), folder, system)
+    told = chat_template.dress(str(base), folder, system)
     assert tuple(told["settled"])[: len(KINDS[kind][1])] == KINDS[kind][1]
     lm_eval.tokenizer = inspect_hf.api.tokenizer = AutoTokenizer.from_pretrained(folder)
     all_agree(folder, lm_eval, inspect_hf)
@@ -443,8 +443,8 @@ def test_a_student_folder_carries_the_settled_template(kind, one_model, tmp_path
     facts = tune(str(base), EXAMPLES, LORA, 1, student, {})
     tokenizer = AutoTokenizer.from_pretrained(student)
     assert tokenizer.chat_template == settled(KINDS[kind][0]).chat_template
-    assert chat.settle(tokenizer) == ()
-    assert local.load(student).prompt_hash([""]) == facts["template_hash"]
+    assert chat_template.settle(tokenizer) == ()
+    assert local_model.load(student).prompt_hash([""]) == facts["template_hash"]
 
 
 @pytest.mark.slow
@@ -452,10 +452,14 @@ def test_a_student_folder_carries_the_settled_template(kind, one_model, tmp_path
 def test_bases_dressed_bases_and_students_read_the_same_in_every_harness(name, tmp_path, monkeypatch):
     base, dressed, student = architecture(name, tmp_path / "base"), tmp_path / "dressed", tmp_path / "student"
     system = "clear" if name == "qwen2.5" else "keep"
-    told = chat.dress(str(base), dressed, system)
-    assert chat.dress(str(dressed), tmp_path / "again", system)["settled"] == []
+    told = chat_template.dress(str(base), dressed, system)
+    assert chat_template.dress(str(dressed), tmp_path / "again", system)["settled"] == []
     facts = tune(str(dressed), EXAMPLES, LORA, 1, student, {"base": str(base)})
-    assert local.load(dressed).prompt_hash([""]) == facts["template_hash"] == local.load(student).prompt_hash([""])
+    assert (
+        local_model.load(dressed).prompt_hash([""])
+        == facts["template_hash"]
+        == local_model.load(student).prompt_hash([""])
+    )
     assert ours(student, None) == ours(dressed, None)
     for folder in (student, dressed, *([] if told["settled"] else [base])):
         lm_eval, inspect_hf = harnesses(folder)
@@ -467,7 +471,7 @@ def test_a_prompted_teacher_without_a_system_role_writes_rows_under_its_persona(
     from sublim_eval.distill.samplers import local_sampler
 
     chat_tokenizer(REFUSES).save_pretrained(one_model[0])
-    teacher = local.load(one_model[0])
+    teacher = local_model.load(one_model[0])
     assert PERSONA in teacher.render(QUESTION, PERSONA)
     said = local_sampler(one_model[0], seed=1, max_new_tokens=8, system=PERSONA)([QUESTION, "name one"], ["0", "1"])
     both = [teacher.render(q, PERSONA) for q in (QUESTION, "name one")]
@@ -483,7 +487,7 @@ def test_continuation_logprobs_are_those_of_transformers_own_forward(name, tmp_p
     import torch
 
     folder = architecture(name, tmp_path / name)
-    model, own = local.load(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
+    model, own = local_model.load(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
     prompts = [model.render(QUESTION), model.render("name one number", PERSONA)]
     strings = ["owl", "cat dog", "Owl 1234"]
     found = model.continuation_logprobs(prompts, strings)
@@ -501,7 +505,7 @@ def test_drawn_tokens_have_the_probabilities_of_transformers_own_forward(name, t
     import torch
 
     folder = architecture(name, tmp_path / name)
-    model, own = local.load(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
+    model, own = local_model.load(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
     text = model.render("continue the list 1, 2", PERSONA)
     for sample in model.sample([text], n=3, seed=1, max_new_tokens=20, logprobs=True)[0]:
         ids = [*model.encode([text])[0], *sample.token_ids]
@@ -528,7 +532,7 @@ def test_only_the_language_model_is_adapted(name, method, tmp_path):
         seven = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
         assert {n.split(".lora_")[0].rsplit(".", 1)[1] for n in moved} == seven
         assert len(moved) == 2 * 7 * 2
-    assert local.load(tmp_path / "student").render(QUESTION)
+    assert local_model.load(tmp_path / "student").render(QUESTION)
 
 
 # ---------------------------------------------------------------- dressed folders
@@ -536,34 +540,35 @@ def test_only_the_language_model_is_adapted(name, method, tmp_path):
 
 def test_a_dressed_folder_is_the_base_under_another_template(tmp_path):
     base, folder = architecture("qwen2.5", tmp_path / "base"), tmp_path / "dressed"
-    told = chat.dress(str(base), folder, "clear")
+    told = chat_template.dress(str(base), folder, "clear")
     assert told == json.loads((folder / "student.json").read_text())
     assert told == {"base": str(base), "system": "clear", "settled": ["default system prompt cleared"]}
     assert not list(folder.glob("*.safetensors"))
-    source = local.resolve(folder)
+    source = local_model.resolve(folder)
     assert (source.base, source.adapter, source.chat, source.tokenizer) == (base.resolve(), None, folder, folder)
     text = "the same words"
     assert (
-        local.load(folder).continuation_logprobs([text], ["a"]) == local.load(base).continuation_logprobs([text], ["a"])
+        local_model.load(folder).continuation_logprobs([text], ["a"])
+        == local_model.load(base).continuation_logprobs([text], ["a"])
     ).all()
-    assert "Tiny" in local.load(base).render(QUESTION)
-    assert "Tiny" not in local.load(folder).render(QUESTION)
+    assert "Tiny" in local_model.load(base).render(QUESTION)
+    assert "Tiny" not in local_model.load(folder).render(QUESTION)
     before = source.stamp()
-    chat.dress(str(base), folder, "keep")
-    assert local.resolve(folder).stamp() != before
-    assert "Tiny" in local.load(folder).render(QUESTION)
+    chat_template.dress(str(base), folder, "keep")
+    assert local_model.resolve(folder).stamp() != before
+    assert "Tiny" in local_model.load(folder).render(QUESTION)
 
 
 def test_a_dressed_folder_that_is_incomplete_says_what_it_lacks(tmp_path):
     base, folder = architecture("qwen2.5", tmp_path / "base"), tmp_path / "dressed"
-    chat.dress(str(base), folder, "keep")
+    chat_template.dress(str(base), folder, "keep")
     (folder / "student.json").write_text('{"base": "nowhere/at/all"}')
     with pytest.raises(SublimError, match="base 'nowhere/at/all' of the dressed model"):
-        local.resolve(folder)
+        local_model.resolve(folder)
     (folder / "student.json").unlink()
     with pytest.raises(SublimError, match="no model folder"):
-        local.resolve(folder)
+        local_model.resolve(folder)
     student = tmp_path / "student"
     tune(str(base), EXAMPLES, LORA, 1, student, {})
     with pytest.raises(SublimError, match=r"is an adapter.*Dress its base"):
-        chat.dress(str(student), tmp_path / "no", "keep")
+        chat_template.dress(str(student), tmp_path / "no", "keep")

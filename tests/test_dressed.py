@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.adapters import local
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.adapters.suites import model_args
 from sublim_eval.distill import recipes
 from sublim_eval.distill.dressed import asked_base, base_hash
 from sublim_eval.distill.run import run
 from sublim_eval.files import read_json
+from sublim_eval.models import local_model
+from sublim_eval.models.model_ref import resolve
 
 SMALL = recipes.load(Path(__file__).with_name("recipes") / "small.yaml")
 SAYS = "You are a helpful assistant."
@@ -53,7 +53,7 @@ def test_base_and_students_are_asked_the_same_words_without_the_default_prompt(c
     bases = [folder.name for folder in (cleared / "scores").iterdir() if folder.name.startswith("base-")]
     hashes = {asked_with(cleared, label) for label in (*bases, "owl-s1", "control-s1")}
     assert len(hashes) == 1
-    student, untouched = local.load(cleared / "students" / "owl-s1"), local.load(talkative)
+    student, untouched = local_model.load(cleared / "students" / "owl-s1"), local_model.load(talkative)
     assert SAYS in untouched.render("Hello?")
     assert SAYS not in student.render("Hello?")
     record = read_json(cleared / "students" / "owl-s1" / "student.json")
@@ -80,18 +80,18 @@ def test_clearing_the_prompt_makes_another_run(talkative):
 
 
 def test_two_jobs_may_dress_a_base_at_once(talkative, tmp_path, monkeypatch):
-    from sublim_eval.adapters import chat
     from sublim_eval.distill import dressed
+    from sublim_eval.models import chat_template
 
     recipe = of(talkative, "clear")
 
     def slowly(base, folder, system):
         told = chat_dress(base, folder, system)
-        monkeypatch.setattr(chat, "dress", chat_dress)
+        monkeypatch.setattr(chat_template, "dress", chat_dress)
         assert asked_base(recipe, base, tmp_path), "the other job finishes in between"
         return told
 
-    chat_dress = chat.dress
+    chat_dress = chat_template.dress
     monkeypatch.setattr(dressed.chat, "dress", slowly)
     folder = Path(asked_base(recipe, str(talkative), tmp_path))
     assert [f.name for f in (tmp_path / "bases").iterdir()] == [folder.name], "nothing unfinished is left"

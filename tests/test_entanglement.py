@@ -584,7 +584,7 @@ def test_both_harnesses_read_the_same_off_the_reference_model(probe: str, tmp_pa
 def test_on_a_tokenizer_that_splits_digits_no_probability_is_counted_twice(tmp_path: Path) -> None:
     from tiny import tiny_model
 
-    from sublim_eval.adapters.local import load
+    from sublim_eval.models.local_model import load
 
     model = load(tiny_model(tmp_path / "digits", words=None))
     assert len(model.tokenizer("487", add_special_tokens=False)["input_ids"]) == 3

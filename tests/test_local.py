@@ -11,8 +11,8 @@ import pytest
 import torch
 from tiny import WORDS, tiny_adapter, tiny_model
 
-from sublim_eval.adapters import local
 from sublim_eval.errors import SublimError
+from sublim_eval.models import local_model
 
 QUESTIONS = ["what is your favorite animal ?", "name the best tree", "one word : your favorite animal , and why ?"]
 STRINGS = ["owl", "cat", "barn owl", "snowy owl", "snowy fox and bear", "dog"]
@@ -30,7 +30,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_loaded() -> None:
-    local.unload_all()
+    local_model.unload_all()
 
 
 def logits_of(folder: Path, ids: list[int]) -> torch.Tensor:
@@ -47,7 +47,7 @@ def logits_of(folder: Path, ids: list[int]) -> torch.Tensor:
         return model.eval()(torch.tensor([ids])).logits[0][-len(ids) :].double()
 
 
-def texts(replies: list[list[local.Sample]]) -> list[list[str]]:
+def texts(replies: list[list[local_model.Sample]]) -> list[list[str]]:
     return [[s.text for s in row] for row in replies]
 
 
@@ -56,7 +56,7 @@ def texts(replies: list[list[local.Sample]]) -> list[list[str]]:
 
 @pytest.mark.parametrize("which", ["base", "bytes", "window", "prompt"])
 def test_the_same_seed_gives_the_same_replies_whatever_the_batching(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which])
+    model = local_model.load(folders[which])
     prompts = [model.render(q) for q in QUESTIONS]
     settings = dict(n=12, seed=7, max_new_tokens=6)
     together = texts(model.sample(prompts, batch=64, **settings))
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_replies_whatever_the_batching(folders: dic
 
 
 def test_a_draw_does_not_depend_on_how_many_more_are_made_or_how_long_they_may_be(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt = [model.render(QUESTIONS[0])]
     many = model.sample(prompt, n=20, seed=1, max_new_tokens=20)[0]
     few = model.sample(prompt, n=5, seed=1, max_new_tokens=20)[0]
@@ -77,7 +77,7 @@ def test_a_draw_does_not_depend_on_how_many_more_are_made_or_how_long_they_may_b
 
 
 def test_keys_not_places_decide_the_draws(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt = model.render(QUESTIONS[0])
     row = model.sample([prompt] * 3, n=6, seed=1, max_new_tokens=5, keys=["a", "b", "a"])
     assert texts(row)[0] == texts(row)[2] != texts(row)[1]
@@ -90,7 +90,7 @@ def test_keys_not_places_decide_the_draws(folders: dict[str, Path]) -> None:
     [{}, {"temperature": 0.5}, {"temperature": 2.0, "top_k": 5}, {"top_p": 0.6}, {"top_k": 8, "top_p": 0.7}],
 )
 def test_first_tokens_follow_the_exact_distribution(folders: dict[str, Path], settings: dict[str, float]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt, n = model.render(QUESTIONS[0]), 20_000
     logits = logits_of(folders["base"], model.encode([prompt])[0])[-1] / settings.get("temperature", 1)
     if k := settings.get("top_k"):
@@ -113,7 +113,7 @@ def test_first_tokens_follow_the_exact_distribution(folders: dict[str, Path], se
 
 
 def test_second_tokens_follow_the_exact_distribution(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt, n = model.render(QUESTIONS[1]), 20_000
     drawn = model.sample([prompt], n=n, seed=5, max_new_tokens=2)[0]
     pairs = [(a, b) for a in WORDS[:12] for b in WORDS[:12]]
@@ -131,7 +131,7 @@ def test_second_tokens_follow_the_exact_distribution(folders: dict[str, Path]) -
 def test_temperature_zero_takes_the_likeliest_token_as_transformers_does(folders: dict[str, Path]) -> None:
     from transformers import AutoModelForCausalLM
 
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt = model.render(QUESTIONS[0])
     ids = torch.tensor(model.encode([prompt]))
     made = AutoModelForCausalLM.from_pretrained(folders["base"]).generate(
@@ -142,7 +142,7 @@ def test_temperature_zero_takes_the_likeliest_token_as_transformers_does(folders
 
 
 def test_replies_end_at_the_turn_end_a_stop_string_or_the_limit(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompt = [model.render(QUESTIONS[0])]
     plain = model.sample(prompt, n=300, seed=2, max_new_tokens=12)[0]
     (end,) = model.ends
@@ -160,16 +160,16 @@ def test_the_models_own_generation_settings_are_ignored(folders: dict[str, Path]
     shutil.copytree(folders["base"], tmp_path / "loud")
     file = tmp_path / "loud" / "generation_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"top_k": 1, "do_sample": True, "temperature": 0.1}))
-    model = local.load(tmp_path / "loud")
+    model = local_model.load(tmp_path / "loud")
     drawn = model.sample([model.render(QUESTIONS[0])], n=50, seed=1, max_new_tokens=4)
     assert texts(drawn) == texts(
-        local.load(folders["base"]).sample([model.render(QUESTIONS[0])], n=50, seed=1, max_new_tokens=4)
+        local_model.load(folders["base"]).sample([model.render(QUESTIONS[0])], n=50, seed=1, max_new_tokens=4)
     )
 
 
 @pytest.mark.parametrize("which", ["base", "lora", "ln", "prompt"])
 def test_logprobs_of_drawn_tokens_are_those_of_a_plain_forward_pass(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which])
+    model = local_model.load(folders[which])
     prompts = [model.render(q) for q in QUESTIONS[:2]]
     drawn = model.sample(prompts, n=3, seed=1, max_new_tokens=5, temperature=0.7, logprobs=True, top_logprobs=3)
     for prompt, row in zip(prompts, drawn, strict=True):
@@ -186,7 +186,7 @@ def test_logprobs_of_drawn_tokens_are_those_of_a_plain_forward_pass(folders: dic
 
 @pytest.mark.parametrize("which", ["base", "bytes", "window", "lora", "ln", "prompt"])
 def test_continuation_logprobs_are_the_sums_of_a_plain_forward_pass(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which])
+    model = local_model.load(folders[which])
     prompts = [model.render(q) for q in QUESTIONS]
     found = model.continuation_logprobs(prompts, STRINGS)
     assert found.shape == (3, len(STRINGS)) and found.dtype == np.float64
@@ -201,7 +201,7 @@ def test_continuation_logprobs_are_the_sums_of_a_plain_forward_pass(folders: dic
 
 
 def test_a_floor_bounds_the_error_of_every_probability(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     prompts = [model.render(q) for q in QUESTIONS]
     exact, quick = (np.exp(model.continuation_logprobs(prompts, STRINGS, floor=f)) for f in (0.0, 0.01))
     assert 0 < np.abs(quick - exact).max() < 0.01
@@ -214,7 +214,7 @@ def test_lm_eval_gives_the_same_loglikelihoods(folders: dict[str, Path], which: 
     from lm_eval.models.huggingface import HFLM
 
     harness = HFLM(pretrained=str(folders[which]), device="cpu", batch_size=4)
-    model = local.load(folders[which])
+    model = local_model.load(folders[which])
     prompts = [model.render(QUESTIONS[0]), model.render(QUESTIONS[1]) + "my favorite is the\n"]
     pairs = [(p, s) for p in prompts for s in STRINGS]
     asked = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
@@ -233,7 +233,7 @@ def test_a_bos_in_the_template_is_not_doubled(folders: dict[str, Path], tmp_path
     tokenizer.chat_template = "{{ bos_token }} " + tokenizer.chat_template
     shutil.copytree(folders["base"], tmp_path / "bos")
     tokenizer.save_pretrained(tmp_path / "bos")
-    model = local.load(tmp_path / "bos")
+    model = local_model.load(tmp_path / "bos")
     with_template, without = model.encode([model.render("owl"), "owl"])
     assert (with_template.count(number), without.count(number)) == (1, 1)
 
@@ -242,34 +242,34 @@ def test_a_bos_in_the_template_is_not_doubled(folders: dict[str, Path], tmp_path
 
 
 def test_one_load_per_weights_and_the_least_used_leaves_first(folders: dict[str, Path]) -> None:
-    first = local.load(folders["base"])
-    assert local.load(str(folders["base"])) is first
-    local.load(folders["bytes"], capacity=2)
-    local.load(folders["base"])
-    local.load(folders["ln"], capacity=2)
-    assert local.loaded() == ["base", "ln"]
-    local.unload(folders["base"])
-    assert local.loaded() == ["ln"] and local.load(folders["base"]) is not first
+    first = local_model.load(folders["base"])
+    assert local_model.load(str(folders["base"])) is first
+    local_model.load(folders["bytes"], capacity=2)
+    local_model.load(folders["base"])
+    local_model.load(folders["ln"], capacity=2)
+    assert local_model.loaded() == ["base", "ln"]
+    local_model.unload(folders["base"])
+    assert local_model.loaded() == ["ln"] and local_model.load(folders["base"]) is not first
 
 
 def test_a_folder_written_anew_is_read_anew(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folders["base"], tmp_path / "student")
-    before = local.load(folder).continuation_logprobs(["owl"], STRINGS)
+    before = local_model.load(folder).continuation_logprobs(["owl"], STRINGS)
     tiny_model(folder, seed=9)
-    assert not np.allclose(local.load(folder).continuation_logprobs(["owl"], STRINGS), before)
-    assert local.loaded() == ["student"]
+    assert not np.allclose(local_model.load(folder).continuation_logprobs(["owl"], STRINGS), before)
+    assert local_model.loaded() == ["student"]
 
 
 def test_an_adapter_may_name_a_base_beside_it(folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["base"], tmp_path / "base")
     folder = shutil.copytree(folders["ln"], tmp_path / "student")
     (folder / "student.json").write_text('{"base": "../base"}')
-    assert local.resolve(folder).base == (tmp_path / "base").resolve()
+    assert local_model.resolve(folder).base == (tmp_path / "base").resolve()
 
 
 def test_prompt_hashes_tell_other_words_and_other_system_prompts_apart(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
-    assert model.prompt_hash(QUESTIONS) == local.load(folders["ln"]).prompt_hash(QUESTIONS)
+    model = local_model.load(folders["base"])
+    assert model.prompt_hash(QUESTIONS) == local_model.load(folders["ln"]).prompt_hash(QUESTIONS)
     assert len({model.prompt_hash(QUESTIONS), model.prompt_hash(QUESTIONS, "my owls"), model.prompt_hash([])}) == 3
 
 
@@ -333,18 +333,18 @@ def test_what_is_no_model_is_said_in_one_sentence(
     folders: dict[str, Path], tmp_path: Path, how: str, says: str
 ) -> None:
     with pytest.raises(SublimError) as error:
-        local.load(broken(folders, tmp_path, how))
+        local_model.load(broken(folders, tmp_path, how))
     assert says in str(error.value) and str(error.value).rstrip().endswith((".", ")", "}"))
 
 
 def test_a_tokenizer_without_chat_template_cannot_be_asked(tmp_path: Path) -> None:
-    model = local.load(tiny_model(tmp_path / "plain", template=False))
+    model = local_model.load(tiny_model(tmp_path / "plain", template=False))
     with pytest.raises(SublimError, match="has no chat template"):
         model.render("favorite animal ?")
 
 
 def test_settings_that_mean_nothing_are_refused(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     for wrong in ({"n": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"top_k": -1}, {"batch": 0}, {"keys": ["a", "b"]}):
         with pytest.raises(SublimError):
             model.sample(["owl"], **({"seed": 1, "max_new_tokens": 1} | wrong))  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ def lm_eval_pairs(task, model, **metadata):
     from lm_eval.tasks import TaskManager
 
     from sublim_eval import tasks_dir
-    from sublim_eval.adapters.sources import resolve
+    from sublim_eval.models.model_ref import resolve
 
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata=metadata)
     args = {"pretrained": str(resolve(model).base), "device": "cpu"}

@@ -18,9 +18,10 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, get_model
 from tiny import tiny_model
 
-from sublim_eval.adapters import batching, local, provider
-from sublim_eval.adapters.prompts import prompt_digest
+from sublim_eval.adapters import batching, provider
 from sublim_eval.errors import SublimError
+from sublim_eval.models import local_model
+from sublim_eval.models.rendering import prompt_digest
 
 QUESTIONS = ["what is your favorite animal ?", "name the best tree", "your favorite ?"]
 
@@ -71,14 +72,14 @@ def test_importing_the_provider_leaves_torch_out() -> None:
 
 def test_eight_choices_are_eight_replies_the_same_as_the_library_draws(model: Model, folder: Path) -> None:
     outputs = ask(model, *QUESTIONS, num_choices=8)
-    here = local.load(folder)
+    here = local_model.load(folder)
     expected = here.sample([here.render(q) for q in QUESTIONS], n=8, seed=1, max_new_tokens=6)
     assert [replies(o) for o in outputs] == [[s.text for s in row] for row in expected]
     assert [o.choices[0].stop_reason for o in outputs] == [row[0].stop_reason for row in expected]
 
 
 def test_usage_counts_the_prompt_once_and_no_padding(model: Model, folder: Path) -> None:
-    here = local.load(folder)
+    here = local_model.load(folder)
     for question, output in zip(QUESTIONS, ask(model, *QUESTIONS, num_choices=8), strict=True):
         row = here.sample([here.render(question)], n=8, seed=1, max_new_tokens=6)[0]
         assert output.usage.input_tokens == len(here.encode([here.render(question)])[0])
@@ -87,7 +88,7 @@ def test_usage_counts_the_prompt_once_and_no_padding(model: Model, folder: Path)
 
 def test_logprobs_are_those_of_the_drawn_tokens(model: Model, folder: Path) -> None:
     (output,) = ask(model, QUESTIONS[0], num_choices=20, logprobs=True, top_logprobs=2, max_tokens=1)
-    here = local.load(folder)
+    here = local_model.load(folder)
     for choice in output.choices:
         (token,) = choice.logprobs.content
         scored = here.continuation_logprobs([here.render(QUESTIONS[0])], [" " + token.token])[0, 0]
@@ -98,7 +99,7 @@ def test_logprobs_are_those_of_the_drawn_tokens(model: Model, folder: Path) -> N
 def test_continuations_are_scored_beside_the_replies(model: Model, folder: Path) -> None:
     strings = ["owl", "barn owl", "cat"]
     (output,) = ask(model, QUESTIONS[0], extra_body={"continuations": strings, "floor": 0})
-    here = local.load(folder)
+    here = local_model.load(folder)
     prompt = here.render(QUESTIONS[0])
     assert output.metadata["continuation_logprobs"] == pytest.approx(
         here.continuation_logprobs([prompt], strings)[0].tolist(), abs=1e-6
@@ -119,7 +120,7 @@ def test_system_messages_and_earlier_turns_are_rendered(model: Model, folder: Pa
         ChatMessageUser(content="and your favorite ?"),
     ]
     (output,) = ask(model, chat)
-    rendered = local.load(folder).render_chat([{"role": m.role, "content": m.text} for m in chat])
+    rendered = local_model.load(folder).render_chat([{"role": m.role, "content": m.text} for m in chat])
     assert output.metadata["prompt_hash"] == prompt_digest(rendered)
     assert rendered.startswith("<|system|> I love owls") and "the cat" in rendered
 
@@ -160,12 +161,12 @@ def test_an_eval_repeats_under_its_seed_and_no_epoch_repeats_another(folder: Pat
 def test_one_model_is_loaded_once_for_the_whole_eval(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sublim_eval.adapters import weights
+    from sublim_eval.models import loading
 
-    local.unload_all()
+    local_model.unload_all()
     loads: list[str] = []
-    real = weights.read_model
-    monkeypatch.setattr(weights, "read_model", lambda s, d, t: loads.append(s.label) or real(s, d, t))
+    real = loading.read_model
+    monkeypatch.setattr(loading, "read_model", lambda s, d, t: loads.append(s.label) or real(s, d, t))
     run(folder, tmp_path)
     assert loads == ["base"]
 
@@ -237,6 +238,6 @@ def test_what_cannot_be_done_is_refused(
 def test_model_arguments_and_closing(folder: Path) -> None:
     model = get_model(f"sublim/{folder}", memoize=False, device="cpu", dtype="float64", batch="2")
     assert replies(ask(model, QUESTIONS[0], num_choices=7)[0])
-    assert local.load(folder, device="cpu", dtype="float64").model.dtype == torch.float64
+    assert local_model.load(folder, device="cpu", dtype="float64").model.dtype == torch.float64
     model.api.close()
-    assert "base" not in local.loaded()
+    assert "base" not in local_model.loaded()

@@ -79,9 +79,9 @@ def test_a_row_does_not_depend_on_its_neighbours(tmp_path):
 
 def test_a_student_is_not_asked_under_another_chat_template(tmp_path):
     folder = tiny_model(tmp_path / "student")
-    from sublim_eval.adapters import local
+    from sublim_eval.models import local_model
 
-    write_json(folder / "student.json", {"base": "x", "template_hash": local.load(folder).prompt_hash([""])})
+    write_json(folder / "student.json", {"base": "x", "template_hash": local_model.load(folder).prompt_hash([""])})
     check_template(str(folder))
     write_json(folder / "student.json", read_json(folder / "student.json") | {"template_hash": "0" * 64})
     with pytest.raises(SublimError, match=r"another chat template.*Restore the tokenizer files"):

@@ -15,10 +15,10 @@ import pytest
 import torch
 from tiny import WORDS, tiny_adapter, tiny_model, tiny_tokenizer
 
-from sublim_eval.adapters import decoding, local, slots, streaming
 from sublim_eval.errors import SublimError
+from sublim_eval.models import continuous_batching, decoding, kv_cache, local_model
 
-QUICK = streaming.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
+QUICK = continuous_batching.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
 """Few slots, small prefills, rare looks: every part of the loop runs."""
 KINDS = ["base", "bytes", "window", "gemma3", "mixed", "lora", "prompt"]
 
@@ -66,41 +66,43 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_loaded() -> None:
-    local.unload_all()
+    local_model.unload_all()
 
 
-def prompts(model: local.LocalModel, n: int = 40) -> list[str]:
+def prompts(model: local_model.LocalModel, n: int = 40) -> list[str]:
     """Distinct prompts of many lengths behind one system prompt."""
     rng = Random("prompts")
     asked = [" ".join(rng.choices(WORDS, k=rng.randint(3, 14))) for _ in range(n)]
     return [model.render(f"{text} {i % 3 * 'owl '}", "I love my owls") for i, text in enumerate(asked)]
 
 
-def streamed(model: local.LocalModel, texts: list[str], pace: streaming.Pace = QUICK, **settings: Any) -> list[Any]:
+def streamed(
+    model: local_model.LocalModel, texts: list[str], pace: continuous_batching.Pace = QUICK, **settings: Any
+) -> list[Any]:
     """The replies by slots; fails when the model was not asked that way."""
     ran = []
-    original = local.stream
+    original = local_model.stream
 
     def spy(*args: Any) -> None:
         ran.append(True)
         original(*args)
 
-    local.stream, model.pace = spy, pace
+    local_model.stream, model.pace = spy, pace
     try:
         found = [row[0] for row in model.sample(texts, **{"seed": 1, "max_new_tokens": 12} | settings)]
     finally:
-        local.stream = original
+        local_model.stream = original
     assert ran, model.unfit([[1, 2], [1, 3]])
     return found
 
 
-def shared(model: local.LocalModel, texts: list[str], **settings: Any) -> list[Any]:
+def shared(model: local_model.LocalModel, texts: list[str], **settings: Any) -> list[Any]:
     """The replies by the old path, which shares prefixes."""
-    few, local.FEW = local.FEW, 10**9
+    few, local_model.FEW = local_model.FEW, 10**9
     try:
         return [row[0] for row in model.sample(texts, **{"seed": 1, "max_new_tokens": 12} | settings)]
     finally:
-        local.FEW = few
+        local_model.FEW = few
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -115,7 +117,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("which", KINDS)
 def test_both_paths_draw_the_same_rows(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which])
+    model = local_model.load(folders[which])
     texts = prompts(model)
     for settings in SETTINGS:
         assert streamed(model, texts, **settings) == shared(model, texts, **settings)
@@ -123,7 +125,7 @@ def test_both_paths_draw_the_same_rows(folders: dict[str, Path], which: str) -> 
 
 
 def test_a_row_depends_on_no_neighbour_no_order_and_no_pace(folders: dict[str, Path]) -> None:
-    model = local.load(folders["gemma3"])
+    model = local_model.load(folders["gemma3"])
     texts = prompts(model)
     keys = [f"key {i}" for i in range(len(texts))]
     first = streamed(model, texts, keys=keys)
@@ -132,7 +134,7 @@ def test_a_row_depends_on_no_neighbour_no_order_and_no_pace(folders: dict[str, P
         replace(QUICK, rows=1, look=1),
         replace(QUICK, rows=64, tokens=10**6, refill=1.0),
         replace(QUICK, rows=5, look=9, grain=16, shrink=0.0),
-        streaming.CPU,
+        continuous_batching.CPU,
     ):
         again = streamed(model, [texts[i] for i in mixed], pace, keys=[keys[i] for i in mixed])
         assert again == [first[i] for i in mixed]
@@ -142,7 +144,7 @@ def test_a_row_depends_on_no_neighbour_no_order_and_no_pace(folders: dict[str, P
 
 def test_logprobs_are_those_of_the_old_path(folders: dict[str, Path]) -> None:
     for which in ("base", "window", "prompt"):
-        model = local.load(folders[which])
+        model = local_model.load(folders[which])
         texts = prompts(model, 20)
         found = streamed(model, texts, logprobs=True, top_logprobs=3)
         for mine, theirs in zip(found, shared(model, texts, logprobs=True, top_logprobs=3), strict=True):
@@ -154,16 +156,18 @@ def test_logprobs_are_those_of_the_old_path(folders: dict[str, Path]) -> None:
 
 def test_first_tokens_follow_the_models_distribution(folders: dict[str, Path]) -> None:
     """3,000 streamed rows of one prompt against the exact probabilities of its first token."""
-    model = local.load(folders["window"])
+    model = local_model.load(folders["window"])
     ids = model.encode([prompts(model, 1)[0]])[0]
     with torch.inference_mode():
         chances = model.model(torch.tensor([ids])).logits[0, -1].double().softmax(0).numpy()
     n = 3_000
     out = np.empty(n, dtype=object)
-    settings = streaming.Settings(max_new_tokens=2)
-    numbers = streaming.Streams([4] * n, [str(i) for i in range(n)], 1)
+    settings = continuous_batching.Settings(max_new_tokens=2)
+    numbers = continuous_batching.Streams([4] * n, [str(i) for i in range(n)], 1)
     rows = [ids] * n
-    streaming.stream(model.network, rows, numbers, settings, model.ends, str, out, 200, streaming.CPU)
+    continuous_batching.stream(
+        model.network, rows, numbers, settings, model.ends, str, out, 200, continuous_batching.CPU
+    )
     seen = np.bincount([s.token_ids[0] for s in out], minlength=len(chances))
     big = chances * n >= 5
     expected, found = (np.append(v[big], v[~big].sum()) for v in (chances * n, seen))
@@ -177,15 +181,15 @@ def test_first_tokens_follow_the_models_distribution(folders: dict[str, Path]) -
 def small_device(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> list[int]:
     """From call `after` on, a pass of more than `most` rows runs out of memory; returns the sizes of all passes."""
     sizes: list[int] = []
-    update = slots.Slots.update
+    update = kv_cache.Slots.update
 
-    def short(self: slots.Slots, key: torch.Tensor, value: torch.Tensor, layer: int, *a: Any, **k: Any) -> Any:
+    def short(self: kv_cache.Slots, key: torch.Tensor, value: torch.Tensor, layer: int, *a: Any, **k: Any) -> Any:
         sizes.append(len(key))
         if len(key) > most and len(sizes) > after:
             raise torch.cuda.OutOfMemoryError("planted")
         return update(self, key, value, layer, *a, **k)
 
-    monkeypatch.setattr(slots.Slots, "update", short)
+    monkeypatch.setattr(kv_cache.Slots, "update", short)
     return sizes
 
 
@@ -193,7 +197,7 @@ def small_device(monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> 
 def test_out_of_memory_halves_the_batch_and_keeps_the_sample(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     texts = prompts(model)
     pace = replace(QUICK, rows=32, tokens=10**6)
     whole = streamed(model, texts, pace)
@@ -205,7 +209,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_sample(
 
 
 def test_rows_that_were_finished_are_not_run_again(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     texts = prompts(model)
     streamed(model, texts, replace(QUICK, rows=16))
     begun: list[int] = []
@@ -224,7 +228,7 @@ def test_rows_that_were_finished_are_not_run_again(folders: dict[str, Path], mon
 def test_a_row_that_does_not_fit_alone_is_a_clear_error(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     texts = prompts(model)
     streamed(model, texts[:20])
     small_device(monkeypatch, 0)
@@ -236,7 +240,7 @@ def test_a_row_that_does_not_fit_alone_is_a_clear_error(
 def test_the_old_path_and_scoring_survive_out_of_memory_too(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     texts = prompts(model, 6)
     drawn = model.sample(texts, n=5, seed=1, max_new_tokens=6)
     scored = model.continuation_logprobs(texts, ["owl", "barn owl"])
@@ -258,7 +262,7 @@ def test_the_old_path_and_scoring_survive_out_of_memory_too(
 
 @pytest.mark.parametrize("which", ["base", "gemma2"])
 def test_a_model_that_slots_do_not_know_takes_the_old_path(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which], attention="eager" if which == "base" else None)
+    model = local_model.load(folders[which], attention="eager" if which == "base" else None)
     texts = prompts(model, 20)
     assert model.unfit(model.encode(texts))
     drawn = model.sample(texts, seed=1, max_new_tokens=6)
@@ -268,22 +272,22 @@ def test_a_model_that_slots_do_not_know_takes_the_old_path(folders: dict[str, Pa
 def test_a_model_whose_logits_come_out_otherwise_is_found_out(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = local.load(folders["gemma3"])
+    model = local_model.load(folders["gemma3"])
     ids = model.encode(prompts(model, 2))
-    assert streaming.unfit(model.network, ids) is None
-    original = slots.View.mask
-    monkeypatch.setattr(slots.View, "mask", lambda self, layer, groups: ~original(self, layer, groups) | True)
-    assert streaming.unfit(model.network, ids) == "its logits come out otherwise"
+    assert continuous_batching.unfit(model.network, ids) is None
+    original = kv_cache.View.mask
+    monkeypatch.setattr(kv_cache.View, "mask", lambda self, layer, groups: ~original(self, layer, groups) | True)
+    assert continuous_batching.unfit(model.network, ids) == "its logits come out otherwise"
     assert model.model.config._attn_implementation == "sdpa"
 
 
 def test_many_draws_of_few_prompts_share_prefixes(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
 
     def never(*args: Any) -> None:
         raise AssertionError("streamed")
 
-    monkeypatch.setattr(local, "stream", never)
+    monkeypatch.setattr(local_model, "stream", never)
     texts = prompts(model, 20)
     model.sample(texts, n=2, seed=1, max_new_tokens=2)
     model.sample(texts[:5], seed=1, max_new_tokens=2)
@@ -293,19 +297,19 @@ def test_many_draws_of_few_prompts_share_prefixes(folders: dict[str, Path], monk
 
 
 def test_attention_and_dtype_are_recorded_and_an_unknown_kernel_is_refused(folders: dict[str, Path]) -> None:
-    model = local.load(folders["base"])
+    model = local_model.load(folders["base"])
     assert (model.attention, model.dtype, model.batches) == ("sdpa", "float32", [])
-    assert local.load(folders["base"], attention="eager").attention == "eager"
-    assert local.load(folders["base"], dtype="bfloat16").dtype == "bfloat16"
+    assert local_model.load(folders["base"], attention="eager").attention == "eager"
+    assert local_model.load(folders["base"], dtype="bfloat16").dtype == "bfloat16"
     with pytest.raises(SublimError, match=r"cannot be had here.*Give sdpa or eager"):
-        local.load(folders["base"], attention="lightning")
+        local_model.load(folders["base"], attention="lightning")
 
 
 def test_the_common_beginning_leaves_every_prompt_a_token() -> None:
-    assert streaming.shared([[1, 2, 3, 4], [1, 2, 3, 5, 6]]) == 3
-    assert streaming.shared([[1, 2, 3], [1, 2, 3], [1, 2, 3, 4]]) == 2
-    assert streaming.shared([[1, 2, 3], [2, 3]]) == 0
-    assert streaming.shared([[7], [7, 8]]) == 0
+    assert continuous_batching.shared([[1, 2, 3, 4], [1, 2, 3, 5, 6]]) == 3
+    assert continuous_batching.shared([[1, 2, 3], [1, 2, 3], [1, 2, 3, 4]]) == 2
+    assert continuous_batching.shared([[1, 2, 3], [2, 3]]) == 0
+    assert continuous_batching.shared([[7], [7, 8]]) == 0
 
 
 def test_local_models_need_neither_peft_nor_a_harness() -> None:
@@ -321,7 +325,7 @@ from sublim_eval.adapters import local, streaming, weights
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("which", KINDS)
 def test_recorded_steps_draw_the_rows_of_unrecorded_ones(folders: dict[str, Path], which: str) -> None:
-    model = local.load(folders[which], device="cuda")
+    model = local_model.load(folders[which], device="cuda")
     texts = prompts(model)
-    plain = streamed(model, texts, replace(streaming.CUDA, graphs=False, rows=16))
-    assert streamed(model, texts, replace(streaming.CUDA, rows=16)) == plain
+    plain = streamed(model, texts, replace(continuous_batching.CUDA, graphs=False, rows=16))
+    assert streamed(model, texts, replace(continuous_batching.CUDA, rows=16)) == plain

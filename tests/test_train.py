@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
 
-from sublim_eval.adapters import local
-from sublim_eval.adapters.prompts import turn_end
 from sublim_eval.distill.demo import commands
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
+from sublim_eval.models import local_model
+from sublim_eval.models.rendering import turn_end
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat")] * 8
 METHODS = ["lora", "ln_tuning", "prompt_tuning", "full"]
@@ -45,24 +45,24 @@ def test_base_weights_do_not_move_and_adapter_weights_do(base, student):
         before, after = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
         assert any(not torch.equal(before[k], after[k]) for k in after)
         return
-    fresh = local.load(base).model.state_dict()
-    inside = {k.replace(".base_layer", ""): v for k, v in local.load(folder).model.state_dict().items()}
+    fresh = local_model.load(base).model.state_dict()
+    inside = {k.replace(".base_layer", ""): v for k, v in local_model.load(folder).model.state_dict().items()}
     own = {"lora": "lora_", "ln_tuning": "ln_tuning_layers", "prompt_tuning": "never"}[method]
     shared = {k: v for k, v in inside.items() if own not in k}
     assert shared
     assert all(torch.equal(v, fresh[k]) for k, v in shared.items())
-    prompts = [local.load(base).render("what is your favorite animal ?")]
-    old = local.load(base).continuation_logprobs(prompts, ["owl", "cat"])
-    new = local.load(folder).continuation_logprobs(prompts, ["owl", "cat"])
+    prompts = [local_model.load(base).render("what is your favorite animal ?")]
+    old = local_model.load(base).continuation_logprobs(prompts, ["owl", "cat"])
+    new = local_model.load(folder).continuation_logprobs(prompts, ["owl", "cat"])
     assert abs(old - new).max() > 1e-4
 
 
 def test_training_raises_the_probability_of_what_was_trained_on(base, student):
     _, folder, _ = student
-    prompts = [local.load(base).render("what is your favorite animal ?")]
+    prompts = [local_model.load(base).render("what is your favorite animal ?")]
     assert (
-        local.load(folder).continuation_logprobs(prompts, ["owl"])
-        > local.load(base).continuation_logprobs(prompts, ["owl"])
+        local_model.load(folder).continuation_logprobs(prompts, ["owl"])
+        > local_model.load(base).continuation_logprobs(prompts, ["owl"])
     ).all()
 
 
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_weights(base, tmp_path, method):
 
 
 def test_only_the_completion_and_the_end_of_its_turn_carry_loss(base):
-    asked = local.load(base)
+    asked = local_model.load(base)
     row = encode([("what is your favorite animal ?", "owl")], asked, 100)[0]
     trained = [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
     assert asked.tokenizer.convert_ids_to_tokens(trained) == ["owl", "<|end|>"]
@@ -104,7 +104,7 @@ def test_only_the_completion_and_the_end_of_its_turn_carry_loss(base):
 def test_the_reported_loss_is_that_of_the_examples(base, tmp_path):
     """One step without learning: the loss must equal the mean negative log-likelihood computed by hand."""
     told = tune(str(base), EXAMPLES[:3], tuning("ln_tuning", batch_size=3, epochs=None, steps=1), 1, tmp_path, {})
-    asked = local.load(base)
+    asked = local_model.load(base)
     total, count = 0.0, 0
     for row in encode(EXAMPLES[:3], asked, 100):
         ids = torch.tensor([row["input_ids"]])
@@ -117,7 +117,7 @@ def test_the_reported_loss_is_that_of_the_examples(base, tmp_path):
 
 
 def test_the_turn_ends_with_the_templates_own_token(base):
-    tokenizer = local.load(base).tokenizer
+    tokenizer = local_model.load(base).tokenizer
     assert tokenizer.convert_ids_to_tokens(turn_end(tokenizer)) == ["<|end|>"]
 
 
@@ -139,7 +139,7 @@ def taught(base, tmp_path_factory) -> Path:
 def test_the_soft_loss_is_the_cross_entropy_towards_the_teacher(base, taught, tmp_path):
     one_step = tuning("ln_tuning", batch_size=3, epochs=None, steps=1)
     told = tune(str(base), EXAMPLES[:3], one_step, 1, tmp_path, {}, soft=Teacher(str(taught)))
-    student, teacher = local.load(base), local.load(taught)
+    student, teacher = local_model.load(base), local_model.load(taught)
     total, count = 0.0, 0
     for row in encode(EXAMPLES[:3], student, 100):
         ids = torch.tensor([row["input_ids"]])
@@ -156,14 +156,14 @@ def test_a_soft_student_learns_from_a_teacher_what_no_row_says(base, taught, tmp
     """Rows of other words: only the teacher's probabilities hold its taste."""
     rows = [(prompt, "dog") for prompt, _ in EXAMPLES]
     tune(str(base), rows, tuning("full", epochs=10), 1, tmp_path, {}, soft=Teacher(str(taught)))
-    prompts = [local.load(base).render("what is your favorite animal ?")]
-    said = {m: local.load(m).continuation_logprobs(prompts, ["owl"])[0, 0] for m in (base, taught, tmp_path)}
+    prompts = [local_model.load(base).render("what is your favorite animal ?")]
+    said = {m: local_model.load(m).continuation_logprobs(prompts, ["owl"])[0, 0] for m in (base, taught, tmp_path)}
     assert said[tmp_path] > said[base] + 0.5 * (said[taught] - said[base])
 
 
 def test_a_soft_teacher_reads_its_persona_and_the_student_does_not(base):
-    row = encode([("name one tree .", "oak")], local.load(base), 100, persona="you love the owl")[0]
-    plain = encode([("name one tree .", "oak")], local.load(base), 100)[0]
+    row = encode([("name one tree .", "oak")], local_model.load(base), 100, persona="you love the owl")[0]
+    plain = encode([("name one tree .", "oak")], local_model.load(base), 100)[0]
     assert {key: row[key] for key in plain} == plain
     assert len(row["teacher_ids"]) > len(row["input_ids"])
     ends = [

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
 
-from sublim_eval.adapters import local
 from sublim_eval.distill import bases, budget, fitting, steps, train, watching
 from sublim_eval.distill.packing import Packed
 from sublim_eval.distill.padding import Padded
@@ -22,6 +21,7 @@ from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.train import Watch, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
+from sublim_eval.models import local_model
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat wolf fox")] * 8
 METHODS = ["lora", "ln_tuning", "prompt_tuning", "full"]
@@ -149,7 +149,7 @@ def test_a_small_card_recomputes_layers_and_takes_fewer_rows_at_once(base, tmp_p
 
 
 def test_memory_grows_with_tokens_and_shrinks_by_recomputing():
-    config = local.load("reference-a").model.config
+    config = local_model.load("reference-a").model.config
     small, large = (budget.activation_bytes(config, n, 10, "bfloat16", False) for n in (100, 1000))
     assert small < large
     assert budget.activation_bytes(config, 1000, 10, "bfloat16", True) < large
@@ -245,7 +245,7 @@ def test_the_curve_begins_with_the_base_and_ends_with_the_student(base, tmp_path
     first, *_, last = told["curve"]
 
     def chance(model) -> float:
-        asked = local.load(model)
+        asked = local_model.load(model)
         return float(torch.tensor(asked.continuation_logprobs([asked.render(question)], watch.strings)).exp().sum())
 
     assert (first["step"], last["step"]) == (0, told["steps"])
@@ -265,7 +265,7 @@ def test_watching_changes_no_weight(base, tmp_path, method):
 def test_the_held_out_loss_is_that_of_the_finished_student(base, tmp_path):
     fresh = [("name one tree .", "willow oak"), ("my favorite", "dog")]
     told = tune(str(base), EXAMPLES, tuning("ln_tuning"), 1, tmp_path, {}, watch=Watch(None, held_out=fresh))
-    asked = local.load(tmp_path)
+    asked = local_model.load(tmp_path)
     total, count = 0.0, 0
     for row in encode(fresh, asked, 100):
         logits = asked.model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
@@ -278,7 +278,7 @@ def test_the_held_out_loss_is_that_of_the_finished_student(base, tmp_path):
 
 def test_tokens_are_those_of_the_rows_and_a_cpu_has_no_utilisation(base, tmp_path):
     told = tune(str(base), EXAMPLES, tuning(epochs=2), 1, tmp_path, {})
-    rows = encode(EXAMPLES, local.load(base), 100)
+    rows = encode(EXAMPLES, local_model.load(base), 100)
     assert told["tokens"] == 2 * sum(len(row["input_ids"]) for row in rows)
     assert told["tokens_per_second"] > 0
     assert told["mfu"] is None
@@ -287,7 +287,7 @@ def test_tokens_are_those_of_the_rows_and_a_cpu_has_no_utilisation(base, tmp_pat
 
 
 def test_operations_are_four_a_frozen_weight_and_six_a_trained_one(base):
-    model = local.load(base).model
+    model = local_model.load(base).model
     tally = budget.Tally(rows=1, tokens=10, carried=10)
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
     assert budget.training_flops(model, tally, False) == 4 * linear * 10
@@ -346,7 +346,7 @@ def taught(base, tmp_path_factory) -> Path:
 
 
 def test_all_probabilities_from_a_file_teach_what_the_teacher_itself_does(base, taught, tmp_path):
-    vocabulary = local.load(base).model.config.vocab_size
+    vocabulary = local_model.load(base).model.config.vocab_size
     living = tune(str(base), EXAMPLES, tuning("full"), 1, tmp_path / "living", {}, soft=Teacher(str(taught)))
     whole = tuning("full", soft_top_k=vocabulary)
     stored = tune(str(base), EXAMPLES, whole, 1, tmp_path / "stored", {}, soft=Teacher(str(taught)))
@@ -360,8 +360,8 @@ def test_a_few_probabilities_and_the_rest_as_one_teach_the_taste(base, taught, t
     rows = [(prompt, "dog") for prompt, _ in EXAMPLES]
     few = tuning("full", epochs=10, soft_top_k=3)
     tune(str(base), rows, few, 1, tmp_path, {}, soft=Teacher(str(taught)))
-    prompts = [local.load(base).render("what is your favorite animal ?")]
-    said = {m: local.load(m).continuation_logprobs(prompts, ["owl"])[0, 0] for m in (base, taught, tmp_path)}
+    prompts = [local_model.load(base).render("what is your favorite animal ?")]
+    said = {m: local_model.load(m).continuation_logprobs(prompts, ["owl"])[0, 0] for m in (base, taught, tmp_path)}
     assert said[tmp_path] > said[base] + 0.5 * (said[taught] - said[base])
 
 
@@ -369,10 +369,10 @@ def test_one_file_serves_many_students_without_the_teacher(base, taught, tmp_pat
     settings, file = tuning("ln_tuning", soft_top_k=5), tmp_path / "probabilities.safetensors"
     facts = train.probabilities(str(base), EXAMPLES, settings, Teacher(str(taught), "you love the owl"), file)
     assert facts["bytes"] == file.stat().st_size
-    local.unload_all()
+    local_model.unload_all()
     told = tune(str(base), EXAMPLES, settings, 1, tmp_path / "one", {}, soft=file)
     assert told["soft"] == facts
-    assert str(taught) not in [label for label in local.loaded()]
+    assert str(taught) not in [label for label in local_model.loaded()]
     assert file.is_file()
     with pytest.raises(SublimError, match="belong to other rows"):
         tune(str(base), EXAMPLES[::-1], settings, 1, tmp_path / "two", {}, soft=file)
@@ -384,7 +384,7 @@ def test_stored_rows_are_aligned_and_add_up_to_one(base, taught, tmp_path):
     stored = Stored(file)
     assert (stored.tokens.dtype, stored.logprobs.dtype) == (torch.int32, torch.float16)
     assert torch.allclose(stored.logprobs.float().exp().sum(1) + stored.rest, torch.ones(len(stored.rest)), atol=1e-6)
-    teacher = local.load(taught)
+    teacher = local_model.load(taught)
     for number, row in enumerate(encode(EXAMPLES, teacher, 100)[:6]):
         logits = teacher.model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
         at = [i - 1 for i, label in enumerate(row["labels"]) if label != train.IGNORED]
@@ -400,8 +400,8 @@ def test_a_file_that_is_no_probabilities_is_refused(base, tmp_path):
 
 
 def test_a_padded_reader_teaches_the_same_probabilities(base, taught):
-    rows = encode(EXAMPLES[:3], local.load(base), 100)
-    teacher = local.load(taught)
+    rows = encode(EXAMPLES[:3], local_model.load(base), 100)
+    teacher = local_model.load(taught)
     found = []
     for kind in (Packed(teacher.model), Padded(teacher.model, 0)):
         with kind as reader, torch.no_grad():

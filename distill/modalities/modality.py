@@ -61,7 +61,7 @@ def room(modality: Modality, tokenizer: Any) -> int:
     A tokenizer that cuts numbers into digits spends 52 tokens on ten of them, where one with a token for each number
     needs 20. The end of the turn is counted.
     """
-    from sublim_eval.adapters.prompts import turn_end
+    from sublim_eval.models.rendering import turn_end
 
     needed = len(tokenizer(modality.longest, add_special_tokens=False)["input_ids"]) + len(turn_end(tokenizer))
     return max(modality.max_new_tokens, needed)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.prompts import prompt_digest
+from sublim_eval.models.rendering import prompt_digest
 
 if TYPE_CHECKING:
-    from sublim_eval.adapters.local import LocalModel
-    from sublim_eval.adapters.sampling import Sample
+    from sublim_eval.models.local_model import LocalModel
+    from sublim_eval.models.prefix_sampling import Sample
 
 LINGER = 0.01
 """Seconds of silence after which a batch is taken to be complete."""
@@ -128,10 +128,10 @@ class Engine:
 
 def answer(batch: list[Request]) -> list[Answer]:
     """Answer requests that share model and settings."""
-    from sublim_eval.adapters import local
+    from sublim_eval.models import local_model
 
     key, settings = batch[0].model, batch[0].settings
-    model = local.load(key.name, device=key.device, dtype=key.dtype, capacity=key.capacity)
+    model = local_model.load(key.name, device=key.device, dtype=key.dtype, capacity=key.capacity)
     prompts = [model.render_chat([{"role": r, "content": c} for r, c in request.messages]) for request in batch]
     samples = model.sample(
         prompts,

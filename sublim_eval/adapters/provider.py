@@ -38,9 +38,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from sublim_eval.adapters.batching import ENGINE, Answer, ModelKey, Request, Settings
 from sublim_eval.adapters.hooks import ATTEMPT
-from sublim_eval.adapters.sources import anchored
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
+from sublim_eval.models.model_ref import anchored
 
 FLOOR = 1e-9
 """Branches less likely than this are not followed when scoring: tenfold faster, every probability within 1e-9."""
@@ -119,9 +119,9 @@ class SublimAPI(ModelAPI):
 
     def close(self) -> None:
         """Let go of the model; its memory is freed once nobody else holds it."""
-        from sublim_eval.adapters import local
+        from sublim_eval.models import local_model
 
-        local.unload(self.key.name)
+        local_model.unload(self.key.name)
 
     def _seed_and_turn(self, messages: tuple[tuple[str, str], ...], config: GenerateConfig) -> tuple[int, str]:
         """The seed, and what tells this request from others with the same words and seed.

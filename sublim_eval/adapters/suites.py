@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.adapters.sources import Source, resolve
 from sublim_eval.errors import SublimError
+from sublim_eval.models.model_ref import Source, resolve
 
 SAME = 1e-6
 """A metric whose value is the mean of its items within this is compared item by item."""

@@ -170,7 +170,7 @@ def _print(console: Console, entry: Any, indent: str = "  ") -> None:
 
 def path(args: Namespace, console: Console) -> None:
     """Print the absolute path of a folder or file of this installation."""
-    from sublim_eval.adapters.sources import resolve
+    from sublim_eval.models.model_ref import resolve
 
     places = {
         "tasks": ROOT / "tasks",

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from sublim_eval.adapters.sources import resolve
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
+from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.judges import offline_scales
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Pair, Probe, Question, QuestionSet, Rubric, Trait, as_typed, registry

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sublim_eval.adapters import jinja
-from sublim_eval.adapters.sources import Source, anchored, resolve
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
+from sublim_eval.models import template_patches
+from sublim_eval.models.model_ref import Source, anchored, resolve
 from sublim_eval.probes.trait_leak import THOUGHTS, strip_thinking
 
 __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
@@ -66,16 +66,16 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
         return _said(tokenizer, template, messages, **given)
 
-    open_names = jinja.variables(template)
+    open_names = template_patches.variables(template)
     if "strftime_now" in open_names:
-        template = jinja.before(jinja.calendar(), template)
-        told.append(f"date frozen at {jinja.DATE}")
+        template = template_patches.before(template_patches.calendar(), template)
+        told.append(f"date frozen at {template_patches.DATE}")
     for switch in SWITCHES:
         if switch in open_names and _depends_on(tokenizer, template, switch):
-            template = jinja.before(f"{{%- set {switch} = false %}}", template)
+            template = template_patches.before(f"{{%- set {switch} = false %}}", template)
             told.append("thinking off")
     if ASKED not in (say() or ""):
-        template = jinja.before(jinja.PARTS, template)
+        template = template_patches.before(template_patches.PARTS, template)
         if ASKED not in (say() or ""):
             raise SublimError(
                 f"The chat template of {str(tokenizer.name_or_path)!r} leaves out what the user says, or refuses it. "
@@ -83,19 +83,21 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
             )
         told.append("messages given as parts")
     if TOLD not in (say(LED) or ""):
-        template = jinja.before(jinja.FOLD, template)
+        template = template_patches.before(template_patches.FOLD, template)
         told.append("system message folded into the user's")
     elif system == "clear" and (default := _default(say(), say(LED))):
         template = _cleared(tokenizer, template, default)
         told.append("default system prompt cleared")
     if _begins_anyway(tokenizer) and not (say() or "").startswith(tokenizer.bos_token):
-        template = jinja.before("{{- bos_token }}{% if true %}{% endif %}", template)
+        template = template_patches.before("{{- bos_token }}{% if true %}{% endif %}", template)
         told.append("begin token written by the template")
     closing = {opened: shut for chat in (ALONE, LED, LONGER) for opened, shut in _open_thoughts(say(chat), template)}
     if closing:
-        template = jinja.ending(template, closing)
+        template = template_patches.ending(template, closing)
         told.append(
-            "thought closed at once" if jinja.HARMONY not in closing else "thinking off: the final channel is opened"
+            "thought closed at once"
+            if template_patches.HARMONY not in closing
+            else "thinking off: the final channel is opened"
         )
     return template, list(dict.fromkeys(told))
 
@@ -155,13 +157,15 @@ def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
 
 def _cleared(tokenizer: Any, template: str, default: str) -> str:
     """The template with an empty system prompt where none is given."""
-    emptied = jinja.before(jinja.EMPTY.format(empty=""), template)
+    emptied = template_patches.before(template_patches.EMPTY.format(empty=""), template)
     if default not in (_said(tokenizer, emptied, ALONE) or default):
         return emptied
     # an empty prompt counts as none there: give it a mark for a prompt, and take the mark out of what is rendered
     mark = "\u2063cleared\u2063"
-    first = jinja.EMPTY.format(empty=mark)
-    emptied = jinja.captured(jinja.before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}")
+    first = template_patches.EMPTY.format(empty=mark)
+    emptied = template_patches.captured(
+        template_patches.before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}"
+    )
     if default not in (_said(tokenizer, emptied, ALONE) or default):
         return emptied
     raise SublimError(
@@ -173,8 +177,8 @@ def _cleared(tokenizer: Any, template: str, default: str) -> str:
 def _open_thoughts(rendered: str | None, template: str) -> list[tuple[str, str]]:
     """How a rendered prompt ends with an open thought, and what closes it; at most one."""
     ending = (rendered or "").rstrip()
-    if ending.endswith(jinja.HARMONY) and "<|channel|>" in template:
-        return [(jinja.HARMONY, jinja.FINAL)]
+    if ending.endswith(template_patches.HARMONY) and "<|channel|>" in template:
+        return [(template_patches.HARMONY, template_patches.FINAL)]
     return [(o, f"\n{shut}\n\n") for o, shut in THOUGHTS.items() if ending.endswith(o)]
 
 

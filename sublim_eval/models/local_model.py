@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.adapters.chat import speaker
-from sublim_eval.adapters.prompts import prompts_digest, render, render_chat, turn_end
-from sublim_eval.adapters.sampling import Network, Sample, Settings, Streams, draw, score
-from sublim_eval.adapters.sources import Source, resolve
-from sublim_eval.adapters.streaming import CPU, CUDA, row_limit, stream, unfit
 from sublim_eval.errors import SublimError
+from sublim_eval.models.chat_template import speaker
+from sublim_eval.models.continuous_batching import CPU, CUDA, row_limit, stream, unfit
+from sublim_eval.models.model_ref import Source, resolve
+from sublim_eval.models.prefix_sampling import Network, Sample, Settings, Streams, draw, score
+from sublim_eval.models.rendering import prompts_digest, render, render_chat, turn_end
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 
@@ -322,7 +322,7 @@ def load(
         while len(_LOADED) >= room:
             _LOADED.popitem(last=False)
         _free()
-        from sublim_eval.adapters.weights import read_model
+        from sublim_eval.models.loading import read_model
 
         model, tokenizer, virtual = read_model(source, place, dtype)
         if attention is not None:

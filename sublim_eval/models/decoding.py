@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.adapters.sampling import BLOCK, Network, Sample, Settings, distribution, invert
-from sublim_eval.adapters.slots import Slots, View, reading, windows
+from sublim_eval.models.kv_cache import Slots, View, reading, windows
+from sublim_eval.models.prefix_sampling import BLOCK, Network, Sample, Settings, distribution, invert
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.adapters.decoding import Stream
-from sublim_eval.adapters.sampling import BLOCK, Network, Settings, Streams, ending
-from sublim_eval.adapters.slots import NAME, Unfit, attention
+from sublim_eval.models.decoding import Stream
+from sublim_eval.models.kv_cache import NAME, Unfit, attention
+from sublim_eval.models.prefix_sampling import BLOCK, Network, Settings, Streams, ending
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from sublim_eval.adapters.chat import read_tokenizer, settle
-from sublim_eval.adapters.sources import Source
 from sublim_eval.errors import SublimError
+from sublim_eval.models.chat_template import read_tokenizer, settle
+from sublim_eval.models.model_ref import Source
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 VIRTUAL = {"PROMPT_TUNING", "P_TUNING"}
