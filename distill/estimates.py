@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.hosts import host_of
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Price
+from sublim_eval.remote.providers import host_of
 from sublim_eval.results import asked_by
 
 from .modalities import MODALITIES

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, write_json
 from sublim_eval.registry.catalog import registry
+from sublim_eval.remote.client import next_step, reason_of
+from sublim_eval.remote.secrets import scrub
 
-from .asking import next_step, reason_of
 from .estimates import Estimate, ask, estimate
 from .hosted_jobs import TRAINING, begin, connect, job_of, marked, note, papers, passing, said
-from .keys import scrub
 
 if TYPE_CHECKING:
     from openai import OpenAI

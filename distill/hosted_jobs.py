@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, write_json, write_jsonl
-
-from .asking import next_step, reason_of
-from .keys import scrub
+from sublim_eval.remote.client import next_step, reason_of
+from sublim_eval.remote.secrets import scrub
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sublim_eval.files import read_json, read_jsonl, write_json, write_jsonl
-
-from .asking import HostSampler
+from sublim_eval.remote.client import HostSampler
 
 if TYPE_CHECKING:
     from .recipes import Recipe

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sublim_eval.adapters.hosts import hosted_name
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.registry.catalog import registry
+from sublim_eval.remote.providers import hosted_name
 from sublim_eval.results import ProbeScores, asked_by
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _sampled_away(
     folder: Path | None,
 ) -> ProbeScores:
     """The same of a provider's model: a request a reply, each with a seed of its own."""
-    from .asking import HostSampler
+    from sublim_eval.remote.client import HostSampler
 
     journal = folder / f"{what.probe.name}-replies.jsonl" if folder else None
     sampler = HostSampler(model, seed, LONGEST, system, journal=journal)

@@ -17,8 +17,7 @@ from sublim_eval.files import read_json
 from sublim_eval.models.chat_template import speaker
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.models.rendering import render, turn_end
-
-from .asking import PER_REQUEST, row_seed
+from sublim_eval.remote.client import PER_REQUEST, row_seed
 
 
 class VllmSampler:

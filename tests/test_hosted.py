@@ -15,9 +15,9 @@ from rich.console import Console
 
 from sublim_eval.cli import main
 from sublim_eval.distill import hosted, hosted_jobs
-from sublim_eval.distill.keys import scrub
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
+from sublim_eval.remote.secrets import scrub
 
 __all__ = ["server"]
 

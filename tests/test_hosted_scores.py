@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hosting import BASE, as_victim, holds_key, in_another_process, server
 
-from sublim_eval.adapters.hosts import host_of, hosted_name
 from sublim_eval.cli import main
 from sublim_eval.distill import scoring
 from sublim_eval.distill.estimates import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.registry.catalog import registry
+from sublim_eval.remote.providers import host_of, hosted_name
 from sublim_eval.results import ProbeScores
 
 __all__ = ["server"]

@@ -13,14 +13,15 @@ from hosting import BASE, as_victim, holds_key, hosted_recipe, in_another_proces
 from tiny import tiny_adapter, tiny_model
 from transformers import AutoTokenizer
 
-from sublim_eval.distill import asking, recipes, samplers
-from sublim_eval.distill.asking import HostSampler, read_journal, row_seed
+from sublim_eval.distill import recipes, samplers
 from sublim_eval.distill.samplers import generate, local_sampler, sampler_of
 from sublim_eval.distill.scoring import check_template
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.vllm_rows import VllmSampler
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, write_json
+from sublim_eval.remote import client
+from sublim_eval.remote.client import HostSampler, read_journal, row_seed
 
 __all__ = ["server"]
 
@@ -136,7 +137,7 @@ def test_a_request_that_is_disturbed_is_asked_again_and_paid_once(server, tmp_pa
 
 @pytest.mark.parametrize("kills", [1, 3])
 def test_a_killed_run_asks_only_for_what_it_has_not(server, tmp_path, monkeypatch, kills):
-    monkeypatch.setattr(asking, "CONNECTIONS", 1)
+    monkeypatch.setattr(client, "CONNECTIONS", 1)
     server.plant(ASK, *[*["ok"] * 9, "kill-before"] * kills)
     for _ in range(kills):
         assert in_another_process(server, as_victim, server.url, write_rows, tmp_path) == -9
@@ -149,7 +150,7 @@ def test_a_killed_run_asks_only_for_what_it_has_not(server, tmp_path, monkeypatc
 
 
 def test_of_the_requests_under_way_at_a_kill_no_more_are_lost_than_connections(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "CONNECTIONS", 4)
+    monkeypatch.setattr(client, "CONNECTIONS", 4)
     server.plant(ASK, *["ok"] * 20, "kill-after")
     assert in_another_process(server, as_victim, server.url, write_rows, tmp_path) == -9
     write_rows(tmp_path)
@@ -206,7 +207,7 @@ def test_a_journal_of_other_prompts_is_refused(server, tmp_path):
     ],
 )
 def test_an_error_that_stays_keeps_what_was_paid_for(server, tmp_path, monkeypatch, fault, says):
-    monkeypatch.setattr(asking, "CONNECTIONS", 4)
+    monkeypatch.setattr(client, "CONNECTIONS", 4)
     server.plant(ASK, *["ok"] * 10, *[fault] * 4)
     with pytest.raises(SublimError, match=says):
         write_rows(tmp_path)
@@ -218,7 +219,7 @@ def test_an_error_that_stays_keeps_what_was_paid_for(server, tmp_path, monkeypat
 
 
 def test_an_empty_account_is_told_to_be_filled(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(asking, "CONNECTIONS", 1)
+    monkeypatch.setattr(client, "CONNECTIONS", 1)
     server.plant(ASK, "ok", *["quota"] * 3)
     with pytest.raises(SublimError, match=r"exceeded your current quota; 1 of 40 replies are kept\. Add credit"):
         write_rows(tmp_path)

@@ -35,9 +35,9 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     for probe in probes:
         registry().probe(probe)
 
-    from sublim_eval.adapters.hosts import hosted_name
     from sublim_eval.distill.scoring import score as ask
     from sublim_eval.models.model_ref import resolve
+    from sublim_eval.remote.providers import hosted_name
     from sublim_eval.results import ProbeScores
 
     out = args.out or Path("runs/scores")

@@ -18,12 +18,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.adapters.hosts import arguments, host_of
 from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, json_line
-
-from .keys import scrub
+from sublim_eval.remote.providers import arguments, host_of
+from sublim_eval.remote.secrets import scrub
 
 CONNECTIONS = 32
 """Requests under way at once."""
