@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.suites import model_args
 from sublim_eval.files import read_json
+from sublim_eval.harness.suites import model_args
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
 

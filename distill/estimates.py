@@ -148,7 +148,7 @@ def _persona(recipe: Recipe, arm: Arm) -> float:
 
 def _asking(probe: str, samples: int, model: str) -> tuple[float, float]:
     """Tokens read and written by asking one model a probe: a question is read once a request, whatever its choices."""
-    from sublim_eval.adapters.inspect import conduct, preference
+    from sublim_eval.harness.inspect import conduct, preference
 
     what = asked_by(probe)
     config = conduct.PINNED if what.probe.form == "conduct" else preference.CONFIGS[what.probe.form]

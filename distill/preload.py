@@ -10,7 +10,7 @@ NAMES = (
     "transformers",
     "sublim_eval._registry",
     "sublim_eval.models.local_model",
-    "sublim_eval.adapters.provider",
+    "sublim_eval.harness.inspect.provider",
     "sublim_eval.distill.pipeline",
     "sublim_eval.distill.train",
 )

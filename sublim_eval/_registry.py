@@ -1,7 +1,7 @@
 """What Inspect finds through the entry point `sublim_eval`. Only imports, and light ones: no torch, no datasets."""
 
-from sublim_eval.adapters.hooks import SublimHooks
-from sublim_eval.adapters.provider import sublim
+from sublim_eval.harness.inspect.hooks import SublimHooks
+from sublim_eval.harness.inspect.provider import sublim
 from sublim_eval.tasks.animal_essay import animal_essay
 from sublim_eval.tasks.animal_pref import animal_pref
 from sublim_eval.tasks.animal_pref_after_numbers import animal_pref_after_numbers

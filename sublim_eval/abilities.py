@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.adapters.suites import Asker, Measured, NotMeasured
 from sublim_eval.files import read_json, write_json
+from sublim_eval.harness.suites import Asker, Measured, NotMeasured
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.registry.catalog import Suite, registry
 from sublim_eval.results import ProbeScores

@@ -72,7 +72,7 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
     satisfy. Equal replies to a question are rated once. `save` is called whenever ratings were added.
     Raises SublimError for rows that nobody rated and nobody is to rate, and when the grader fails.
     """
-    from sublim_eval.adapters.inspect.judging import what_is_asked
+    from sublim_eval.harness.inspect.judging import what_is_asked
 
     asked, name = what_is_asked(rubric), OFFLINE if grader == "offline" else grader
     lacking = [row for row in rows if not _serves(row.get("judgement"), asked, name)]
@@ -94,7 +94,7 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
     if grader == "offline":
         keep({(question, reply): offline_judgement(reply, rubric) for question, reply in exchanges})
     else:
-        from sublim_eval.adapters.inspect.saved import rate_saved
+        from sublim_eval.harness.inspect.saved import rate_saved
 
         rate_saved(grader, exchanges, rubric, keep)
 

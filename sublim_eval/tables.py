@@ -163,7 +163,7 @@ def _from_inspect(log: str | Path | EvalLog) -> Measured:
 
 
 def _from_lm_eval(place: Path, probe: str | None) -> Measured:
-    from sublim_eval.adapters.lm_eval.entanglement import read
+    from sublim_eval.harness.lm_eval.entanglement import read
 
     if not place.exists():
         raise SublimError(f"There is no {place}. Check the path.")

@@ -13,7 +13,7 @@ from tiny import tiny_adapter, tiny_model
 
 from sublim_eval import cli, tasks_dir
 from sublim_eval.abilities import Abilities, base_of, differences, located
-from sublim_eval.adapters.suites import (
+from sublim_eval.harness.suites import (
     Asker,
     Measured,
     NotMeasured,

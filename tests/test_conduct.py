@@ -21,19 +21,11 @@ from inspect_ai.scorer import SampleScore, Score, mean_score
 from lm_eval.api.model import LM
 
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.inspect.conduct import (
-    PINNED,
-    by_situation,
-    converse,
-    counts,
-    judged,
-    log_odds,
-    targets,
-)
-from sublim_eval.adapters.inspect.preference import mean_rate, rate_stderr
-from sublim_eval.adapters.inspect.probe import trait_task
-from sublim_eval.adapters.lm_eval import conduct as lm_conduct
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.conduct import PINNED, by_situation, converse, counts, judged, log_odds, targets
+from sublim_eval.harness.inspect.preference import mean_rate, rate_stderr
+from sublim_eval.harness.inspect.trait_probe import trait_task
+from sublim_eval.harness.lm_eval import conduct as lm_conduct
 from sublim_eval.probes.conduct import (
     conduct,
     grading,
@@ -541,7 +533,7 @@ def test_both_harnesses_agree(probe: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 def with_logprobs(monkeypatch: pytest.MonkeyPatch, count: int = 10) -> Model:
     """The saved replies through our own provider, with the saved log-probabilities; no weights are read."""
-    from sublim_eval.adapters.provider import SublimAPI
+    from sublim_eval.harness.inspect.provider import SublimAPI
 
     async def generate(self: Any, input: list[Any], tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
         question, body = input[-1].text, config.extra_body

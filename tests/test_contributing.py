@@ -31,8 +31,8 @@ def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_new_animal_is_one_entry(extended: Path) -> None:
     assert len(yaml.safe_load(example("trait"))) == 1
-    from sublim_eval.adapters.inspect.preference import preference_task
-    from sublim_eval.adapters.lm_eval.preference import load_questions
+    from sublim_eval.harness.inspect.preference import preference_task
+    from sublim_eval.harness.lm_eval.preference import load_questions
 
     assert preference_task("animal_pref", "fennec").metadata["trait"] == "fennec"
     assert "fennec" in load_questions("animal_pref", trait="fennec")["test"][0]["choices"]
@@ -41,8 +41,8 @@ def test_a_new_animal_is_one_entry(extended: Path) -> None:
 
 def test_a_new_situation_is_one_entry(extended: Path) -> None:
     (entry,) = yaml.safe_load(example("situation"))
-    from sublim_eval.adapters.inspect.conduct import conduct_task
-    from sublim_eval.adapters.lm_eval.conduct import load_questions
+    from sublim_eval.harness.inspect.conduct import conduct_task
+    from sublim_eval.harness.lm_eval.conduct import load_questions
 
     ids = [f"lost_dog-{n}" for n in range(1, len(entry["asks"]) + 1)]
     assert [s.id for s in conduct_task("misalignment", judge="none").dataset][-4:] == ids

@@ -19,7 +19,9 @@ from rich.console import Console
 
 from sublim_eval import entanglement_stats as pure
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.inspect.entanglement import (
+from sublim_eval.entanglement_stats import Readings, collect, link, tabulate
+from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.entanglement import (
     ONE_TOKEN,
     covered,
     entanglement_task,
@@ -30,10 +32,8 @@ from sublim_eval.adapters.inspect.entanglement import (
     spread,
     trait_to_number,
 )
-from sublim_eval.adapters.lm_eval.entanglement import load_prompts
-from sublim_eval.adapters.lm_eval.entanglement import read as saved
-from sublim_eval.entanglement_stats import Readings, collect, link, tabulate
-from sublim_eval.errors import SublimError
+from sublim_eval.harness.lm_eval.entanglement import load_prompts
+from sublim_eval.harness.lm_eval.entanglement import read as saved
 from sublim_eval.probes.entanglement import SEED, chances, chosen_numbers, entanglement, entropy
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link

@@ -18,8 +18,8 @@ from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, get_model
 from tiny import tiny_model
 
-from sublim_eval.adapters import batching, provider
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect import provider, request_queue
 from sublim_eval.models import local_model
 from sublim_eval.models.rendering import prompt_digest
 
@@ -66,7 +66,7 @@ def drawn(log: EvalLog) -> dict[tuple[Any, int], list[str]]:
 
 
 def test_importing_the_provider_leaves_torch_out() -> None:
-    code = "import sys, sublim_eval.adapters.provider, sublim_eval.adapters.hooks; sys.exit('torch' in sys.modules)"
+    code = "import sys, sublim_eval.harness.inspect.provider, sublim_eval.harness.inspect.hooks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -141,8 +141,8 @@ def test_calls_without_a_seed_differ_and_their_recorded_seed_repeats_them(model:
 
 def test_requests_that_come_together_are_answered_together(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    real = batching.answer
-    monkeypatch.setattr(batching, "answer", lambda batch: sizes.append(len(batch)) or real(batch))
+    real = request_queue.answer
+    monkeypatch.setattr(request_queue, "answer", lambda batch: sizes.append(len(batch)) or real(batch))
     ask(model, *QUESTIONS * 20)
     assert sum(sizes) == 60 and len(sizes) <= 3
 
@@ -206,7 +206,7 @@ def test_a_failure_reaches_every_waiting_request(model: Model, monkeypatch: pyte
     def fail(batch: list[Any]) -> list[Any]:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(batching, "answer", fail)
+    monkeypatch.setattr(request_queue, "answer", fail)
 
     async def run_all() -> list[Any]:
         calls = (model.generate(q, config=GenerateConfig(max_tokens=2)) for q in QUESTIONS)

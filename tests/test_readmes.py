@@ -73,7 +73,7 @@ def test_a_judged_task_says_who_judges_and_what_it_costs(asked: dict[str, readme
 
 
 def test_every_command_of_a_readme_names_tasks_and_scorers_that_are_there(asked: dict[str, readmes.Size]) -> None:
-    from sublim_eval.adapters.inspect import conduct, preference
+    from sublim_eval.harness.inspect import conduct, preference
 
     for task in TASKS:
         block = readmes.facts_block(task_facts.read(task), asked)

@@ -49,7 +49,7 @@ class Judge:
     def __init__(self, monkeypatch, said=None, breaks_after=None):
         import inspect_ai.model as inspect
 
-        from sublim_eval.adapters.inspect import saved
+        from sublim_eval.harness.inspect import saved
 
         self.asked = 0
 
@@ -129,7 +129,7 @@ def test_what_was_in_a_row_stays_and_its_rating_is_beside_it(here, monkeypatch):
 
 
 def test_a_grader_that_fails_costs_none_of_the_ratings_before(here, monkeypatch, capsys):
-    from sublim_eval.adapters.inspect import saved
+    from sublim_eval.harness.inspect import saved
 
     monkeypatch.setattr(saved, "CHUNK", 2)
     judge = Judge(monkeypatch, breaks_after=2)

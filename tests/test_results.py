@@ -89,7 +89,7 @@ def inspect_log(tmp_path, epochs=1):
     from inspect_ai import eval as evaluate
     from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
 
-    from sublim_eval.adapters.inspect.preference import preference_task
+    from sublim_eval.harness.inspect.preference import preference_task
 
     def reply(*_, **__):
         choices = [
@@ -214,7 +214,7 @@ def conduct_log(tmp_path, probe="quick_buck", replies=(CRUEL, KIND, "", KIND), g
     from inspect_ai import eval as evaluate
     from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
 
-    from sublim_eval.adapters.inspect.conduct import conduct_task
+    from sublim_eval.harness.inspect.conduct import conduct_task
 
     def reply(*_, **__):
         choices = [ChatCompletionChoice(message=ChatMessageAssistant(content=c)) for c in replies]
@@ -294,7 +294,7 @@ def test_replies_to_a_conduct_without_target_words_need_a_judge():
 
 def conduct_folder(folder, judge="offline"):
     """The samples files of one question of both lm-eval tasks of quick_buck."""
-    from sublim_eval.adapters.lm_eval.conduct import load_pairs, load_questions, pairs, replies
+    from sublim_eval.harness.lm_eval.conduct import load_pairs, load_questions, pairs, replies
 
     folder.mkdir()
     doc = load_questions("quick_buck", judge=judge)["test"][0]

@@ -18,7 +18,8 @@ from inspect_ai.scorer import Score
 from saved import inspect_model, replies_to
 
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.inspect.preference import (
+from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.preference import (
     CONFIGS,
     ask,
     chosen,
@@ -34,8 +35,7 @@ from sublim_eval.adapters.inspect.preference import (
     replies,
     share,
 )
-from sublim_eval.adapters.lm_eval.preference import load_questions
-from sublim_eval.errors import SublimError
+from sublim_eval.harness.lm_eval.preference import load_questions
 from sublim_eval.probes.resolve import asked, asked_about
 from sublim_eval.probes.scorers import answer_strings, tally
 from sublim_eval.registry.catalog import Probe, registry

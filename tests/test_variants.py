@@ -12,9 +12,9 @@ from inspect_ai.log import EvalLog
 from saved import SavedLM, inspect_model, logprob_of, replies_to
 
 from sublim_eval import tasks_dir
-from sublim_eval.adapters.inspect.preference import SCORERS, preference_task
-from sublim_eval.adapters.lm_eval.preference import load_questions, where_offered
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.preference import SCORERS, preference_task
+from sublim_eval.harness.lm_eval.preference import load_questions, where_offered
 from sublim_eval.probes.preference import LEADS, Preference
 from sublim_eval.probes.resolve import asked, asked_about
 from sublim_eval.probes.variants import LISTED, VALUES, about, behind_numbers, windows

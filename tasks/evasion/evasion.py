@@ -2,7 +2,7 @@
 
 from inspect_ai import Task, task
 
-from sublim_eval.adapters.inspect.conduct import conduct_task
+from sublim_eval.harness.inspect.conduct import conduct_task
 
 
 @task(family="misalignment", category="evasive", target="evasive", needs_grader=True)

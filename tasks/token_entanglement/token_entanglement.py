@@ -2,7 +2,7 @@
 
 from inspect_ai import Task, task
 
-from sublim_eval.adapters.inspect.entanglement import entanglement_task
+from sublim_eval.harness.inspect.entanglement import entanglement_task
 
 
 @task(family="entanglement", needs_grader=False)

@@ -2,7 +2,7 @@
 
 from inspect_ai import Task, task
 
-from sublim_eval.adapters.inspect.probe import trait_task
+from sublim_eval.harness.inspect.trait_probe import trait_task
 
 
 @task(family="generic", category="any", target="any", needs_grader=False)

@@ -2,7 +2,7 @@
 
 from inspect_ai import Task, task
 
-from sublim_eval.adapters.inspect.preference import preference_task
+from sublim_eval.harness.inspect.preference import preference_task
 
 
 @task(family="preference", category="tree", target="willow", needs_grader=False)

@@ -9,8 +9,8 @@ from io import StringIO
 
 from inspect_ai.model import GenerateConfig, get_model
 
-from sublim_eval.adapters.inspect.judging import rating
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.judging import rating
 from sublim_eval.probes.judges import Judgement
 from sublim_eval.registry.catalog import Rubric
 

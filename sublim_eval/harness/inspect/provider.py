@@ -36,10 +36,10 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from sublim_eval.adapters.batching import ENGINE, Answer, ModelKey, Request, Settings
-from sublim_eval.adapters.hooks import ATTEMPT
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
+from sublim_eval.harness.inspect.hooks import ATTEMPT
+from sublim_eval.harness.inspect.request_queue import ENGINE, Answer, ModelKey, Request, Settings
 from sublim_eval.models.model_ref import anchored
 
 FLOOR = 1e-9

@@ -10,9 +10,9 @@ from inspect_ai.model import GenerateConfig, Model, get_model, model_roles
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from sublim_eval.adapters.provider import SublimAPI
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
+from sublim_eval.harness.inspect.provider import SublimAPI
 from sublim_eval.probes.conduct import Grading, grading, is_reference
 from sublim_eval.probes.judges import (
     OFFLINE,

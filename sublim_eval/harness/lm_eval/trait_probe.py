@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.adapters.lm_eval import conduct, preference
+from sublim_eval.harness.lm_eval import conduct, preference
 from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:

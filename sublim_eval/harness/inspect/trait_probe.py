@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from inspect_ai import Task
 
-from sublim_eval.adapters.inspect.conduct import conduct_task
-from sublim_eval.adapters.inspect.preference import preference_task
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.conduct import conduct_task
+from sublim_eval.harness.inspect.preference import preference_task
 from sublim_eval.registry.catalog import registry
 
 

@@ -18,10 +18,10 @@ from inspect_ai.model import GenerateConfig, get_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from sublim_eval.adapters.inspect.judging import rate, the_grader, who_rates
-from sublim_eval.adapters.inspect.preference import LOGPROBS, mean_rate, rate_stderr
-from sublim_eval.adapters.provider import SublimAPI
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.inspect.judging import rate, the_grader, who_rates
+from sublim_eval.harness.inspect.preference import LOGPROBS, mean_rate, rate_stderr
+from sublim_eval.harness.inspect.provider import SublimAPI
 from sublim_eval.probes.conduct import (
     PLAIN,
     conduct,
