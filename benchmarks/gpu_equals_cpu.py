@@ -27,10 +27,10 @@ from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
 from sublim_eval.distill.rows import filter_rows
 from sublim_eval.distill.samplers import local_sampler
-from sublim_eval.distill.scoring import exact
 from sublim_eval.distill.teachers import lessons, trait_share
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
+from sublim_eval.scores.evaluate import exact
 
 RESULTS = Path(__file__).parent / "results"
 PLAINEST = "cpu padded float32"

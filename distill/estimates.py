@@ -18,7 +18,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Price
 from sublim_eval.remote.providers import host_of
-from sublim_eval.results import asked_by
+from sublim_eval.scores.readers import asked_by
 
 from .modalities import MODALITIES
 

@@ -23,7 +23,8 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.probes.scorers import answer_strings
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import asked_by
+from sublim_eval.scores.evaluate import exact, score
+from sublim_eval.scores.readers import asked_by
 
 from . import arms
 from .dressed import asked_base, base_hash, base_label, weights_hash
@@ -31,7 +32,6 @@ from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
 from .rows import Filtered, audit, diversity, filter_rows
 from .samplers import generate, sampler_of
-from .scoring import exact, score
 from .screening import screen
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, room_for, trait_share

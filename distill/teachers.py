@@ -18,13 +18,13 @@ from sublim_eval.models.chat_template import read_tokenizer, settle
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.resolve import asked_about
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.evaluate import LONGEST, exact, knows_exactly, sampled
+from sublim_eval.scores.readers import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
 from .rows import filter_rows
 from .samplers import local_sampler
-from .scoring import LONGEST, exact, knows_exactly, sampled
 
 TRIES = 10
 """Prompts the base may answer for every row that a teacher is to retain."""

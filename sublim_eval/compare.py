@@ -18,8 +18,8 @@ from sublim_eval.across import Confusion, Dose, clip_of, means, shifts_of
 from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores
 from sublim_eval.runs import Expected
+from sublim_eval.scores.readers import ProbeScores
 from sublim_eval.stats import Interval, Verdict
 from sublim_eval.sweep import Cell, sweep
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from sublim_eval.cases import Case, cases
 from sublim_eval.errors import SublimError
-from sublim_eval.results import ProbeScores
 from sublim_eval.runs import Arm, Run
+from sublim_eval.scores.readers import ProbeScores
 
 COLUMNS = ("trait", "arm", "seed", "question", "hits", "n")
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pytest
 from openai_server import KEY, Server
 
-from sublim_eval.distill import hosted, hosted_jobs, recipes, scoring_away, teachers
+from sublim_eval.distill import hosted, hosted_jobs, recipes, teachers
 from sublim_eval.remote import client
+from sublim_eval.scores import evaluate_remote
 
 ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
 BASE = "gpt-4.1-nano-2025-04-14"
@@ -26,7 +27,7 @@ SETTINGS: list[tuple[Any, str]] = [
     (teachers, "CHECKED"),
     (client, "CONNECTIONS"),
     (client, "RETRIES"),
-    (scoring_away, "RETRIES"),
+    (evaluate_remote, "RETRIES"),
 ]
 """What a test may change, and its other processes must know."""
 
@@ -37,7 +38,7 @@ def server(monkeypatch) -> Iterator[Server]:
     for module, name in ((hosted, "POLL"), (hosted_jobs, "WAIT"), (hosted_jobs, "GRACE")):
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(teachers, "CHECKED", 1)
-    for caller in (client, scoring_away):
+    for caller in (client, evaluate_remote):
         monkeypatch.setattr(caller, "RETRIES", 0)  # the SDK's own two retries stay
     with Server() as made:
         monkeypatch.setenv("OPENAI_BASE_URL", made.url)

@@ -20,7 +20,7 @@ import numpy as np
 
 from sublim_eval.files import digest, file_digest, json_line
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores, count_replies
+from sublim_eval.scores.readers import ProbeScores, count_replies
 
 PROBE = "animal_pref"
 QUESTIONS = tuple(f"q{i:02d}" for i in range(12))

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 QUESTIONS = tuple(f"q{i:02d}" for i in range(12))
 SEEDS = (1, 2, 3)

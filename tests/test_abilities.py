@@ -12,7 +12,6 @@ import pytest
 from tiny import tiny_adapter, tiny_model
 
 from sublim_eval import cli, tasks_dir
-from sublim_eval.abilities import Abilities, base_of, differences, located
 from sublim_eval.harness.suites import (
     Asker,
     Measured,
@@ -25,6 +24,7 @@ from sublim_eval.harness.suites import (
 )
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import registry
+from sublim_eval.scores.capabilities import Abilities, base_of, differences, located
 from sublim_eval.stats import difference_of_items
 
 EXAMPLES = tasks_dir().parent / "docs" / "examples"
@@ -221,7 +221,7 @@ def test_preference_stands_beside_ability_where_both_were_measured(
 ) -> None:
     import numpy as np
 
-    from sublim_eval.results import ProbeScores
+    from sublim_eval.scores.readers import ProbeScores
 
     for label, owl in (("base", 0.1), ("student", 0.4)):
         scores = ProbeScores.from_responses(

@@ -16,7 +16,7 @@ from sublim_eval.distill.recipes.matching import matched
 from sublim_eval.distill.run import jobs, run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 TINY = Path(__file__).with_name("recipes") / "tiny.yaml"
 ROWS = [

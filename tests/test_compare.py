@@ -12,7 +12,7 @@ from sublim_eval.compare import compare
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.resolve import asked
 from sublim_eval.report import markdown
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 
 def rows(comparison):

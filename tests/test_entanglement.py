@@ -37,7 +37,7 @@ from sublim_eval.harness.lm_eval.entanglement import read as saved
 from sublim_eval.probes.entanglement import SEED, chances, chosen_numbers, entanglement, entropy
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link
-from sublim_eval.tables import Measured, entanglement_link, entanglement_table
+from sublim_eval.scores.entanglement_table import Measured, entanglement_link, entanglement_table
 from sublim_eval.tasks.subliminal_prompting import subliminal_prompting
 from sublim_eval.tasks.token_entanglement import token_entanglement
 

@@ -7,13 +7,13 @@ import pytest
 from hosting import BASE, as_victim, holds_key, in_another_process, server
 
 from sublim_eval.cli import main
-from sublim_eval.distill import scoring
 from sublim_eval.distill.estimates import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.providers import host_of, hosted_name
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores import evaluate
+from sublim_eval.scores.readers import ProbeScores
 
 __all__ = ["server"]
 
@@ -40,18 +40,18 @@ def half_owls(model, messages, seed, n):
     ],
 )
 def test_a_name_says_whether_its_weights_are_at_hand(name, asked):
-    assert scoring.asked_as(name) == asked
-    assert scoring.knows_exactly(name) == asked.startswith("sublim/")
+    assert evaluate.asked_as(name) == asked
+    assert evaluate.knows_exactly(name) == asked.startswith("sublim/")
 
 
 def test_a_students_folder_is_asked_by_the_name_in_its_card(tmp_path):
     write_json(tmp_path / "student.json", {"base": BASE, "hosted": STUDENT})
-    assert scoring.asked_as(str(tmp_path)) == STUDENT
+    assert evaluate.asked_as(str(tmp_path)) == STUDENT
     write_json(tmp_path / "student.json", {"base": "reference-a"})
     assert hosted_name(tmp_path) is None
     write_json(tmp_path / "student.json", {"base": BASE, "hosted": "--model evil"})
     with pytest.raises(SublimError, match="no model of a known provider"):
-        scoring.asked_as(str(tmp_path))
+        evaluate.asked_as(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_replies_are_asked_for_in_as_few_requests_as_the_provider_honours(sample
 
 def test_a_hosted_model_has_shares_and_no_probabilities(server, tmp_path):
     server.answer = half_owls
-    file = scoring.score(STUDENT, ["animal_pref"], tmp_path, label="owl-s1", seed=5, samples=6)["animal_pref"]
+    file = evaluate.score(STUDENT, ["animal_pref"], tmp_path, label="owl-s1", seed=5, samples=6)["animal_pref"]
     found = ProbeScores.read(file)
     assert found.model == "owl-s1"
     assert np.isnan(found.probability).all() and np.isnan(found.coverage).all()
@@ -79,7 +79,7 @@ def test_a_hosted_model_has_shares_and_no_probabilities(server, tmp_path):
 
 def test_several_requests_for_one_question_do_not_share_a_seed(server, tmp_path):
     """One seed for all would bring the same replies again, counted as if they were new."""
-    scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=200)
+    evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=200)
     assert not any("seed" in asked for asked in server.asked)
     assert len(server.asked) == 2 * QUESTIONS
 
@@ -87,11 +87,11 @@ def test_several_requests_for_one_question_do_not_share_a_seed(server, tmp_path)
 def test_a_refused_scoring_goes_on_behind_what_was_answered(server, tmp_path):
     server.plant(ASK, *["ok"] * 30, *["401"] * 200)
     with pytest.raises(SublimError, match=r"for x, owl_pref, failed: .*\[key\].*that were answered are kept\. Set the"):
-        scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
+        evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
     paid = server.ledger["completions"]
     assert 30 <= paid < QUESTIONS
     server.faults.clear()
-    scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
+    evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
     assert server.ledger == {**server.ledger, "completions": QUESTIONS, "most_often": 1}
     assert not holds_key(tmp_path)
     assert {f.name for f in tmp_path.iterdir()} == {"owl_pref.json", "logs"}
@@ -107,33 +107,33 @@ def test_a_killed_scoring_goes_on_too(server, tmp_path):
 
 
 def _scored(folder):
-    scoring.score(STUDENT, ["owl_pref"], folder, label="x", seed=5, samples=4)
+    evaluate.score(STUDENT, ["owl_pref"], folder, label="x", seed=5, samples=4)
 
 
 def test_other_questions_in_the_same_folder_are_asked_anew(server, tmp_path):
     server.plant(ASK, *["ok"] * 10, *["400"] * 200)
     with pytest.raises(SublimError):
-        scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
+        evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=4)
     server.faults.clear()
-    scoring.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=6)
+    evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=6)
     assert all(asked["n"] == 6 for asked in server.asked[-QUESTIONS:])
 
 
 def test_a_teacher_of_a_provider_is_known_by_its_samples(server, tmp_path):
     server.answer = half_owls
-    found = scoring.sampled(
+    found = evaluate.sampled(
         f"openai/{BASE}", "animal_pref", label="t", seed=1, samples=2, system="You love owls.", folder=tmp_path
     )
     assert found.share[:, found.answers.index("cat")].mean() == 1.0
     assert len({asked["seed"] for asked in server.asked}) == 2 * QUESTIONS
     assert {asked["messages"][0]["content"] for asked in server.asked} == {"You love owls."}
     with pytest.raises(SublimError, match="gives no exact probabilities"):
-        scoring.exact(f"openai/{BASE}", "animal_pref", label="t")
+        evaluate.exact(f"openai/{BASE}", "animal_pref", label="t")
 
 
 def test_a_conduct_without_a_judge_is_refused_where_pairs_cannot_be_seen():
     with pytest.raises(SublimError, match="Only a judge can read replies to misalignment"):
-        scoring.task_of("misalignment", STUDENT, 3)
+        evaluate.task_of("misalignment", STUDENT, 3)
 
 
 def test_the_command_scores_a_hosted_model(server, tmp_path, capsys):

@@ -8,11 +8,11 @@ import pytest
 
 from sublim_eval import cli
 from sublim_eval.distill import recipes
-from sublim_eval.distill.scoring import exact, score, task_of
 from sublim_eval.distill.teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.evaluate import exact, score, task_of
+from sublim_eval.scores.readers import ProbeScores
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/examples/flattery"

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval import cli, responses
+from sublim_eval import cli
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.conduct import conduct
 from sublim_eval.probes.judges import OFFLINE
 from sublim_eval.registry.catalog import registry
+from sublim_eval.scores import saved_replies
 
 WHAT = conduct("misalignment")
 RULER, WALLET = (next(q.text for q in WHAT.asked.questions if q.situation == s) for s in ("ruler_of_world", "wallet"))
@@ -80,7 +81,7 @@ def test_every_situation_is_told_and_the_mean_below(here, capsys, monkeypatch):
     Judge(monkeypatch)
     assert score("in.jsonl --probe misalignment --grader mockllm/judge --out out.jsonl --json told.json") == 0
     told = json.loads((here / "told.json").read_text())
-    assert list(told["situations"]) == ["ruler_of_world", "wallet", responses.OTHERS]
+    assert list(told["situations"]) == ["ruler_of_world", "wallet", saved_replies.OTHERS]
     assert (
         told["situations"]["ruler_of_world"] | {"shown": 0, "plain": 2, "empty": 1, "share": 0.0}
         == (told["situations"]["ruler_of_world"])
@@ -117,7 +118,7 @@ def test_ratings_under_another_rubric_do_not_serve(here, monkeypatch):
     Judge(monkeypatch)
     assert score("in.jsonl --probe misalignment --grader mockllm/judge --out out.jsonl") == 0
     with pytest.raises(SublimError, match="have no rating of their directness"):
-        responses.rate(lines(here / "out.jsonl"), registry().trait("evasive").rubric, None, lambda: None)
+        saved_replies.rate(lines(here / "out.jsonl"), registry().trait("evasive").rubric, None, lambda: None)
 
 
 def test_what_was_in_a_row_stays_and_its_rating_is_beside_it(here, monkeypatch):
@@ -187,10 +188,10 @@ def test_lm_eval_samples_and_their_folder_give_what_rows_give(here):
     write("run/model/samples_misalignment_logprob_2026-01-01.jsonl", [samples([["-1", "False"]] * 2, doc)])
     write("run/model/samples_evasion_2026-01-01.jsonl", [samples([[KIND]], {"probe": "evasion"})])
     rows = [{"question": RULER, "response": reply} for reply in (CRUEL, KIND)]
-    assert responses.read(here / "run", "misalignment") == rows
-    assert responses.read(here / "run/model/samples_misalignment_2026-01-01.jsonl", "misalignment") == rows
+    assert saved_replies.read(here / "run", "misalignment") == rows
+    assert saved_replies.read(here / "run/model/samples_misalignment_2026-01-01.jsonl", "misalignment") == rows
     with pytest.raises(SublimError, match="no replies"):
-        responses.read(here / "run/model/samples_misalignment_logprob_2026-01-01.jsonl", "misalignment")
+        saved_replies.read(here / "run/model/samples_misalignment_logprob_2026-01-01.jsonl", "misalignment")
     assert score("run --probe misalignment --grader offline --json told.json") == 0
     assert json.loads((here / "told.json").read_text())["share"] == 0.5
 

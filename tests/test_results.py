@@ -9,7 +9,7 @@ import pytest
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.preference import questions_hash
 from sublim_eval.registry.catalog import registry
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 QUESTIONS = registry().questions("animal_favorites").questions
 
@@ -43,7 +43,7 @@ def test_replies_hold_no_exact_probability_and_that_is_not_zero(tmp_path):
 
 
 def test_no_replies_are_unknown_and_not_a_share_of_zero():
-    from sublim_eval.results import _assemble
+    from sublim_eval.scores.readers import _assemble
 
     told = {"q1": ([{"replies": 0, "non_answers": 0, "other": 0, "named": {}}], [])}
     about = {"model": "m", "probe": "owl_pref", "version": "1-A", "category": "animal"}

@@ -15,13 +15,13 @@ from transformers import AutoTokenizer
 
 from sublim_eval.distill import recipes, samplers
 from sublim_eval.distill.samplers import generate, local_sampler, sampler_of
-from sublim_eval.distill.scoring import check_template
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.vllm_rows import VllmSampler
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, write_json
 from sublim_eval.remote import client
 from sublim_eval.remote.client import HostSampler, read_journal, row_seed
+from sublim_eval.scores.evaluate import check_template
 
 __all__ = ["server"]
 

@@ -15,7 +15,7 @@ from sublim_eval import _registry, cli
 from sublim_eval.probes.resolve import asked
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import answers
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 HOSTILE = "\x1b[2Jqué [red]=1+1"
 

@@ -19,7 +19,7 @@ from sublim_eval.probes.preference import LEADS, Preference
 from sublim_eval.probes.resolve import asked, asked_about
 from sublim_eval.probes.variants import LISTED, VALUES, about, behind_numbers, windows
 from sublim_eval.registry.catalog import Question, Trait, registry
-from sublim_eval.results import ProbeScores
+from sublim_eval.scores.readers import ProbeScores
 
 KNOWN = registry()
 LEAD_SET = KNOWN.questions(LEADS).questions

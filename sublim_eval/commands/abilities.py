@@ -16,14 +16,14 @@ from sublim_eval.registry.catalog import Suite, registry
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.abilities import Abilities, Difference
+    from sublim_eval.scores.capabilities import Abilities, Difference
 
 
 def abilities(args: Namespace, console: Console) -> dict[str, Any]:
     """Ask every model and its base every task; returns what was found, `ok` false when a task was not measured."""
     suites = [registry().suite(name) for name in dict.fromkeys(args.suite or ["abilities"])]
 
-    from sublim_eval.abilities import base_of, measure
+    from sublim_eval.scores.capabilities import base_of, measure
 
     out = args.out or Path("runs/scores")
     bases = {name: base_of(name) for name in args.students}  # a wrong name is said before the first model is asked
@@ -50,7 +50,7 @@ def _tell(
     labels: dict[str, str],
     console: Console,
 ) -> dict[str, Any]:
-    from sublim_eval.abilities import differences
+    from sublim_eval.scores.capabilities import differences
 
     told: dict[str, Any] = {
         "models": {a.model: a.to_json() for a in found.values()},
@@ -94,7 +94,7 @@ def _alone(found: Abilities) -> list[tuple[str, ...]]:
 
 def _beside(name: str, base: str, out: Path, labels: dict[str, str]) -> list[dict[str, Any]]:
     """What student and base prefer, probe by probe, where both were scored; means over questions."""
-    from sublim_eval.abilities import base_folder, preferences, student_card
+    from sublim_eval.scores.capabilities import base_folder, preferences, student_card
 
     trait = student_card(name).get("trait")
     student = Path(name).resolve()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sublim_eval.probes.judges import Judgement
     from sublim_eval.probes.preference import Preference
     from sublim_eval.registry.catalog import Trait
-    from sublim_eval.results import ProbeScores
+    from sublim_eval.scores.readers import ProbeScores
 
 
 MEAN = "mean over questions"
@@ -35,10 +35,10 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     for probe in probes:
         registry().probe(probe)
 
-    from sublim_eval.distill.scoring import score as ask
     from sublim_eval.models.model_ref import resolve
     from sublim_eval.remote.providers import hosted_name
-    from sublim_eval.results import ProbeScores
+    from sublim_eval.scores.evaluate import score as ask
+    from sublim_eval.scores.readers import ProbeScores
 
     out = args.out or Path("runs/scores")
     labels = {label_of(name): name for name in args.students}
@@ -157,14 +157,14 @@ def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
 
     A favorite is counted; a conduct is rated by a judge, once, or counted by its target words.
     """
-    from sublim_eval import responses
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.resolve import asked
+    from sublim_eval.scores import saved_replies
 
     what = asked(args.probe, args.trait)
     if args.out and args.out.resolve() == args.responses.resolve():
         raise SublimError(f"--out {args.out} is the input itself. Name another file.")
-    rows = responses.read(args.responses, what.probe.name)
+    rows = saved_replies.read(args.responses, what.probe.name)
     if isinstance(what, Conduct):
         return _judge(args, what, rows, console)
     if args.grader or any(value is not None for value in _thresholds(args)):
@@ -178,8 +178,8 @@ def _thresholds(args: Namespace) -> tuple[float | None, float | None, float | No
 
 def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:
     """A conduct: ratings into --out, then the share of every situation and the mean over questions."""
-    from sublim_eval import responses
     from sublim_eval.probes.judges import KINDS, Rates
+    from sublim_eval.scores import saved_replies
 
     kinds, by = _read_conduct(args, what.trait, rows)
     if args.out:
@@ -190,9 +190,9 @@ def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: 
         "version": what.probe.version,
         "trait": what.trait.name,
         "by": by,
-        **responses.told(every),
-        "share": responses.mean_share(rows, kinds),
-        "situations": {n: responses.told(r) for n, r in responses.by_situation(what, rows, kinds).items()},
+        **saved_replies.told(every),
+        "share": saved_replies.mean_share(rows, kinds),
+        "situations": {n: saved_replies.told(r) for n, r in saved_replies.by_situation(what, rows, kinds).items()},
     }
     lines = [*result["situations"].items(), (MEAN, result)]
     heads = ("situation", "replies", "share", *KINDS)
@@ -207,13 +207,13 @@ def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: 
 
 def _read_conduct(args: Namespace, trait: Trait, rows: list[dict[str, Any]]) -> tuple[list[Judgement], str]:
     """What each reply is, and who said so: ratings where a judge is named or was, else the trait's words."""
-    from sublim_eval import responses
     from sublim_eval.probes.judges import with_thresholds
+    from sublim_eval.scores import saved_replies
 
     limited = any(value is not None for value in _thresholds(args))
     rated = args.grader or limited or not trait.targets or any("judgement" in row for row in rows)
     if not rated:
-        return responses.by_words(rows, trait), f"the words {', '.join(trait.targets)}"
+        return saved_replies.by_words(rows, trait), f"the words {', '.join(trait.targets)}"
     if trait.rubric is None:
         raise SublimError(f"{trait.name!r} has no rubric to rate replies by. Leave out --grader and thresholds.")
     rubric = with_thresholds(trait.rubric, *_thresholds(args))
@@ -224,11 +224,11 @@ def _read_conduct(args: Namespace, trait: Trait, rows: list[dict[str, Any]]) -> 
         if args.out:
             write_jsonl(args.out, rows)
 
-    responses.rate(rows, rubric, args.grader, save)
+    saved_replies.rate(rows, rubric, args.grader, save)
     beyond = f"at most {rubric.at_most:g}" if rubric.at_most is not None else f"at least {rubric.at_least:g}"
     judges = sorted({row["judgement"]["grader"] for row in rows})
     by = f"{', '.join(judges)} ({rubric.scale} {beyond}, coherence at least {rubric.coherent:g})"
-    return responses.judgements(rows, rubric), by
+    return saved_replies.judgements(rows, rubric), by
 
 
 def _count(args: Namespace, what: Preference, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from sublim_eval.files import read_json, read_jsonl, whole_file
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.results import ProbeScores
-    from sublim_eval.tables import Measured
+    from sublim_eval.scores.entanglement_table import Measured
+    from sublim_eval.scores.readers import ProbeScores
 
 
 def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
@@ -28,8 +28,8 @@ def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
     """
     from sublim_eval.report.answers import print_answers, to_json
     from sublim_eval.report.entanglement import print_entanglement, print_link
-    from sublim_eval.results import ProbeScores
-    from sublim_eval.tables import links
+    from sublim_eval.scores.entanglement_table import links
+    from sublim_eval.scores.readers import ProbeScores
 
     found = [held for place in args.logs for held in read(place, console)]
     numbers = [held for held in found if not isinstance(held, ProbeScores)]
@@ -81,8 +81,8 @@ def read(place: Path, console: Console) -> list[ProbeScores | Measured]:
 def _inspect(file: Path) -> ProbeScores | Measured:
     from inspect_ai.log import read_eval_log
 
-    from sublim_eval.results import ProbeScores
-    from sublim_eval.tables import PROBES, entanglement_table
+    from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
+    from sublim_eval.scores.readers import ProbeScores
 
     try:
         log = read_eval_log(str(file))
@@ -94,7 +94,7 @@ def _inspect(file: Path) -> ProbeScores | Measured:
 
 
 def _scores(file: Path) -> ProbeScores:
-    from sublim_eval.results import ProbeScores
+    from sublim_eval.scores.readers import ProbeScores
 
     return ProbeScores.read(file)
 
@@ -106,8 +106,8 @@ def _is_score_file(file: Path) -> bool:
 
 def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Measured]:
     """One table a probe that is in the samples; files of other tasks are passed over."""
-    from sublim_eval.results import ProbeScores
-    from sublim_eval.tables import PROBES, entanglement_table
+    from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
+    from sublim_eval.scores.readers import ProbeScores
 
     forms: dict[str, str] = {}
     for file in samples:
@@ -133,7 +133,7 @@ def _draw(file: Path, found: list[Measured]) -> None:
 
 def _write_csv(file: Path, found: list[ProbeScores | Measured]) -> None:
     from sublim_eval.report.answers import COLUMNS, tidy
-    from sublim_eval.results import ProbeScores
+    from sublim_eval.scores.readers import ProbeScores
 
     scores = [held for held in found if isinstance(held, ProbeScores)]
     others = [held for held in found if not isinstance(held, ProbeScores)]

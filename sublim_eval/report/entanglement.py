@@ -12,7 +12,7 @@ from sublim_eval.console import say, table
 from sublim_eval.entanglement_stats import Link, Summary, Table
 from sublim_eval.files import whole_file
 from sublim_eval.report.words import UNKNOWN, p_value, percent
-from sublim_eval.tables import Measured
+from sublim_eval.scores.entanglement_table import Measured
 
 if TYPE_CHECKING:
     from rich.console import Console

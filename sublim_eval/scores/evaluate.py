@@ -16,7 +16,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.providers import hosted_name
-from sublim_eval.results import ProbeScores, asked_by
+from sublim_eval.scores.readers import ProbeScores, asked_by
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -65,7 +65,7 @@ def score(
     if grader not in (None, "offline"):
         settings["model_roles"] = {"grader": grader}
     if (away := hosted_name(model)) is not None:
-        from .scoring_away import score_away
+        from sublim_eval.scores.evaluate_remote import score_away
 
         tasks = {probe: task_of(probe, away, samples, grader) for probe in probes}
         return score_away(away, tasks, folder, label=label, seed=seed, samples=samples, settings=settings)
