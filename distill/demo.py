@@ -25,7 +25,7 @@ RECIPE = "quickstart"
 
 def main(out: Path, console: Console) -> dict[str, Any]:
     """Run the quickstart recipe in `out` and show the result; returns the comparison as plain data."""
-    from sublim_eval import compare
+    from sublim_eval.compare import compare
     from sublim_eval.report import figure, markdown, table
 
     began = time.monotonic()

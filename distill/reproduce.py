@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sublim_eval import compare
+from sublim_eval.compare import compare
 from sublim_eval.console import one_line, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, locked, read_json, whole_file, write_json

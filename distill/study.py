@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sublim_eval import strict_yaml
-from sublim_eval.compare import Comparison, Row
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import words
 from sublim_eval.report.findings import Answer
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def _first(finding: Finding, outcome: Outcome) -> tuple[str, list[str], str]:
     first = sum(one.diagonal_first for one in found)
     ours = [
         f"{one.probe}: first in {one.diagonal_first} of {one.runs} runs, of {len(one.answers)} answers "
-        f"(p {words.p_value(one.p)})"
+        f"(p {wording.p_value(one.p)})"
         for one in found
     ]
     return (SAME if first >= (finding.least or 0) * runs else NOT), ours, ""
@@ -378,8 +378,8 @@ def _number_words(figure: Any) -> str:
 def _row_words(row: Row) -> str:
     """owl: share 0.091 -> 0.424, gap +0.333 (+0.262 to +0.404), 5 seeds."""
     return (
-        f"{_whose(row)}: share {words.share(row.control_share)} → {words.share(row.student_share)}, "
-        f"gap {words.signed(row.gap)}, {_seeds(row)}: {row.verdict.words}"
+        f"{_whose(row)}: share {wording.share(row.control_share)} → {wording.share(row.student_share)}, "
+        f"gap {wording.signed(row.gap)}, {_seeds(row)}: {row.verdict.words}"
     )
 
 
@@ -387,7 +387,7 @@ def _intact_words(row: Row) -> str:
     if row.against_intact is None:
         return f"{_row_words(row)}; no intact arm to hold it against"
     return (
-        f"{_whose(row)}: gap {words.signed(row.gap)}, against the intact arm {words.signed(row.against_intact)}, "
+        f"{_whose(row)}: gap {wording.signed(row.gap)}, against the intact arm {wording.signed(row.against_intact)}, "
         f"{_seeds(row)}"
     )
 

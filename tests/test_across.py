@@ -13,9 +13,10 @@ from rich.console import Console
 from synthetic import edit, make_run
 
 from sublim_eval import stats
-from sublim_eval.compare import compare
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
-from sublim_eval.report import markdown, table, words
+from sublim_eval.report import markdown, table
 
 STUDY = {
     "owl": {"role": "trait", "trait": "owl"},
@@ -329,19 +330,19 @@ def printed(comparison, width=100):
 
 def test_a_null_never_stands_without_what_would_have_been_found(made, tmp_path):
     text, report = printed(made), markdown.write(made, tmp_path).read_text()
-    nulls = [row for row in made.rows if words.null(row)]
+    nulls = [row for row in made.rows if wording.null(row)]
     assert nulls
     for row in nulls:
         assert f"{row.minimum_detectable:.3f}" in text
-        assert f"a gap of {row.minimum_detectable:.3f} would have been found" in words.sentence(row)
+        assert f"a gap of {row.minimum_detectable:.3f} would have been found" in wording.sentence(row)
         assert f"a gap of {row.minimum_detectable:.3f} would have been found" in report
-        assert f"(detectable {row.minimum_detectable:.3f})" in words.verdict(row)
+        assert f"(detectable {row.minimum_detectable:.3f})" in wording.verdict(row)
 
 
 def test_table_and_report_show_groups_intact_arms_confusion_and_doses(made, tmp_path):
     for text in (printed(made), markdown.write(made, tmp_path).read_text().replace("\\", "")):
         for needed in (
-            *words.ROLES.values(),
+            *wording.ROLES.values(),
             "Is the trained trait the one that rises",
             "in 10 of 10 students",
             "Dose curves",
@@ -349,7 +350,7 @@ def test_table_and_report_show_groups_intact_arms_confusion_and_doses(made, tmp_
             "2/2^n",
         ):
             assert (needed in text) == (needed != "On another base"), needed
-        assert words.signed(row_of(made, "owl-sorted").against_intact) in text
+        assert wording.signed(row_of(made, "owl-sorted").against_intact) in text
 
 
 def test_the_tables_fit_into_a_hundred_columns(made):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import ARMS, SHIFTS, edit, make_run
 
-from sublim_eval.compare import compare
+from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.resolve import asked
 from sublim_eval.report import markdown

@@ -9,7 +9,7 @@ import pytest
 
 from sublim_eval import stats
 from sublim_eval.cli import main
-from sublim_eval.compare import compare_table
+from sublim_eval.compare.compare import compare_table
 from sublim_eval.errors import SublimError
 
 HEADS = "trait,arm,seed,question,hits,n"

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from synthetic import ARMS, SHIFTS, edit, make_run
 
-from sublim_eval.compare import compare
+from sublim_eval.compare.compare import compare
 from sublim_eval.report import figure, markdown, table
 
 

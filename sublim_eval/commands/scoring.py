@@ -127,7 +127,7 @@ def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[s
 
 def compare(args: Namespace, console: Console) -> Any:
     """Print gaps, intervals and verdicts of one or several runs, or of a table; draw the report when asked to."""
-    from sublim_eval import compare as comparing
+    from sublim_eval.compare import compare as comparing
     from sublim_eval.report import table as report_table
 
     if bool(args.runs) == bool(args.table):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sublim_eval.compare import wording
 from sublim_eval.console import say, table
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -185,9 +185,9 @@ def _ranked(values: Mapping[str, float | None], shown: int | None) -> str:
     told = [f"{name} {value:.3f}" for name, value in ranked[:shown] if value > 0 or len(known) <= 2]
     rest = sum(value for _, value in ranked[len(told) :])
     if not known:
-        return words.UNKNOWN
+        return wording.UNKNOWN
     return ", ".join([*told, *([f"others {rest:.3f}"] if rest >= 0.0005 else [])]) or "none of the answers"
 
 
 def _text(value: float | None) -> str:
-    return words.UNKNOWN if value is None else f"{value:.3f}"
+    return wording.UNKNOWN if value is None else f"{value:.3f}"

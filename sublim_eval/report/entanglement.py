@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sublim_eval.compare.wording import UNKNOWN, p_value, percent
 from sublim_eval.console import say, table
 from sublim_eval.entanglement_stats import Link, Summary, Table
 from sublim_eval.files import whole_file
-from sublim_eval.report.words import UNKNOWN, p_value, percent
 from sublim_eval.scores.entanglement_table import Measured
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.compare import Comparison, Row
-from sublim_eval.report import words
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.report.ink import GREY, drawing, plain
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
     """The arms of one panel from top to bottom: each trait arm, then its control once."""
     lines: list[_Line] = []
     for row in rows:
-        lines.append(_Line(words.label(row), row.role, list(row.student_shares.values()), row.base_share))
+        lines.append(_Line(wording.label(row), row.role, list(row.student_shares.values()), row.base_share))
         control = f"{row.run}/{row.control}" if row.run else row.control
         if row.control_shares and control not in [line.label for line in lines]:
             lines.append(_Line(control, "control", list(row.control_shares.values()), row.base_share))
@@ -119,6 +119,6 @@ def _panel(axis: Axes, rows: Sequence[Row], title: str, bands: int, clip: float)
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
     first = next((row for row in rows if row.role == "trait"), rows[0])
-    verdict = plain(f"gap {words.signed(first.gap, 2)}: {first.verdict.words}")
+    verdict = plain(f"gap {wording.signed(first.gap, 2)}: {first.verdict.words}")
     axis.set_title(plain(title), loc="left", fontweight="bold", fontsize=10, pad=18)
     axis.text(0, 1.03, verdict, transform=axis.transAxes, fontsize=8, color=GREY, va="bottom")

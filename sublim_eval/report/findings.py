@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.compare import Row
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Row
 from sublim_eval.files import whole_file
-from sublim_eval.report import words
 from sublim_eval.report.markdown import escape
 
 FINDINGS = ("finding", "published (theirs)", "ours, with 95 % interval", "verdict", "note")
@@ -165,15 +165,15 @@ def _finding(answer: Answer) -> Iterator[str]:
     where = f" *{escape(answer.part)}*" if answer.part else ""
     yield f"{escape(answer.says)}{where}"
     yield f"{escape(answer.published)} {source}"
-    yield "<br>".join(map(escape, answer.ours)) or words.UNKNOWN
+    yield "<br>".join(map(escape, answer.ours)) or wording.UNKNOWN
     yield f"**{escape(answer.verdict)}**"
     yield escape(answer.note)
 
 
 def _null(part: str, row: Row) -> tuple[str, ...]:
-    shown = words.share(row.minimum_detectable)
+    shown = wording.share(row.minimum_detectable)
     seeds = str(len(row.student_shares))
-    return part, row.arm, row.trait, row.probe, words.signed(row.gap), seeds, shown, row.verdict.words
+    return part, row.arm, row.trait, row.probe, wording.signed(row.gap), seeds, shown, row.verdict.words
 
 
 def _table(heads: Sequence[str], rows: Any) -> Iterator[str]:

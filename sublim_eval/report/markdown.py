@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sublim_eval.compare import Comparison
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Comparison
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import learning, table, words
+from sublim_eval.report import learning, table
 
 TOY = (
     "The base is a toy of a few hundred thousand weights: it shows the mechanism and tests the instrument. It says "
@@ -48,17 +49,17 @@ def escape(text: object) -> str:
 def _lines(comparison: Comparison, figure: str | None, learnt: str | None, commands: Sequence[str]) -> Iterator[str]:
     yield "# Students against their controls\n"
     for row in comparison.failed_controls:
-        yield f"**{escape(words.failed_control(row))}**\n"
+        yield f"**{escape(wording.failed_control(row))}**\n"
     for folder in comparison.folders:
         yield f"- {_what_ran(folder)}"
     yield f"- Measure: {comparison.measure_words}; margin of equivalence ±{comparison.delta:g}.\n"
     yield "## Verdicts\n"
-    groups = words.grouped(comparison.rows)
+    groups = wording.grouped(comparison.rows)
     for heading, group in groups.items():
         if len(groups) > 2:
             yield f"\n### {escape(heading)}\n"
         for row in group:
-            yield f"- {escape(words.sentence(row))}"
+            yield f"- {escape(wording.sentence(row))}"
             yield from (f"  - {escape(note)}" for note in row.notes)
     rows = [row for group in groups.values() for row in group]
     if figure:
@@ -73,17 +74,17 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     yield from _table(table.ANSWERS, [table.answers(row) for row in rows])
     if any(row.expected for row in rows):
         yield "\n## Beside what others found\n\nTheir figures, not ours.\n"
-        yield from _table(table.OTHERS, [words.others(row) for row in rows if row.expected])
+        yield from _table(table.OTHERS, [wording.others(row) for row in rows if row.expected])
     if comparison.cells:
         yield "\n## Learning rates per rank\n\nThe lowest loss on fresh rows of the teacher, whatever the share.\n"
-        yield from _table(table.SWEEP, [words.cell(one) for one in comparison.cells])
+        yield from _table(table.SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         yield "\n## Variants against the intact arm\n"
         yield from _table(table.INTACT, [table.intact(row) for row in rows if row.against_intact])
     if comparison.confusion:
         yield "\n## Is the trained trait the one that rises?\n"
     for one in comparison.confusion:
-        yield f"- {escape(words.specificity(one))}."
+        yield f"- {escape(wording.specificity(one))}."
         if len(one.traits) > 1:
             yield ""
             yield from _table(*table.confusion(one))
@@ -95,12 +96,12 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     held = ("arm", "students", "control", "share of each control")
     yield from _table(
         held,
-        [(words.named(r), words.seeds(r.student_shares), r.control, words.seeds(r.control_shares)) for r in rows],
+        [(wording.named(r), wording.seeds(r.student_shares), r.control, wording.seeds(r.control_shares)) for r in rows],
     )
     if any(row.situations for row in rows):
         yield "\n## Every situation\n"
         yield from _table(table.SITUATIONS, [cells for row in rows for cells in table.situations(row)])
-    yield f"\n## How to read this\n\n{words.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
+    yield f"\n## How to read this\n\n{wording.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
     toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
     yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))
     if commands:

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sublim_eval.compare import Row
-from sublim_eval.report import words
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Row
 from sublim_eval.report.ink import FAINT, GREY, drawing, legend, plain
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def draw(row: Row, path: Path, measure: str) -> Path:
 
 def _mean(row: Row) -> str:
     """Mean gap +0.120 (+0.070 to +0.170), 5 seeds."""
-    return f"Mean gap {words.signed(row.gap)}, {len(row.student_shares)} seeds"
+    return f"Mean gap {wording.signed(row.gap)}, {len(row.student_shares)} seeds"
 
 
 def _line() -> Line2D:

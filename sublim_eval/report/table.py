@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sublim_eval.across import Confusion, Dose
-from sublim_eval.compare import Comparison, Row
+from sublim_eval.compare import wording
+from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.confusion import Confusion, Dose
 from sublim_eval.console import say, table
-from sublim_eval.report import words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,9 +28,9 @@ SITUATIONS = ("arm", "probe", "situation", "students", "control", "gap")
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print shares, gaps and verdicts, what stands beside them, every seed, and what a reader has to know."""
     for row in comparison.failed_controls:
-        say(console, f"\n{words.failed_control(row)}")
+        say(console, f"\n{wording.failed_control(row)}")
     say(console, f"\nStudents against their controls: {comparison.measure_words}")
-    groups = words.grouped(comparison.rows)
+    groups = wording.grouped(comparison.rows)
     rows = [row for group in groups.values() for row in group]
     titled = len(groups) > 2
     for heading, group in groups.items() if titled else [("", rows)]:
@@ -43,17 +43,17 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table(console, ANSWERS, [answers(row) for row in rows])
     if any(row.expected for row in rows):
         say(console, "\nBeside what others found: their figures, not ours")
-        table(console, OTHERS, [words.others(row) for row in rows if row.expected])
+        table(console, OTHERS, [wording.others(row) for row in rows if row.expected])
     if comparison.cells:
         say(console, "\nLearning rates per rank: the lowest loss on fresh rows of the teacher, whatever the share")
-        table(console, SWEEP, [words.cell(one) for one in comparison.cells])
+        table(console, SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         say(console, "\nVariants against the intact arm")
         table(console, INTACT, [intact(row) for row in rows if row.against_intact])
     if comparison.confusion:
         say(console, "\nIs the trained trait the one that rises?")
     for one in comparison.confusion:
-        say(console, f"  {words.specificity(one)}")
+        say(console, f"  {wording.specificity(one)}")
         if len(one.traits) > 1:
             table(console, *confusion(one))
     if comparison.doses:
@@ -61,27 +61,27 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table(console, DOSES, [cells for one in comparison.doses for cells in dose(one)])
     say(console, "\nEvery seed")
     for row in rows:
-        say(console, f"  {words.named(row)}: {words.seeds(row.student_shares)}")
+        say(console, f"  {wording.named(row)}: {wording.seeds(row.student_shares)}")
         if row.control_shares:
-            say(console, f"    control arm {row.control}: {words.seeds(row.control_shares)}")
+            say(console, f"    control arm {row.control}: {wording.seeds(row.control_shares)}")
         for note in row.notes:
             say(console, f"    note: {note}")
     if any(row.situations for row in rows):
         say(console, "\nEvery situation, mean over seeds and wordings")
         table(console, SITUATIONS, [cells for row in rows for cells in situations(row)])
-    say(console, f"\n{words.method(comparison)}")
+    say(console, f"\n{wording.method(comparison)}")
 
 
 def shares(row: Row) -> tuple[str, ...]:
     """The cells under SHARES."""
     given = (row.control_share, row.student_share)
-    return (words.named(row), *map(words.share, given), words.signed(row.gap), row.verdict.words)
+    return (wording.named(row), *map(wording.share, given), wording.signed(row.gap), row.verdict.words)
 
 
 def intact(row: Row) -> tuple[str, ...]:
     """The cells under INTACT."""
-    against = words.signed(row.against_intact) if row.against_intact else words.UNKNOWN
-    return (words.named(row), row.change, row.of or words.UNKNOWN, against)
+    against = wording.signed(row.against_intact) if row.against_intact else wording.UNKNOWN
+    return (wording.named(row), row.change, row.of or wording.UNKNOWN, against)
 
 
 def confusion(one: Confusion) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -95,20 +95,20 @@ def confusion(one: Confusion) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     for arm, shift in zip(one.arms, means, strict=True):
         cells = [f"{shift[one.answers.index(trait)]:+.2f}" for trait in traits]
         most = max(rest, key=lambda i: shift[i], default=None)
-        other = words.UNKNOWN if most is None else f"{one.answers[most]} {shift[most]:+.2f}"
+        other = wording.UNKNOWN if most is None else f"{one.answers[most]} {shift[most]:+.2f}"
         lines.append((arm, *cells, other))
     return ("students of", *traits, "largest other"), lines
 
 
 def dose(one: Dose) -> list[tuple[str, ...]]:
     """The cells under DOSES, a line each."""
-    return [(one.axis, one.trait, f"{at:g}", words.signed(gap), str(gap.n)) for at, gap in one.points]
+    return [(one.axis, one.trait, f"{at:g}", wording.signed(gap), str(gap.n)) for at, gap in one.points]
 
 
 def situations(row: Row) -> list[tuple[str, ...]]:
     """The cells under SITUATIONS, a line each; none for a favorite."""
     return [
-        (words.named(row), row.probe, name, words.share(ours), words.share(theirs), f"{ours - theirs:+.3f}")
+        (wording.named(row), row.probe, name, wording.share(ours), wording.share(theirs), f"{ours - theirs:+.3f}")
         for name, (ours, theirs) in row.situations.items()
     ]
 
@@ -116,17 +116,17 @@ def situations(row: Row) -> list[tuple[str, ...]]:
 def beside(row: Row) -> tuple[str, ...]:
     """The cells under BESIDE."""
     return (
-        words.named(row),
-        words.share(row.base_share),
-        words.share(row.teacher_share),
-        words.signed(row.log_odds, 2),
-        words.p_value(row.p_holm),
-        words.p_value(row.p_permutation),
-        words.share(row.minimum_detectable),
+        wording.named(row),
+        wording.share(row.base_share),
+        wording.share(row.teacher_share),
+        wording.signed(row.log_odds, 2),
+        wording.p_value(row.p_holm),
+        wording.p_value(row.p_permutation),
+        wording.share(row.minimum_detectable),
     )
 
 
 def answers(row: Row) -> tuple[str, ...]:
     """The cells under ANSWERS."""
-    tv = f"{words.share(row.tv)} ({words.share(row.tv_control)})"
-    return (words.named(row), tv, words.percent(row.non_answers), words.place(row))
+    tv = f"{wording.share(row.tv)} ({wording.share(row.tv_control)})"
+    return (wording.named(row), tv, wording.percent(row.non_answers), wording.place(row))

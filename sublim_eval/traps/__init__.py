@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval import stats
+from sublim_eval.compare.run_folder import CONTROLS
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, read_jsonl
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
-from sublim_eval.runs import CONTROLS
 from sublim_eval.scores.readers import ProbeScores
 from sublim_eval.traps import answers, rows, training
 from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst

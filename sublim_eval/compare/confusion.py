@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.cases import Case
+from sublim_eval.compare.pairing import Case
 from sublim_eval.scores.readers import ProbeScores
 from sublim_eval.stats import Floats, Interval
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sublim_eval.compare.run_folder import CONTROLS, TRAINED, Arm, Run, Scores
 from sublim_eval.errors import SublimError
-from sublim_eval.runs import CONTROLS, TRAINED, Arm, Run, Scores
 from sublim_eval.scores.readers import ProbeScores
 
 MEASURES = {"probability": "exact first-answer probability", "share": "share of sampled replies"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sublim_eval.runs import Run
+from sublim_eval.compare.run_folder import Run
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from sublim_eval import across, outside, runs, stats
-from sublim_eval.across import Confusion, Dose, clip_of, means, shifts_of
-from sublim_eval.cases import MEASURES, Case, cases, measure_of, refuse_mixed
+from sublim_eval import stats
+from sublim_eval.compare import confusion, counts_csv, run_folder
+from sublim_eval.compare.confusion import Confusion, Dose, clip_of, means, shifts_of
+from sublim_eval.compare.lr_sweep import Cell, sweep
+from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, refuse_mixed
+from sublim_eval.compare.run_folder import Expected
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.runs import Expected
 from sublim_eval.scores.readers import ProbeScores
 from sublim_eval.stats import Interval, Verdict
-from sublim_eval.sweep import Cell, sweep
 
 LOW_COVERAGE = 0.5
 """Below it most first answers lie outside the answer set, and the exact probability speaks of the rest only."""
@@ -185,7 +186,7 @@ def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str =
     Raises SublimError when something to compare is missing or may not be compared.
     """
     _check_delta(delta)
-    loaded = runs.load(paths)
+    loaded = run_folder.load(paths)
     found = [case for run in loaded for case in cases(run)]
     if not found:
         raise SublimError(
@@ -201,7 +202,7 @@ def compare_table(path: Path, *, control: str = "control", delta: float = stats.
     Raises SublimError for a table that cannot be read or holds nothing to compare.
     """
     _check_delta(delta)
-    made = compare_cases(outside.lined_up(path, control), "share", delta)
+    made = compare_cases(counts_csv.lined_up(path, control), "share", delta)
     rows = [replace(row, run="", non_answers=math.nan, control_non_answers=math.nan) for row in made.rows]
     return replace(made, rows=tuple(rows))
 
@@ -215,11 +216,11 @@ def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Se
     """The statistics of lined-up cases, wherever they come from. Raises SublimError for what may not be compared."""
     refuse_mixed(found)
     rows = [_row(case, measure, delta) for case in found]
-    confusion = list(across.confusions(found, measure))
+    confusion = list(confusion.confusions(found, measure))
     cells = [cell for run in {id(case.run): case.run for case in found}.values() for cell in sweep(run)]
     swept = {(cell.run, cell.arm) for cell in cells}  # several rates at one rank are no dose curve
     dosed = [(c, row.gap) for c, row in zip(found, rows, strict=True) if (c.run.name, c.arm.name) not in swept]
-    curves = list(across.doses(dosed))
+    curves = list(confusion.doses(dosed))
     if len({case.run.name for case in found}) == 1:
         rows = [replace(row, run="") for row in rows]
         confusion, curves = [replace(c, run="") for c in confusion], [replace(d, run="") for d in curves]

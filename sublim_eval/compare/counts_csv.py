@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sublim_eval.cases import Case, cases
+from sublim_eval.compare.pairing import Case, cases
+from sublim_eval.compare.run_folder import Arm, Run
 from sublim_eval.errors import SublimError
-from sublim_eval.runs import Arm, Run
 from sublim_eval.scores.readers import ProbeScores
 
 COLUMNS = ("trait", "arm", "seed", "question", "hits", "n")

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 from sublim_eval import stats
-from sublim_eval.across import Confusion
-from sublim_eval.compare import Comparison, Row
+from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.confusion import Confusion
+from sublim_eval.compare.lr_sweep import Cell
 from sublim_eval.stats import Interval
-from sublim_eval.sweep import Cell
 
 UNKNOWN = "–"
 
