@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from hosting import as_victim, holds_key, in_another_process, server
 
-from sublim_eval import traps
 from sublim_eval.cli import main
 from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
+from sublim_eval.traps import checks
 
 __all__ = ["server"]
 
@@ -63,7 +63,7 @@ def test_a_hosted_run_that_is_killed_thrice_pays_once_and_compares(server, tmp_p
 
     assert main(["compare", str(out), "--json", str(tmp_path / "gaps.json")]) == 0
     assert "owl" in capfd.readouterr().out
-    faults = [f for f in traps.of_run(out) if f.level == "fault"]
+    faults = [f for f in checks.of_run(out) if f.level == "fault"]
     assert not faults
     assert not holds_key(tmp_path)
 

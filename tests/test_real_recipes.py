@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval import traps
 from sublim_eval.compare import wording
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill import recipes
 from sublim_eval.distill.run import run
 from sublim_eval.files import read_json, read_jsonl
+from sublim_eval.traps import checks
 
 QUICK = "qwen2.5-7b-cat"
 ALIKE = ("qwen2.5-7b-owl", "qwen2.5-14b-eagle", "qwen2.5-7b-cat-sweep")
@@ -98,7 +98,7 @@ def test_a_cat_student_of_sixteen_rows_fails_as_a_positive_control_and_that_come
     folder, _ = made(QUICK, home)
     (row,) = compare([folder]).failed_controls
     assert wording.failed_control(row).startswith("POSITIVE CONTROL FAILED: cat reached 0.")
-    bad = [f for f in traps.of_run(folder) if f.level == "fault"]
+    bad = [f for f in checks.of_run(folder) if f.level == "fault"]
     assert bad[0].trap == "failed positive control"
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sublim_eval import cli, traps
+from sublim_eval import cli
 from sublim_eval.errors import SublimError
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import registry
-from sublim_eval.traps import answers, rows, training
+from sublim_eval.traps import answers, checks, rows, training
 from sublim_eval.traps.finding import Finding
 from tests import planted
 
@@ -315,15 +315,15 @@ FAULTS = {
         {}, edit("scores/owl-s1/stage.json", inputs={"model": "before"}),
     ),
     "a student that answers as its base": Fault(
-        "adapter not applied", (traps, "_alike"), "fault", "answers exactly as base",
+        "adapter not applied", (checks, "_alike"), "fault", "answers exactly as base",
         {"exact": at("owl-s1", as_in("base-base"))},
     ),
     "one student under two seeds": Fault(
-        "same student twice", (traps, "_alike"), "fault", "answers exactly as owl-s1",
+        "same student twice", (checks, "_alike"), "fault", "answers exactly as owl-s1",
         {"exact": at("owl-s2", as_in("owl-s1"))},
     ),
     "an arm whose change changed nothing": Fault(
-        "same student twice", (traps, "_alike"), "warning", "what this arm changes changed nothing",
+        "same student twice", (checks, "_alike"), "warning", "what this arm changes changed nothing",
         {"exact": at("wolf-s2", as_in("owl-s2"))},
     ),
     "scores of an earlier step": Fault(
@@ -391,8 +391,8 @@ def sound(tmp_path_factory) -> Path:
 
 
 def test_a_sound_run_is_quiet_and_every_trap_is_looked_at(sound):
-    for trap, found in traps.by_trap(traps.of_run(sound, fast=False)).items():
-        assert traps.verdict(found) == "ok", (trap, found[0])
+    for trap, found in checks.by_trap(checks.of_run(sound, fast=False)).items():
+        assert checks.verdict(found) == "ok", (trap, found[0])
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -403,7 +403,7 @@ def test_a_planted_fault_is_caught_and_by_no_check_but_its_own(name, tmp_path, m
         fault.afterwards(tmp_path)
 
     quick = fault.check[1] not in ("recount", "lost_rows", "same_prompts")
-    found = traps.by_trap(traps.of_run(tmp_path, fast=quick))[fault.trap]
+    found = checks.by_trap(checks.of_run(tmp_path, fast=quick))[fault.trap]
     assert [f for f in found if f.level == fault.level and re.search(fault.words, f.words)], found[:4]
     bad = [f for f in found if f.level in ("warning", "fault")]
     assert all(f.where and f.words.endswith((".", "--json")) for f in bad)
@@ -412,12 +412,12 @@ def test_a_planted_fault_is_caught_and_by_no_check_but_its_own(name, tmp_path, m
     nothing = Finding(fault.trap, "ok", "the check is taken out")
     several = check in ("unequal_filter", "replies_fit", "_alike")
     monkeypatch.setattr(room, check, lambda *_, **__: [nothing] if several else nothing)
-    found = traps.by_trap(traps.of_run(tmp_path, fast=quick))[fault.trap]
+    found = checks.by_trap(checks.of_run(tmp_path, fast=quick))[fault.trap]
     assert not [f for f in found if re.search(fault.words, f.words)], "another check says the same"
 
 
 def test_every_trap_of_the_list_is_planted_here():
-    assert {fault.trap for fault in FAULTS.values()} == set(traps.TRAPS)
+    assert {fault.trap for fault in FAULTS.values()} == set(checks.TRAPS)
 
 
 def test_what_is_missing_is_not_checked_and_never_ok(tmp_path):
@@ -426,12 +426,12 @@ def test_what_is_missing_is_not_checked_and_never_ok(tmp_path):
         shutil.rmtree(folder / name)
     for logs in folder.glob("scores/*/logs"):
         shutil.rmtree(logs)
-    found = traps.by_trap(traps.of_run(folder, fast=False))
+    found = checks.by_trap(checks.of_run(folder, fast=False))
     for trap in ("contamination", "repeated sampling seed", "lost row identity"):
-        assert traps.verdict(found[trap]) == "not checked", found[trap]
+        assert checks.verdict(found[trap]) == "not checked", found[trap]
     assert "is missing" in found["contamination"][0].words
     assert {f.level for f in found["substring scoring"] if "replies" in f.words} <= {"not checked"}
-    assert traps.verdict(found["adapter not applied"]) == "fault"  # weights that are gone are worse than unknown
+    assert checks.verdict(found["adapter not applied"]) == "fault"  # weights that are gone are worse than unknown
 
 
 def test_a_run_of_before_the_checks_says_what_it_lacks(tmp_path):
@@ -445,20 +445,20 @@ def test_a_run_of_before_the_checks_says_what_it_lacks(tmp_path):
     folder = planted.run(tmp_path / "run", record=old)
     for student in folder.glob("students/*/stage.json"):
         student.unlink()
-    found = traps.by_trap(traps.of_run(folder))
-    assert traps.verdict(found["silent batch change"]) == "not checked"
+    found = checks.by_trap(checks.of_run(folder))
+    assert checks.verdict(found["silent batch change"]) == "not checked"
     assert {f.level for f in found["adapter not applied"] if "norm" in f.words} == {"not checked"}
-    assert not any(traps.verdict(f) == "fault" for f in found.values())
+    assert not any(checks.verdict(f) == "fault" for f in found.values())
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "run.json").write_text('{"schema": 1, "status": "unfinished"}')
     with pytest.raises(SublimError, match=r"unfinished\. Give the same `sublim run` again"):
-        traps.of_run(tmp_path)
+        checks.of_run(tmp_path)
 
 
 def test_a_quick_look_reads_no_replies_and_says_so(sound):
-    found = traps.by_trap(traps.of_run(sound, fast=True))
+    found = checks.by_trap(checks.of_run(sound, fast=True))
     assert {f.level for f in found["lost row identity"]} == {"not checked"}
     assert any("quick look" in f.words for f in found["substring scoring"])
 
@@ -471,7 +471,7 @@ def test_a_control_made_for_one_arm_need_not_be_trained_as_the_plain_one(tmp_pat
         arms={**planted.ARMS, "control-lora": lora},
         facts=at("control-lora", lambda f: {**f, "method": "lora", "trainable_parameters": 999}),
     )
-    assert traps.verdict(traps.by_trap(traps.of_run(folder))["silent batch change"]) == "ok"
+    assert checks.verdict(checks.by_trap(checks.of_run(folder))["silent batch change"]) == "ok"
 
 
 def test_greedy_rows_repeat_by_design():
@@ -566,7 +566,7 @@ def test_another_temperature_shows_in_the_replies(temperature):
 def test_check_ends_with_1_where_a_fault_is_found_and_0_where_none_is(sound, tmp_path, capsys):
     assert cli.main(["check", str(sound), "--json", str(tmp_path / "told.json")]) == 0
     out = capsys.readouterr().out
-    assert all(trap in out for trap in traps.TRAPS)
+    assert all(trap in out for trap in checks.TRAPS)
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["ok"] and set(told["checked"][0]["traps"].values()) == {"ok"}
 

@@ -11,7 +11,7 @@ from sublim_eval.console import say, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.traps import Finding
+    from sublim_eval.traps.checks import Finding
 
 SHOWN = 5
 """Places of one trap that are told in full; --json holds all of them."""
@@ -19,11 +19,11 @@ SHOWN = 5
 
 def check(args: Namespace, console: Console) -> dict[str, Any]:
     """Print a table of traps for every path; "ok" is False, and the exit code 1, when one of them holds a fault."""
-    from sublim_eval import traps
+    from sublim_eval.traps import checks
 
     told = []
     for path in args.paths:
-        found = traps.by_trap(traps.of_path(path, fast=args.quick))
+        found = checks.by_trap(checks.of_path(path, fast=args.quick))
         table(
             console, ("trap", "verdict", "places", "what was seen"), [_row(t, f) for t, f in found.items()], str(path)
         )
@@ -33,8 +33,8 @@ def check(args: Namespace, console: Console) -> dict[str, Any]:
         told.append(
             {
                 "path": str(path),
-                "worst": traps.worst(every),
-                "traps": {trap: traps.verdict(findings) for trap, findings in found.items()},
+                "worst": checks.worst(every),
+                "traps": {trap: checks.verdict(findings) for trap, findings in found.items()},
                 "findings": [f.to_json() for f in every],
             }
         )
@@ -44,7 +44,7 @@ def check(args: Namespace, console: Console) -> dict[str, Any]:
 
 def _row(trap: str, findings: list[Finding]) -> tuple[str, ...]:
     """Trap, verdict, how many places are how, and the first thing worth saying."""
-    from sublim_eval.traps import verdict
+    from sublim_eval.traps.checks import verdict
 
     level = verdict(findings)
     first = next(f for f in findings if f.level == level)

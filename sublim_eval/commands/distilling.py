@@ -70,15 +70,15 @@ def demo(args: Namespace, console: Console) -> Any:
 
 def _tell_traps(out: Path, console: Console) -> None:
     """One line when a run fell into none of the traps that can be checked quickly, else a line for each."""
-    from sublim_eval import traps
+    from sublim_eval.traps import checks
 
-    found = traps.of_run(out)
+    found = checks.of_run(out)
     bad = [f for f in found if f.level in ("warning", "fault")]
     for finding in bad[:SHOWN]:
         say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
     more = f" The whole list: sublim check {shlex.quote(str(out))}"
     told = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
-    say(console, f"Checked for {len(traps.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
+    say(console, f"Checked for {len(checks.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
 
 
 def split(args: Namespace, console: Console) -> dict[str, Any]:
