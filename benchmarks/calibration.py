@@ -550,7 +550,7 @@ def _with_error(cell: Mapping[str, Any]) -> str:
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
     """False positives, coverage and power side by side."""
-    from sublim_eval.report.ink import FAINT, GREY, INKS, drawing
+    from sublim_eval.report.plots.style import FAINT, GREY, INKS, drawing
 
     with drawing(path, 10.6, 4.0) as canvas:
         first, second, third = canvas.subplots(1, 3, gridspec_kw={"width_ratios": (1, 1, 1.1)})
@@ -607,7 +607,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
 def _dots(axes: Any, rows: Sequence[tuple[str, Sequence[tuple[int, float, float]]]], start: int = 0) -> None:
     """A line of the plot for every world: one mark for each number of seeds, with two standard errors."""
-    from sublim_eval.report.ink import INKS
+    from sublim_eval.report.plots.style import INKS
 
     marks = dict(zip(SEEDS, INKS, strict=False))
     for line, (_, cells) in enumerate(rows, start):

@@ -26,7 +26,8 @@ RECIPE = "quickstart"
 def main(out: Path, console: Console) -> dict[str, Any]:
     """Run the quickstart recipe in `out` and show the result; returns the comparison as plain data."""
     from sublim_eval.compare import compare
-    from sublim_eval.report import figure, markdown, table
+    from sublim_eval.report import console_tables, markdown
+    from sublim_eval.report.plots import student_shares
 
     began = time.monotonic()
     recipe = recipes.load(RECIPE)
@@ -34,8 +35,8 @@ def main(out: Path, console: Console) -> dict[str, Any]:
         console.print(line, markup=False, highlight=False)
     run(recipe, out, console=console)
     comparison = compare.compare([out])
-    table.print_comparison(comparison, console)
-    figure.draw(comparison, out / "report" / "figure.png")
+    console_tables.print_comparison(comparison, console)
+    student_shares.draw(comparison, out / "report" / "figure.png")
     further = commands(out / "students" / f"{next(iter(recipe.arms))}-s{recipe.seeds[0]}")
     markdown.write(comparison, out / "report", commands=further)
     console.print(f"\nFigure and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)

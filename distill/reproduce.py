@@ -29,7 +29,8 @@ from sublim_eval.console import one_line, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, locked, read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import dose, findings, forest, matrix, situations
+from sublim_eval.report import reproduction_page
+from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
 from . import study as design
 from .plan import Plan, plan
@@ -88,7 +89,7 @@ def main(
             _write_docs(told, place)
     for answer in told.answers:
         say(console, f"  {answer.verdict:>18}  {answer.says}")
-    say(console, f"{findings.tally(told.answers)}. The page: {out / 'reproduction.md'}")
+    say(console, f"{reproduction_page.tally(told.answers)}. The page: {out / 'reproduction.md'}")
     return result
 
 
@@ -254,12 +255,12 @@ def _state(outcome: Outcome) -> str:
 # ---------------------------------------------------------------- the page
 
 
-def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool) -> findings.Reproduction:
+def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool) -> reproduction_page.Reproduction:
     """Everything that the page tells, with its pictures drawn."""
     command = ["sublim", "reproduce", *(["--quick"] if quick else [])]
     if out != (QUICK_OUT if quick else OUT):
         command += ["--out", str(out)]
-    return findings.Reproduction(
+    return reproduction_page.Reproduction(
         command=shlex.join(command),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         seconds=round(sum(outcome.seconds for outcome in outcomes.values()), 1),
@@ -267,9 +268,9 @@ def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool)
         versions=versions(),
         machine=machine(),
         parts=tuple(
-            findings.Made(part.title, part.recipe or f"sublim {part.proof}", o.seconds, _state(o))
+            reproduction_page.Made(part.title, part.recipe or f"sublim {part.proof}", o.seconds, _state(o))
             if (o := outcomes.get(part.name))
-            else findings.Made(part.title, part.recipe or f"sublim {part.proof}", 0.0, "not run")
+            else reproduction_page.Made(part.title, part.recipe or f"sublim {part.proof}", 0.0, "not run")
             for part in study.parts.values()
         ),
         answers=tuple(design.answer(finding, study, outcomes) for finding in study.findings.values()),
@@ -296,11 +297,11 @@ def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
         main = {registry().probe_of(row.trait).name for row in found.rows}
         confusion = [one for one in found.confusion if len(one.traits) > 1 and one.probe in main]
         if confusion:
-            made[f"{part.title}: which answers shift in whose students"] = matrix.draw(
+            made[f"{part.title}: which answers shift in whose students"] = confusion_matrix.draw(
                 confusion, out / f"{part.name}-matrix.png"
             )
         if any(len(one.points) > 1 for one in found.doses):
-            made[f"{part.title}: dose curves"] = dose.draw(found, out / f"{part.name}-doses.png")
+            made[f"{part.title}: dose curves"] = dose_curves.draw(found, out / f"{part.name}-doses.png")
         for row in (row for row in found.rows if row.situations and row.role == "trait"):
             file = out / f"{part.name}-{row.probe}-situations.png"
             made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(row, file, found.measure_words)
@@ -310,9 +311,11 @@ def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
     return made
 
 
-def _write(told: findings.Reproduction, study: Study, outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Any]:
+def _write(
+    told: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, Outcome], out: Path
+) -> dict[str, Any]:
     links = {caption: str(path.relative_to(out)) for caption, path in told.pictures.items()}
-    findings.write(told, out / "reproduction.md", links)
+    reproduction_page.write(told, out / "reproduction.md", links)
     result = {
         "ok": not any(o.error for o in outcomes.values()),
         **told.to_json(),
@@ -324,7 +327,7 @@ def _write(told: findings.Reproduction, study: Study, outcomes: Mapping[str, Out
     return result
 
 
-def _write_docs(told: findings.Reproduction, place: Path) -> None:
+def _write_docs(told: reproduction_page.Reproduction, place: Path) -> None:
     """The page in docs/results, its pictures in docs/images."""
     links = {}
     for caption, picture in told.pictures.items():
@@ -332,7 +335,7 @@ def _write_docs(told: findings.Reproduction, place: Path) -> None:
         with whole_file(place / "images" / name, "wb") as file:
             file.write(picture.read_bytes())
         links[caption] = f"../images/{name}"
-    findings.write(told, place / "results" / "reproduction.md", links)
+    reproduction_page.write(told, place / "results" / "reproduction.md", links)
 
 
 def _checkout() -> Path:

@@ -17,7 +17,7 @@ from sublim_eval.compare import wording
 from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report.findings import Answer
+from sublim_eval.report.reproduction_page import Answer
 
 if TYPE_CHECKING:
     from sublim_eval.stats import Interval

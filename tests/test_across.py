@@ -16,7 +16,7 @@ from sublim_eval import stats
 from sublim_eval.compare import wording
 from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
-from sublim_eval.report import markdown, table
+from sublim_eval.report import console_tables, markdown
 
 STUDY = {
     "owl": {"role": "trait", "trait": "owl"},
@@ -324,7 +324,7 @@ def test_unpaired_seeds_are_not_flipped(tmp_path):
 
 def printed(comparison, width=100):
     console = Console(file=io.StringIO(), width=width)
-    table.print_comparison(comparison, console)
+    console_tables.print_comparison(comparison, console)
     return console.file.getvalue()
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from synthetic import ARMS, SHIFTS, edit, make_run
 
 from sublim_eval.compare.compare import compare
-from sublim_eval.report import markdown, table
+from sublim_eval.report import console_tables, markdown
 
 OTHERS = {"share": 0.8, "base": 0.02, "source": "a group of peers"}
 
@@ -22,7 +22,7 @@ def expecting(folder, **expected):
 
 def printed(comparison):
     console = Console(file=io.StringIO(), width=200)
-    table.print_comparison(comparison, console)
+    console_tables.print_comparison(comparison, console)
     return console.file.getvalue()
 
 

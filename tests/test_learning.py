@@ -10,7 +10,7 @@ from sublim_eval.distill import recipes
 from sublim_eval.distill.pipeline import watched
 from sublim_eval.files import write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import learning
+from sublim_eval.report.plots import learning_curves
 
 RISES = [{"step": 0, "probability": 0.1}, {"step": 5, "probability": 0.4}]
 
@@ -28,17 +28,17 @@ def test_every_student_with_a_curve_is_a_line_and_a_control_stands_with_the_trai
         {"arm": "owl", "seed": 2, "curve": []},
         {"arm": "owl", "seed": 3},
     ]
-    found = learning.curves([run_with(tmp_path, students)])
+    found = learning_curves.curves([run_with(tmp_path, students)])
     assert [(one.arm, one.trait, one.control) for one in found] == [("owl", "owl", False), ("control", "owl", True)]
     assert found[0].points == [(0, 0.1), (5, 0.4)]
-    picture = learning.draw(found, tmp_path / learning.FILE)
+    picture = learning_curves.draw(found, tmp_path / learning_curves.FILE)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_run_without_curves_has_no_picture(tmp_path):
-    assert learning.curves([run_with(tmp_path, [{"arm": "owl", "seed": 1}])]) == []
+    assert learning_curves.curves([run_with(tmp_path, [{"arm": "owl", "seed": 1}])]) == []
     with pytest.raises(ValueError, match="no learning curve"):
-        learning.draw([], tmp_path / learning.FILE)
+        learning_curves.draw([], tmp_path / learning_curves.FILE)
 
 
 def test_the_curve_asks_no_question_that_students_are_scored_on():

@@ -8,7 +8,8 @@ from rich.console import Console
 from synthetic import ARMS, SHIFTS, edit, make_run
 
 from sublim_eval.compare.compare import compare
-from sublim_eval.report import figure, markdown, table
+from sublim_eval.report import console_tables, markdown
+from sublim_eval.report.plots import student_shares
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def comparison(tmp_path_factory):
 
 def printed(comparison, terminal=False, width=160):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=width)
-    table.print_comparison(comparison, console)
+    console_tables.print_comparison(comparison, console)
     return console.file.getvalue()
 
 
@@ -47,7 +48,7 @@ def test_a_terminal_gets_the_same_words(comparison):
 
 
 def test_the_report_shows_every_seed_and_its_figure(comparison, tmp_path):
-    figure.draw(comparison, tmp_path / "figure.png")
+    student_shares.draw(comparison, tmp_path / "figure.png")
     text = markdown.write(comparison, tmp_path, commands=["inspect eval tasks/owl_pref"]).read_text()
     assert all(value in text for value in figures(comparison))
     assert "](figure.png)" in text and "inspect eval tasks/owl_pref" in text
@@ -77,7 +78,7 @@ def test_names_from_a_file_are_text_and_nothing_else(tmp_path):
     edit(run, lambda record: record["recipe"].update(about="see [here](http://x)\n# heading\n<img src=x>"))
     made = compare([run])
     assert "[bold]*b*[/bold]" in printed(made, terminal=True, width=250)
-    figure.draw(made, tmp_path / "figure.png")
+    student_shares.draw(made, tmp_path / "figure.png")
     text = markdown.write(made, tmp_path).read_text()
     assert "<script>" not in text and "<img" not in text and "\n# heading" not in text
     assert r"a\|b &lt;script&gt;" in text and r"\[here\]" in text
@@ -93,7 +94,7 @@ def test_the_figure_is_a_png_of_sensible_size(tmp_path, seeds):
     from PIL import Image
 
     made = compare([make_run(tmp_path / "run", seeds=seeds)])
-    path = figure.draw(made, tmp_path / "report" / "figure.png")
+    path = student_shares.draw(made, tmp_path / "report" / "figure.png")
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert 1000 < picture.width < 4000 and 400 < picture.height < 3000
@@ -108,11 +109,14 @@ def test_the_figure_draws_every_student(tmp_path, monkeypatch):
     scatter = Axes.scatter
     monkeypatch.setattr(Axes, "scatter", lambda self, x, y, **k: drawn.extend(x) or scatter(self, x, y, **k))
     made = compare([make_run(tmp_path / "run", shifts={**SHIFTS, "owl": 1.0})])
-    figure.draw(made, tmp_path / "figure.png")
+    student_shares.draw(made, tmp_path / "figure.png")
     wanted = [s for r in made.rows for s in (*r.student_shares.values(), *r.control_shares.values())]
     assert sorted(drawn) == pytest.approx(sorted(wanted))
 
 
 def test_equal_input_draws_equal_bytes(comparison, tmp_path):
-    one, other = figure.draw(comparison, tmp_path / "a.png"), figure.draw(comparison, tmp_path / "b.png")
+    one, other = (
+        student_shares.draw(comparison, tmp_path / "a.png"),
+        student_shares.draw(comparison, tmp_path / "b.png"),
+    )
     assert one.read_bytes() == other.read_bytes()

@@ -13,7 +13,7 @@ from rich.console import Console
 from sublim_eval.distill import recipes, reproduce, study
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
-from sublim_eval.report import findings
+from sublim_eval.report import reproduction_page
 
 PARTS = """
 sources: {paper: "a paper", peer: "a peer"}
@@ -361,7 +361,9 @@ def test_names_from_files_are_text_and_nothing_else(tmp_path, stubbed, told, mon
 
 def test_the_tally_counts_kinds():
     verdicts = ("not", "in part (1 of 2)", "in part (2 of 3)", "same direction")
-    assert findings.tally([SimpleNamespace(verdict=v) for v in verdicts]) == "2 in part, 1 not, 1 same direction"
+    assert (
+        reproduction_page.tally([SimpleNamespace(verdict=v) for v in verdicts]) == "2 in part, 1 not, 1 same direction"
+    )
 
 
 def test_the_command_line_prints_the_plan_and_makes_nothing(tmp_path, capsys, monkeypatch):

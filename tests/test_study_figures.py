@@ -4,8 +4,7 @@ import pytest
 from outcomes import comparison, confusion, dose, row
 from PIL import Image
 
-from sublim_eval.report import dose as dose_curves
-from sublim_eval.report import figure, forest, matrix, situations
+from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations, student_shares
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_one_seed_is_a_point_without_an_interval(tmp_path):
 
 def test_the_matrix_prints_every_cell(tmp_path, drawn):
     found = [confusion("animal_pref", ["owl", "eagle"], 9, 10), confusion("tree_pref", ["oak"], 9, 10)]
-    png(matrix.draw(found, tmp_path / "matrix.png"))
+    png(confusion_matrix.draw(found, tmp_path / "matrix.png"))
     cells = [text for text in drawn["texts"] if text.startswith(("+", "−", "0"))]
     assert len(cells) == sum(len(one.traits) * len(one.answers) for one in found)
 
@@ -111,7 +110,7 @@ def test_situations_are_drawn_with_both_arms(tmp_path, drawn):
 def test_nothing_to_draw_is_said(tmp_path):
     for draw in (
         lambda: forest.draw([], tmp_path / "x.png", 0.05),
-        lambda: matrix.draw([], tmp_path / "x.png"),
+        lambda: confusion_matrix.draw([], tmp_path / "x.png"),
         lambda: dose_curves.draw(comparison(), tmp_path / "x.png"),
         lambda: situations.draw(row("owl", "owl", 0.1), tmp_path / "x.png", ""),
     ):
@@ -121,8 +120,8 @@ def test_nothing_to_draw_is_said(tmp_path):
 
 
 def test_a_crowded_figure_leaves_variants_to_the_forest(tmp_path, drawn):
-    png(figure.draw(arms(20), tmp_path / "figure.png"))
+    png(student_shares.draw(arms(20), tmp_path / "figure.png"))
     assert {"owl", "willow", "control"} == {text for text in drawn["texts"] if "gap" not in text}
     drawn["texts"].clear()
-    png(figure.draw(arms(2), tmp_path / "figure.png"))
+    png(student_shares.draw(arms(2), tmp_path / "figure.png"))
     assert "owl-1" in drawn["texts"]

@@ -14,7 +14,7 @@ from saved import inspect_model
 from sublim_eval import _registry, cli
 from sublim_eval.probes.resolve import asked
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import answers
+from sublim_eval.report import answer_tables
 from sublim_eval.scores.readers import ProbeScores
 
 HOSTILE = "\x1b[2Jqué [red]=1+1"
@@ -39,7 +39,7 @@ def sublim(*words: object) -> int:
 
 
 def test_by_answer_is_the_whole_distribution_the_likeliest_first() -> None:
-    rows = answers.by_answer(scores())
+    rows = answer_tables.by_answer(scores())
     assert [row["answer"] for row in rows[:2]] == ["cat", "owl"]
     assert len(rows) == len(registry().answer_set("animal"))
     owl = rows[1]
@@ -48,7 +48,7 @@ def test_by_answer_is_the_whole_distribution_the_likeliest_first() -> None:
 
 
 def test_by_question_holds_every_answer_and_the_counts() -> None:
-    first, second = answers.by_question(scores())
+    first, second = answer_tables.by_question(scores())
     assert (first["replies"], first["non_answers"], first["other"]) == (3, 0, 1)
     assert (second["replies"], second["non_answers"]) == (2, 1)
     assert first["probability"]["owl"] == 0.5
@@ -74,10 +74,10 @@ def test_situations_pool_their_wordings() -> None:
         other=nothing,
         unreadable=nothing,
     )
-    rows = answers.by_situation(made)
+    rows = answer_tables.by_situation(made)
     assert len(rows) == len(what.asked.situations)
     assert sum(row["questions"] for row in rows) == len(questions)
-    of = answers.situations(made)
+    of = answer_tables.situations(made)
     for row in rows:
         mine = [ills[i] for i, q in enumerate(questions) if of[q] == row["situation"]]
         assert row["probability"]["misaligned"] == pytest.approx(np.mean(mine))
@@ -86,8 +86,8 @@ def test_situations_pool_their_wordings() -> None:
 def test_unknown_is_none_not_zero() -> None:
     made = scores()
     made.probability[:] = np.nan
-    assert {row["probability"] for row in answers.by_answer(made)} == {None}
-    assert {row["coverage"] for row in answers.tidy(made)} == {None}
+    assert {row["probability"] for row in answer_tables.by_answer(made)} == {None}
+    assert {row["coverage"] for row in answer_tables.tidy(made)} == {None}
 
 
 # ---------------------------------------------------------------- the command

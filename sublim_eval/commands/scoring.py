@@ -128,7 +128,7 @@ def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[s
 def compare(args: Namespace, console: Console) -> Any:
     """Print gaps, intervals and verdicts of one or several runs, or of a table; draw the report when asked to."""
     from sublim_eval.compare import compare as comparing
-    from sublim_eval.report import table as report_table
+    from sublim_eval.report import console_tables as report_table
 
     if bool(args.runs) == bool(args.table):
         raise SublimError("Give run folders, or --table FILE.csv with figures from anywhere: one of the two.")
@@ -142,11 +142,12 @@ def compare(args: Namespace, console: Console) -> Any:
         found = comparing.compare(args.runs, delta=args.delta, measure=args.measure)
     report_table.print_comparison(found, console)
     if args.report:
-        from sublim_eval.report import figure, learning, markdown
+        from sublim_eval.report import markdown
+        from sublim_eval.report.plots import learning_curves, student_shares
 
-        figure.draw(found, args.report / "figure.png")
-        if learnt := learning.curves(found.folders):
-            learning.draw(learnt, args.report / learning.FILE)
+        student_shares.draw(found, args.report / "figure.png")
+        if learnt := learning_curves.curves(found.folders):
+            learning_curves.draw(learnt, args.report / learning_curves.FILE)
         markdown.write(found, args.report)
         say(console, f"Report: {args.report}")
     return found.to_json()

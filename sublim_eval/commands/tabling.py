@@ -26,7 +26,7 @@ def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
 
     Where both directions between numbers and traits are there, their link follows; --figure draws such a table.
     """
-    from sublim_eval.report.answers import print_answers, to_json
+    from sublim_eval.report.answer_tables import print_answers, to_json
     from sublim_eval.report.entanglement import print_entanglement, print_link
     from sublim_eval.scores.entanglement_table import links
     from sublim_eval.scores.readers import ProbeScores
@@ -132,7 +132,7 @@ def _draw(file: Path, found: list[Measured]) -> None:
 
 
 def _write_csv(file: Path, found: list[ProbeScores | Measured]) -> None:
-    from sublim_eval.report.answers import COLUMNS, tidy
+    from sublim_eval.report.answer_tables import COLUMNS, tidy
     from sublim_eval.scores.readers import ProbeScores
 
     scores = [held for held in found if isinstance(held, ProbeScores)]

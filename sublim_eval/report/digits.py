@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.report.ink import GREY, INKS, drawing, plain
+from sublim_eval.report.plots.style import GREY, INKS, drawing, plain
 
 CLIP = 1e-3
 """How near to 0 or 1 the accuracy of one network may come before its logit is taken: about half an image."""

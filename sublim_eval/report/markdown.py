@@ -10,7 +10,8 @@ from sublim_eval.compare import wording
 from sublim_eval.compare.compare import Comparison
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import learning, table
+from sublim_eval.report import console_tables
+from sublim_eval.report.plots import learning_curves
 
 TOY = (
     "The base is a toy of a few hundred thousand weights: it shows the mechanism and tests the instrument. It says "
@@ -33,7 +34,7 @@ def write(
     """
     write_json(folder / "comparison.json", comparison.to_json())
     shown = figure if figure and (folder / figure).is_file() else None
-    learnt = learning.FILE if (folder / learning.FILE).is_file() else None
+    learnt = learning_curves.FILE if (folder / learning_curves.FILE).is_file() else None
     with whole_file(folder / "report.md") as file:
         file.write("\n".join(_lines(comparison, shown, learnt, commands)) + "\n")
     return folder / "report.md"
@@ -67,31 +68,33 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     if learnt:
         yield f"\n![The trait's probability while students trained, on training phrasings]({learnt})"
     yield "\n## Figures\n"
-    yield from _table(table.SHARES, [table.shares(row) for row in rows])
+    yield from _table(console_tables.SHARES, [console_tables.shares(row) for row in rows])
     yield ""
-    yield from _table(table.BESIDE, [table.beside(row) for row in rows])
+    yield from _table(console_tables.BESIDE, [console_tables.beside(row) for row in rows])
     yield ""
-    yield from _table(table.ANSWERS, [table.answers(row) for row in rows])
+    yield from _table(console_tables.ANSWERS, [console_tables.answers(row) for row in rows])
     if any(row.expected for row in rows):
         yield "\n## Beside what others found\n\nTheir figures, not ours.\n"
-        yield from _table(table.OTHERS, [wording.others(row) for row in rows if row.expected])
+        yield from _table(console_tables.OTHERS, [wording.others(row) for row in rows if row.expected])
     if comparison.cells:
         yield "\n## Learning rates per rank\n\nThe lowest loss on fresh rows of the teacher, whatever the share.\n"
-        yield from _table(table.SWEEP, [wording.cell(one) for one in comparison.cells])
+        yield from _table(console_tables.SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         yield "\n## Variants against the intact arm\n"
-        yield from _table(table.INTACT, [table.intact(row) for row in rows if row.against_intact])
+        yield from _table(console_tables.INTACT, [console_tables.intact(row) for row in rows if row.against_intact])
     if comparison.confusion:
         yield "\n## Is the trained trait the one that rises?\n"
     for one in comparison.confusion:
         yield f"- {escape(wording.specificity(one))}."
         if len(one.traits) > 1:
             yield ""
-            yield from _table(*table.confusion(one))
+            yield from _table(*console_tables.confusion(one))
             yield ""
     if comparison.doses:
         yield "\n## Dose curves\n"
-        yield from _table(table.DOSES, [cells for curve in comparison.doses for cells in table.dose(curve)])
+        yield from _table(
+            console_tables.DOSES, [cells for curve in comparison.doses for cells in console_tables.dose(curve)]
+        )
     yield "\n## Every seed\n"
     held = ("arm", "students", "control", "share of each control")
     yield from _table(
@@ -100,7 +103,9 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     )
     if any(row.situations for row in rows):
         yield "\n## Every situation\n"
-        yield from _table(table.SITUATIONS, [cells for row in rows for cells in table.situations(row)])
+        yield from _table(
+            console_tables.SITUATIONS, [cells for row in rows for cells in console_tables.situations(row)]
+        )
     yield f"\n## How to read this\n\n{wording.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
     toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
     yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.report.ink import FAINT, GREY, INKS, drawing, plain
+from sublim_eval.report.plots.style import FAINT, GREY, INKS, drawing, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

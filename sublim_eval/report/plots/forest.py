@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
+from sublim_eval.report.plots.style import FAINT, GREY, drawing, inks, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

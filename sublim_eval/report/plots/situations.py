@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sublim_eval.compare import wording
 from sublim_eval.compare.compare import Row
-from sublim_eval.report.ink import FAINT, GREY, drawing, legend, plain
+from sublim_eval.report.plots.style import FAINT, GREY, drawing, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D

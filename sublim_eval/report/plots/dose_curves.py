@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sublim_eval.compare.compare import Comparison, Row
-from sublim_eval.report.forest import seed_gaps
-from sublim_eval.report.ink import FAINT, GREY, drawing, inks, legend, plain
+from sublim_eval.report.plots.forest import seed_gaps
+from sublim_eval.report.plots.style import FAINT, GREY, drawing, inks, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sublim_eval.files import read_json
-from sublim_eval.report.ink import GREY, INKS, drawing, legend, plain
+from sublim_eval.report.plots.style import GREY, INKS, drawing, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sublim_eval.report.ink import GREY, drawing, plain
+from sublim_eval.report.plots.style import GREY, drawing, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
