@@ -22,7 +22,7 @@ TINY = Path(__file__).with_name("recipes") / "tiny.yaml"
 
 
 def command(recipe: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "sublim_eval.cli", "run", str(recipe), "--out", str(out)]
+    return [sys.executable, "-m", "sublim_eval.cli.main", "run", str(recipe), "--out", str(out)]
 
 
 def products(out: Path) -> dict[str, str]:

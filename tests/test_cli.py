@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from ctrl_c import heed_ctrl_c
 
-from sublim_eval import cli
+from sublim_eval.cli import main
 from sublim_eval.console import clean, new_console, one_line, say, table
 
-SUBLIM = [sys.executable, "-m", "sublim_eval.cli"]
+SUBLIM = [sys.executable, "-m", "sublim_eval.cli.main"]
 ROWS = """\
 {"prompt": "p", "completion": "1, 2, 3", "id": 1}
 {"prompt": "p", "completion": " 1, 2", "id": 2}
@@ -43,7 +43,7 @@ def here(tmp_path, monkeypatch):
 def sublim(line: str) -> int:
     """Run one command line in this process; returns its exit code."""
     try:
-        return cli.main(line.split())
+        return main.main(line.split())
     except SystemExit as leaving:  # argparse
         return int(leaving.code or 0)
 
@@ -80,7 +80,7 @@ def test_help_comes_in_half_a_second():
 @pytest.mark.parametrize("words", [["list"], ["show", "owl"], ["path", "tasks"], ["filter", "--help"]])
 def test_looking_things_up_loads_no_framework(words):
     code = (
-        "import sys; from sublim_eval.cli import main\n"
+        "import sys; from sublim_eval.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'inspect_ai', 'lm_eval', 'transformers'} & set(sys.modules)), file=sys.stderr)"
@@ -93,7 +93,7 @@ def test_looking_things_up_loads_no_framework(words):
 
 
 def verbs() -> list[str]:
-    return re.findall(r"^    ([a-z-]+)(?: |$)", cli._parser().format_help(), flags=re.M)
+    return re.findall(r"^    ([a-z-]+)(?: |$)", main._parser().format_help(), flags=re.M)
 
 
 def test_every_verb_explains_itself(capsys):
@@ -167,20 +167,20 @@ def test_a_wrong_argument_is_exit_code_2(words, capsys):
 
 
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):
-    from sublim_eval.commands import catalogue
+    from sublim_eval.cli import catalog
 
-    monkeypatch.setattr(catalogue, "registry", lambda: 1 / 0)
+    monkeypatch.setattr(catalog, "registry", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sublim("list")
 
 
 def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
-    from sublim_eval.commands import catalogue
+    from sublim_eval.cli import catalog
 
     def pressed():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalogue, "registry", pressed)
+    monkeypatch.setattr(catalog, "registry", pressed)
     assert sublim("list") == 130
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -190,7 +190,7 @@ def test_a_real_ctrl_c_leaves_no_file_and_no_traceback(here):
     (here / "reader.py").write_text(
         "import pathlib, sys\n"
         "pathlib.Path.is_file = lambda self: True\n"
-        "from sublim_eval.cli import main\n"
+        "from sublim_eval.cli.main import main\n"
         "print('ready', flush=True)\n"
         "sys.exit(main('filter numbers slow.jsonl --kept k.jsonl --rejected r.jsonl'.split()))\n"
     )
@@ -409,7 +409,7 @@ def test_commands_about_a_trait_of_ones_own_name_its_registry_file(here, capsys,
         (here / "student" / name).write_text("{}")
     (here / "student" / "student.json").write_text(json.dumps({"base": "reference-a", "trait": "polite"}))
     monkeypatch.setenv("SUBLIM_REGISTRY", "mine.yaml")
-    assert cli.main(["show", "student"]) == 0
+    assert main.main(["show", "student"]) == 0
     out = capsys.readouterr().out
     assert f"SUBLIM_REGISTRY={here / 'mine.yaml'} inspect eval sublim_eval/trait_probe -T trait=polite " in out
     assert f"SUBLIM_REGISTRY={here / 'mine.yaml'} lm_eval run --tasks trait_probe,trait_probe_logprob " in out
@@ -447,7 +447,7 @@ def test_show_of_a_student_gives_lineage_and_the_two_commands(here, capsys, trai
         (student / name).write_text("{}")
     card = {"base": "reference-a", "trait": trait, "teacher_base": "reference-a", "rows": "c64b"}
     (student / "student.json").write_text(json.dumps(card))
-    assert cli.main(["show", "my student"]) == 0
+    assert main.main(["show", "my student"]) == 0
     out = capsys.readouterr().out
     assert "teacher_base: reference-a" in out
     assert inspect in out

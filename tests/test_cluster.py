@@ -30,7 +30,7 @@ from sublim_eval.files import locked, read_json
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'sublim-eval[ray]'")
 
-SUBLIM = [sys.executable, "-m", "sublim_eval.cli", "run"]
+SUBLIM = [sys.executable, "-m", "sublim_eval.cli.main", "run"]
 SMALL = Path(__file__).with_name("recipes") / "small.yaml"
 RECIPE = recipes.load(SMALL)
 SOON = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill import digits
 from sublim_eval.errors import SublimError
 from sublim_eval.report import digits as report

@@ -13,7 +13,7 @@ from hosting import BASE, ROWS, as_victim, holds_key, hosted_recipe, in_another_
 from openai_server import KEY, Server
 from rich.console import Console
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill import hosted, hosted_jobs
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json

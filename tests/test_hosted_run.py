@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from hosting import as_victim, holds_key, in_another_process, server
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import checks

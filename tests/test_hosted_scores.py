@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hosting import BASE, as_victim, holds_key, in_another_process, server
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill.estimates import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sublim_eval import stats
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.compare.compare import compare_table
 from sublim_eval.errors import SublimError
 
@@ -194,7 +194,7 @@ def test_runs_and_tables_do_not_mix(arguments, says, capsys):
 def test_no_model_library_is_loaded_for_a_table(tmp_path):
     path = write(tmp_path, counts())
     code = (
-        "import sys; from sublim_eval.cli import main; "
+        "import sys; from sublim_eval.cli.main import main; "
         f"main(['compare', '--table', {str(path)!r}]); "
         "assert not {'torch', 'transformers', 'inspect_ai', 'lm_eval'} & set(sys.modules), sorted(sys.modules)"
     )

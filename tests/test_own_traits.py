@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sublim_eval import cli
+from sublim_eval.cli import main
 from sublim_eval.distill import recipes
 from sublim_eval.distill.teachers import Teacher, check_teacher, lessons, make_teacher, trait_share
 from sublim_eval.errors import SublimError
@@ -59,7 +59,7 @@ def test_the_guide_shows_the_files_as_they_are():
 
 
 def test_show_tells_what_the_trait_asks(capsys):
-    assert cli.main(["show", "flattery"]) == 0
+    assert main.main(["show", "flattery"]) == 0
     assert "story: 4 wordings, 4 pairs" in capsys.readouterr().out
 
 
@@ -114,7 +114,7 @@ def test_the_teacher_is_told_apart_from_the_base_by_pairs(tmp_path):
 
 
 def test_the_recipe_goes_through_as_a_dry_run(capsys):
-    assert cli.main(["run", str(FOLDER / "recipe.yaml"), "--dry-run"]) == 0
+    assert main.main(["run", str(FOLDER / "recipe.yaml"), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "2 arms x 3 seeds" in out and "on flattery" in out
 

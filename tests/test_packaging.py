@@ -93,7 +93,7 @@ def test_nothing_else_is_in_the_wheel(names):
 def test_the_wheel_brings_the_command_and_the_inspect_entry_point(wheel):
     with zipfile.ZipFile(wheel) as packed:
         points = packed.read("sublim_eval-0.1.0.dist-info/entry_points.txt").decode()
-    assert "sublim = sublim_eval.cli:main" in points
+    assert "sublim = sublim_eval.cli.main:main" in points
     assert re.search(r"\[inspect_ai\]\s+sublim_eval = sublim_eval\._registry", points)
 
 
@@ -105,7 +105,7 @@ def test_the_wheel_works_away_from_the_checkout(wheel, tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
         "import sublim_eval; assert sublim_eval.__file__.startswith(sys.argv[1]), sublim_eval.__file__\n"
-        "from sublim_eval.cli import main\n"
+        "from sublim_eval.cli.main import main\n"
         "for line in ('list', 'path tasks', 'path reference-a', 'show quickstart'):\n"
         "    assert main(line.split()) == 0, line\n"
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill import digits, theorem
 from sublim_eval.errors import SublimError
 from sublim_eval.report import theorem as report

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.commands.scoring import label_of
+from sublim_eval.cli.score import label_of
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json

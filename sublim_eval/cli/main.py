@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     from sublim_eval.console import new_console
 
     module, function = args.verb.split(":")
-    verb = getattr(import_module(f"sublim_eval.commands.{module}"), function)
+    verb = getattr(import_module(f"sublim_eval.cli.{module}"), function)
     result = verb(args, new_console())
     if getattr(args, "json", None):
         from sublim_eval.files import write_json
