@@ -45,7 +45,7 @@ lint: setup
 	HF_HUB_OFFLINE=1 $(BIN)/lm_eval validate --include_path tasks --tasks sublim
 
 readmes: setup
-	HF_HUB_OFFLINE=1 $(BIN)/python -m sublim_eval.readmes
+	HF_HUB_OFFLINE=1 $(BIN)/python -m sublim_eval.maintain.readmes
 
 reference: setup
 	$(BIN)/python -m sublim_eval.distill.reference.build

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval import readmes, task_facts, tasks_dir
+from sublim_eval import tasks_dir
 from sublim_eval.errors import SublimError
+from sublim_eval.maintain import readmes, task_facts
 from sublim_eval.registry.catalog import registry
 
 TASKS = task_facts.names()

@@ -10,10 +10,10 @@ import yaml
 from inspect_ai import eval
 from saved import inspect_model
 
-from sublim_eval import task_facts
 from sublim_eval.cli import main
 from sublim_eval.errors import SublimError
-from sublim_eval.register import Source, as_yaml, entry, entry_id, evaluation_report, find_source, web_address
+from sublim_eval.maintain import task_facts
+from sublim_eval.maintain.register import Source, as_yaml, entry, entry_id, evaluation_report, find_source, web_address
 from sublim_eval.tasks.owl_pref import owl_pref
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sublim_eval import _registry, task_facts, tasks_dir
+from sublim_eval import _registry, tasks_dir
+from sublim_eval.maintain import task_facts
 from sublim_eval.registry.catalog import registry
 
 ROOT = tasks_dir().parent

@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval import task_facts
 from sublim_eval.console import say
 from sublim_eval.files import whole_file
-from sublim_eval.register import as_yaml, entry, entry_id, evaluation_report, find_source
+from sublim_eval.maintain import task_facts
+from sublim_eval.maintain.register import as_yaml, entry, entry_id, evaluation_report, find_source
 
 if TYPE_CHECKING:
     from rich.console import Console
