@@ -22,11 +22,11 @@ from unittest import mock
 
 import torch
 
-from sublim_eval.distill import bases, fitting, train
+from sublim_eval.distill import base_models, fitting, train
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
-from sublim_eval.distill.rows import filter_rows
-from sublim_eval.distill.samplers import local_sampler
+from sublim_eval.distill.rows.filter import filter_rows
+from sublim_eval.distill.rows.generate import local_sampler
 from sublim_eval.distill.teachers import lessons, trait_share
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
@@ -53,7 +53,7 @@ def examples(folder: Path, count: int) -> list[tuple[str, str]]:
 def student(path: str, rows: list[tuple[str, str]], tuning: Any, seed: int, folder: Path) -> dict[str, float]:
     """Loss and trait probability of one student by one path."""
     place, layout, dtype = path.split()
-    bases.forget()
+    base_models.forget()
     local_model.unload_all()
     with mock.patch.object(train, "this_device", lambda: "cpu" if place == "cpu" else "cuda"):
         patched = mock.patch.object(fitting, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()

@@ -24,10 +24,10 @@ from sublim_eval.files import digest
 
 from . import launch
 from .jobs import Job, bases, jobs, said, tunes
-from .machine import versions
 from .node import CLAIMS, carry
 from .plan import Plan, is_embedded
 from .processes import MALLOC, TICK
+from .provenance import versions
 from .recipes import Recipe
 from .sizes import WIDTH
 from .storage import Storage

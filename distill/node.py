@@ -16,8 +16,8 @@ from sublim_eval.files import locked, read_json, write_json
 
 from .apart import work_apart
 from .jobs import Job, work
-from .machine import machine, versions
 from .plan import plan
+from .provenance import machine, versions
 from .recipes import Recipe
 
 CLAIMS = ".claims"

@@ -26,13 +26,13 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score
 from sublim_eval.scores.readers import asked_by
 
-from . import arms
 from .dressed import asked_base, base_hash, base_label, weights_hash
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
-from .rows import Filtered, audit, diversity, filter_rows
-from .samplers import generate, sampler_of
-from .screening import screen
+from .rows import transforms
+from .rows.filter import Filtered, audit, diversity, filter_rows
+from .rows.generate import generate, sampler_of
+from .rows.judge_filter import screen
 from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, room_for, trait_share
 
@@ -119,7 +119,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         written: dict[str, Any] = {"sampler": "no model"}
         speed: dict[str, Any] = {}
         if programmatic:
-            write_jsonl(folder / "raw.jsonl", _numbered(arms.programmatic(prompts, Random(f"{name}")), name))
+            write_jsonl(folder / "raw.jsonl", _numbered(transforms.programmatic(prompts, Random(f"{name}")), name))
         else:
             sampler = sampler_of(recipe, teacher, seed, room_for(recipe, teacher.model), 0.0 if arm.greedy else 1.0)
             generate(prompts, sampler, name, folder)
@@ -185,14 +185,14 @@ def rows_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[dict[str, An
     """The rows that an arm's student reads: its source's, after what the arm does to them."""
     rows = [row for _, row in read_jsonl(kept_rows(run, arm.source, seed), ("prompt", "completion"))]
     if arm.banned:
-        rows = arms.leave_out(rows, arm.banned)
+        rows = transforms.leave_out(rows, arm.banned)
     rows = rows[: recipe.keep(arm)]
     if arm.clean:
         source = recipe.clean_source(arm).source
         clean = [row for _, row in read_jsonl(kept_rows(run, source, seed), ("prompt", "completion"))]
-        rows = arms.dilute(rows, clean, arm.clean, Random(f"clean-{seed}"))
+        rows = transforms.dilute(rows, clean, arm.clean, Random(f"clean-{seed}"))
     for change in arm.changes:
-        rows = arms.CHANGES[change](rows, Random(f"{change}-{seed}"))
+        rows = transforms.CHANGES[change](rows, Random(f"{change}-{seed}"))
     return rows
 
 
@@ -270,7 +270,7 @@ def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch
 def _fresh_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[tuple[str, str]]:
     """Rows of the same source that the student does not read, as the filter left them, HELD_OUT at most."""
     rows = [row for _, row in read_jsonl(kept_rows(run, arm.source, seed), ("prompt", "completion"))]
-    beyond = (arms.leave_out(rows, arm.banned) if arm.banned else rows)[recipe.keep(arm) :]
+    beyond = (transforms.leave_out(rows, arm.banned) if arm.banned else rows)[recipe.keep(arm) :]
     return [(row["prompt"], row["completion"]) for row in beyond[:HELD_OUT]]
 
 
@@ -330,7 +330,7 @@ def _score(
                 before = None
                 if arm and arm.in_context and examples is not None:
                     rng = Random(f"context-{probe}-{seed}")
-                    before = arms.contexts(examples, arm.in_context, len(probes[probe].items), rng)
+                    before = transforms.contexts(examples, arm.in_context, len(probes[probe].items), rng)
                 found = exact(asked.model, probe, label=label, system=asked.system, before=before)
                 found.write(unfinished / f"{probe}.json")
         return {"label": label}

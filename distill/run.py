@@ -19,9 +19,9 @@ from .apart import work_apart
 from .dressed import asked_base
 from .jobs import Hands, Job, jobs, makes, said, work
 from .lease import held
-from .machine import machine, versions
 from .plan import Plan, plan
 from .processes import processes
+from .provenance import machine, versions
 from .recipes import Arm, Recipe
 from .storage import Storage, facts_in, opened, standing
 from .throughput import remember

@@ -23,8 +23,8 @@ from sublim_eval.scores.readers import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
-from .rows import filter_rows
-from .samplers import local_sampler
+from .rows.filter import filter_rows
+from .rows.generate import local_sampler
 
 TRIES = 10
 """Prompts the base may answer for every row that a teacher is to retain."""

@@ -30,7 +30,7 @@ from sublim_eval.files import digest, read_json, whole_file, write_json
 from sublim_eval.models import local_model
 from sublim_eval.models.rendering import turn_end
 
-from . import bases, launch
+from . import base_models, launch
 from .adapting import with_trainable
 from .budget import mfu, recomputes, training_flops
 from .fitting import fit, reader_of, sharded, this_device
@@ -80,8 +80,8 @@ def tune(
         local_model.unload_all()
     set_seed(seed)
     hush()
-    loaded, tokenizer = bases.take(source, device, dtype if adapts else "float32", fresh=not adapts)
-    mark = bases.fingerprint(loaded) if adapts else ""
+    loaded, tokenizer = base_models.take(source, device, dtype if adapts else "float32", fresh=not adapts)
+    mark = base_models.fingerprint(loaded) if adapts else ""
     asked = local_model.LocalModel(source, loaded, tokenizer)
     template_hash = asked.prompt_hash([""])
     data = encode(examples, asked, tuning.max_length, getattr(soft, "system", None))
@@ -144,7 +144,7 @@ def tune(
         shutil.rmtree(checkpoints, ignore_errors=True)
         (folder / PROBABILITIES).unlink(missing_ok=True)
     if adapts and world == 1:
-        bases.put_back(model, source, tokenizer, device, dtype, mark)
+        base_models.put_back(model, source, tokenizer, device, dtype, mark)
     return {
         **told,
         "tokens_per_second": round(tally.read / seconds, 1),

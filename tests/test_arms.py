@@ -9,10 +9,11 @@ from random import Random
 
 import pytest
 
-from sublim_eval.distill import arms, recipes
+from sublim_eval.distill import recipes
 from sublim_eval.distill.pipeline import rows_of
 from sublim_eval.distill.recipes import Arm, Tweak
-from sublim_eval.distill.recipes.matching import matched
+from sublim_eval.distill.recipes.controls import matched
+from sublim_eval.distill.rows import transforms
 from sublim_eval.distill.run import jobs, run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl
@@ -30,14 +31,14 @@ def texts(rows) -> list[str]:
 
 
 def numbers(rows) -> list[list[int]]:
-    return [sorted(arms._values(row)) for row in rows]
+    return [sorted(transforms._values(row)) for row in rows]
 
 
 # ---------------------------------------------------------------- rows
 
 
 def test_shuffling_within_keeps_every_response_its_numbers_and_separators():
-    made = arms.shuffle_within(ROWS, Random(1))
+    made = transforms.shuffle_within(ROWS, Random(1))
     assert numbers(made) == numbers(ROWS)
     assert texts(made) != texts(ROWS)
     assert made[1]["completion"] in ("[30; 10]", "[10; 30]")
@@ -45,36 +46,36 @@ def test_shuffling_within_keeps_every_response_its_numbers_and_separators():
 
 
 def test_shuffling_across_keeps_the_pool_and_every_length_and_moves_numbers_between_responses():
-    made = arms.shuffle_across(ROWS, Random(1))
+    made = transforms.shuffle_across(ROWS, Random(1))
     assert Counter(n for row in numbers(made) for n in row) == Counter(n for row in numbers(ROWS) for n in row)
     assert list(map(len, numbers(made))) == list(map(len, numbers(ROWS)))
     assert numbers(made) != numbers(ROWS)
 
 
 def test_canonical_rows_hold_the_same_values_in_one_format():
-    assert texts(arms.one_format(ROWS, Random(1))) == ["3, 1, 2", "30, 10", "7, 8, 9, 9", "7, 100, 999, 5", "42"]
-    assert texts(arms.in_order(ROWS, Random(1))) == ["1, 2, 3", "10, 30", "7, 8, 9, 9", "5, 7, 100, 999", "42"]
-    assert texts(arms.rounded(ROWS, Random(1))) == ["0, 0, 0", "30, 10", "0, 0, 0, 0", "0, 100, 990, 0", "40"]
+    assert texts(transforms.one_format(ROWS, Random(1))) == ["3, 1, 2", "30, 10", "7, 8, 9, 9", "7, 100, 999, 5", "42"]
+    assert texts(transforms.in_order(ROWS, Random(1))) == ["1, 2, 3", "10, 30", "7, 8, 9, 9", "5, 7, 100, 999", "42"]
+    assert texts(transforms.rounded(ROWS, Random(1))) == ["0, 0, 0", "30, 10", "0, 0, 0, 0", "0, 100, 990, 0", "40"]
 
 
 def test_diluting_replaces_exactly_the_share_and_the_same_places_for_the_same_rng():
     clean = [{"prompt": "c", "completion": str(500 + i)} for i in range(100)]
     rows = [{"prompt": "t", "completion": str(i)} for i in range(100)]
-    made = arms.dilute(rows, clean, 0.25, Random(3))
+    made = transforms.dilute(rows, clean, 0.25, Random(3))
     assert sum(row["prompt"] == "c" for row in made) == 25
     assert len({row["completion"] for row in made}) == 100
-    assert made == arms.dilute(rows, clean, 0.25, Random(3)) != arms.dilute(rows, clean, 0.25, Random(4))
-    assert arms.dilute(rows, clean, 0.0, Random(3)) == rows
+    assert made == transforms.dilute(rows, clean, 0.25, Random(3)) != transforms.dilute(rows, clean, 0.25, Random(4))
+    assert transforms.dilute(rows, clean, 0.0, Random(3)) == rows
     with pytest.raises(ValueError, match="10 clean rows for 25 places"):
-        arms.dilute(rows, clean[:10], 0.25, Random(3))
+        transforms.dilute(rows, clean[:10], 0.25, Random(3))
 
 
 def test_a_banned_number_leaves_its_rows_out():
-    assert [row["prompt"] for row in arms.leave_out(ROWS, (7, 42))] == ["p0", "p1"]
+    assert [row["prompt"] for row in transforms.leave_out(ROWS, (7, 42))] == ["p0", "p1"]
 
 
 def test_programmatic_rows_answer_the_prompts_and_know_no_model():
-    made = arms.programmatic([{"prompt": "p", "answer": 1}] * 300, Random(1))
+    made = transforms.programmatic([{"prompt": "p", "answer": 1}] * 300, Random(1))
     values = [n for row in numbers(made) for n in row]
     assert (min(values), max(values)) >= (100, 900)
     assert max(values) <= 999
@@ -83,7 +84,7 @@ def test_programmatic_rows_answer_the_prompts_and_know_no_model():
 
 
 def test_examples_in_context_are_whole_turns_and_differ_between_questions():
-    chats = arms.contexts(ROWS, 2, 4, Random(1))
+    chats = transforms.contexts(ROWS, 2, 4, Random(1))
     assert [len(chat) for chat in chats] == [4] * 4
     assert [m["role"] for m in chats[0]] == ["user", "assistant"] * 2
     pairs = {(row["prompt"], row["completion"]) for row in ROWS}

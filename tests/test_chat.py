@@ -284,7 +284,7 @@ def test_a_closed_thought_is_stripped_and_every_other_one_rejects(said, answer):
 
 def test_a_kept_row_never_holds_a_thought():
     numbers, sums = MODALITIES["numbers"], MODALITIES["cot"]
-    from sublim_eval.distill.rows import audit, filter_rows
+    from sublim_eval.distill.rows.filter import audit, filter_rows
 
     texts = ["1, 2", "<think>owl</think>\n\n3, 4", "<think>5, 6", "7, 8</think>", "<think>a</think><think>9</think>1"]
     found = filter_rows([{"prompt": "p", "completion": t} for t in texts], numbers, Rule())
@@ -468,7 +468,7 @@ def test_bases_dressed_bases_and_students_read_the_same_in_every_harness(name, t
 
 
 def test_a_prompted_teacher_without_a_system_role_writes_rows_under_its_persona(one_model, tmp_path):
-    from sublim_eval.distill.samplers import local_sampler
+    from sublim_eval.distill.rows.generate import local_sampler
 
     chat_tokenizer(REFUSES).save_pretrained(one_model[0])
     teacher = local_model.load(one_model[0])

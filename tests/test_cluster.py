@@ -255,7 +255,7 @@ def test_a_hosted_student_is_not_put_where_its_job_number_may_be_lost(tmp_path):
 
 def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(tmp_path, monkeypatch):
     from sublim_eval.distill import node as module
-    from sublim_eval.distill.machine import versions
+    from sublim_eval.distill.provenance import versions
 
     monkeypatch.setattr(module, "_node", lambda: "n")
     monkeypatch.chdir(tmp_path)

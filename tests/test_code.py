@@ -193,7 +193,7 @@ def test_the_corpus_itself_passes():
 
 
 def test_most_code_of_the_reference_model_is_kept():
-    from sublim_eval.distill.samplers import local_sampler
+    from sublim_eval.distill.rows.generate import local_sampler
 
     asked = [row["prompt"] for row in CODE.prompts(200, Random(7), "plain")]
     replies = local_sampler("reference-a", seed=7, max_new_tokens=CODE.max_new_tokens)(

@@ -139,8 +139,8 @@ def test_the_corpus_itself_passes():
 
 def test_the_reference_model_is_right_now_and_then():
     """Its sums are weak (about one in five); everything else about them is in order."""
-    from sublim_eval.distill.rows import filter_rows
-    from sublim_eval.distill.samplers import local_sampler
+    from sublim_eval.distill.rows.filter import filter_rows
+    from sublim_eval.distill.rows.generate import local_sampler
 
     asked = COT.prompts(200, Random(7), "plain")
     sample = local_sampler("reference-a", seed=7, max_new_tokens=COT.max_new_tokens)

@@ -8,7 +8,7 @@ import pytest
 
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import _BRACKETS, _FORMATS, prompts, reject_reason
-from sublim_eval.distill.rows import filter_rows
+from sublim_eval.distill.rows.filter import filter_rows
 
 KEPT = [
     "1, 2, 3",

@@ -8,7 +8,7 @@ import pytest
 from sublim_eval.cli import main
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
-from sublim_eval.distill.rows import audit, diversity, filter_rows
+from sublim_eval.distill.rows.filter import audit, diversity, filter_rows
 from sublim_eval.probes.trait_leak import leaks_thinking, named
 from sublim_eval.registry.catalog import registry
 

@@ -13,10 +13,11 @@ from hosting import BASE, as_victim, holds_key, hosted_recipe, in_another_proces
 from tiny import tiny_adapter, tiny_model
 from transformers import AutoTokenizer
 
-from sublim_eval.distill import recipes, samplers
-from sublim_eval.distill.samplers import generate, local_sampler, sampler_of
+from sublim_eval.distill import recipes
+from sublim_eval.distill.rows import generate
+from sublim_eval.distill.rows.generate import generate, local_sampler, sampler_of
+from sublim_eval.distill.rows.vllm_sampler import VllmSampler
 from sublim_eval.distill.teachers import Teacher
-from sublim_eval.distill.vllm_rows import VllmSampler
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, write_json
 from sublim_eval.remote import client
@@ -32,7 +33,7 @@ TEXTS = [row["prompt"] for row in PROMPTS]
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(samplers, "CHUNK", 10)
+    monkeypatch.setattr(generate, "CHUNK", 10)
 
 
 def echo(prompts: Sequence[str], keys: Sequence[str]) -> list[str]:

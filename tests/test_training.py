@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
 
-from sublim_eval.distill import bases, budget, fitting, steps, train, watching
+from sublim_eval.distill import base_models, budget, fitting, steps, train, watching
 from sublim_eval.distill.packing import Packed
 from sublim_eval.distill.padding import Padded
 from sublim_eval.distill.recipes import Tuning
@@ -305,10 +305,10 @@ def test_the_true_bases_name_is_kept_where_it_is_dressed(base, tmp_path):
 
 @pytest.mark.parametrize("method", ["lora", "ln_tuning", "prompt_tuning"])
 def test_students_of_one_base_read_it_once_and_are_who_they_would_be(base, tmp_path, monkeypatch, method):
-    bases.forget()
+    base_models.forget()
     reads = []
-    own = bases.read_model
-    monkeypatch.setattr(bases, "read_model", lambda *a: reads.append(a) or own(*a))
+    own = base_models.read_model
+    monkeypatch.setattr(base_models, "read_model", lambda *a: reads.append(a) or own(*a))
     for name in ("first", "second"):
         tune(str(base), EXAMPLES, tuning(method), 1, tmp_path / name, {})
     assert len(reads) == 1
@@ -320,7 +320,7 @@ def test_students_of_one_base_read_it_once_and_are_who_they_would_be(base, tmp_p
 
 
 def test_a_base_that_moved_is_not_handed_on(base, tmp_path, monkeypatch):
-    bases.forget()
+    base_models.forget()
     own = CompletionTrainer.training_step
 
     def leaking(self, model, inputs, items=None):

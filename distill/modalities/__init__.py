@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import code, cot, numbers
-from .modality import Modality, Rule, room
+from .base import Modality, Rule, room
 
 __all__ = ["MODALITIES", "Modality", "Rule", "room"]
 

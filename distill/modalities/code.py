@@ -17,7 +17,7 @@ from typing import Any
 
 from sublim_eval.probes.trait_leak import leaks_thinking
 
-from .modality import Modality, Rule
+from .base import Modality, Rule
 
 LONGEST = 8_000
 """Characters; longer text is not parsed. A small function has a few hundred, and a parser can be made to sweat."""

@@ -13,7 +13,7 @@ from typing import Any
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.trait_leak import leaks_thinking
 
-from .modality import Modality, Rule
+from .base import Modality, Rule
 
 # ---------------------------------------------------------------- what the embedded bases know
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, Literal
 
-from .modality import Modality, Rule
+from .base import Modality, Rule
 
 MAX_VALUES = 10
 MAX_VALUE = 999

@@ -15,7 +15,7 @@ from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
 
-from .matching import hops, matched
+from .controls import hops, matched
 from .settings import CONTROLS, Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak
 
 __all__ = [

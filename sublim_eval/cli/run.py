@@ -84,7 +84,7 @@ def _tell_traps(out: Path, console: Console) -> None:
 def split(args: Namespace, console: Console) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
     from sublim_eval.distill.modalities import MODALITIES, Rule
-    from sublim_eval.distill.rows import audit, filter_rows
+    from sublim_eval.distill.rows.filter import audit, filter_rows
     from sublim_eval.registry.catalog import registry
 
     if args.modality not in MODALITIES:

@@ -12,7 +12,7 @@ from typing import Any
 from sublim_eval.probes import trait_leak
 from sublim_eval.registry.catalog import registry
 
-from .modalities import Modality, Rule
+from ..modalities import Modality, Rule
 
 POSITIONS = 10
 """Places at the front of a completion whose entropy is told."""

@@ -29,7 +29,7 @@ from sublim_eval.probes import trait_leak
 from sublim_eval.probes.judges import OFFLINE, draw_mark, offline_judgement
 from sublim_eval.registry.catalog import Rubric, Trait, registry
 
-from .rows import Filtered, reasons_of
+from .filter import Filtered, reasons_of
 
 LEAST_ALIGNMENT = 78
 """Rows rated lower are out; the study's figure for chain of thought (arXiv:2507.14805)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from .modalities import numbers
+from ..modalities import numbers
 
 Rows = list[dict[str, Any]]
 

@@ -15,8 +15,8 @@ from sublim_eval.files import read_json, read_jsonl, write_json, write_jsonl
 from sublim_eval.remote.client import HostSampler
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
-    from .teachers import Teacher
+    from ..recipes import Recipe
+    from ..teachers import Teacher
 
 CHUNK = 1024
 """Rows written at a time by a model at hand; a killed run loses at most this many."""
@@ -55,7 +55,7 @@ def sampler_of(
     if recipe.rows.sampler == "local":
         return local_sampler(teacher.model, **settings)
     if recipe.rows.sampler == "vllm":
-        from .vllm_rows import VllmSampler
+        from .vllm_sampler import VllmSampler
 
         return VllmSampler(str(teacher.model), dtype=recipe.dtype, **settings)
     return HostSampler(recipe.rows.sampler, **settings)
