@@ -13,7 +13,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.models.loading import read_model
 from sublim_eval.models.model_ref import Source
 
-from .budget import recomputes
+from .training.memory import recomputes
 
 KEPT_SHARE = 0.25
 """Of the device's memory: a larger base is let go, so that the student can be scored beside nothing else."""

@@ -22,7 +22,6 @@ from rich.console import Console
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 
-from . import launch
 from .jobs import Job, bases, jobs, said, tunes
 from .node import CLAIMS, carry
 from .plan import Plan, is_embedded
@@ -31,6 +30,7 @@ from .provenance import versions
 from .recipes import Recipe
 from .sizes import WIDTH
 from .storage import Storage
+from .training import launch
 
 RETRIES = 3
 """Times that a job whose worker was lost is begun again; a job that kills its workers by itself must end."""

@@ -37,7 +37,7 @@ from .stages import once
 from .teachers import Teacher, check_teacher, lessons, make_teacher, room_for, trait_share
 
 if TYPE_CHECKING:
-    from .watching import Watch
+    from .training.callbacks import Watch
 
 PLAIN_FORMS = ("favorite", "conduct")
 """Forms of probes that ask for a trait as such."""
@@ -236,7 +236,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
             from . import hosted
 
             return hosted.tune(recipe, arm, examples, seed, unfinished, lineage)
-        from .train import tune
+        from .training.train import tune
 
         tuning, taught = recipe.tuning(arm), soft[0] if soft else None
         seen = watched(recipe, arm, _fresh_rows(recipe, arm, seed, run))
@@ -255,7 +255,7 @@ def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch
     The trait is asked for with training phrasings alone; a conduct has no answer to name, and so no curve. A control
     is asked for the trait of the first arm that is held against it.
     """
-    from .watching import Watch
+    from .training.callbacks import Watch
 
     known = registry()
     name = arm.trait or next((a.trait for a in recipe.arms.values() if a.control == arm.name and a.trait), None)

@@ -12,7 +12,7 @@ NAMES = (
     "sublim_eval.models.local_model",
     "sublim_eval.harness.inspect.provider",
     "sublim_eval.distill.pipeline",
-    "sublim_eval.distill.train",
+    "sublim_eval.distill.training.train",
 )
 
 PARENT = os.getppid()

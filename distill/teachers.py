@@ -59,7 +59,7 @@ def make_teacher(
     if recipe.teacher.by == "prompt":
         persona = registry().persona(arm.trait) if arm.trait else NEUTRAL
         return Teacher(base, persona), {"by": "prompt", "system": persona}
-    from .train import tune
+    from .training.train import tune
 
     assert recipe.teacher.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
     taught = lessons(arm.trait, recipe.teacher.lessons) if arm.trait else own_answers(recipe, base, seed)

@@ -32,7 +32,7 @@ from sublim_eval.models.loading import read_model
 from . import digits
 from .modalities import MODALITIES
 from .teachers import lessons
-from .train import IGNORED, encode, logits_only_at
+from .training.train import IGNORED, encode, logits_only_at
 
 Weights = dict[str, Tensor]
 Step = dict[str, Tensor]

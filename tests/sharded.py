@@ -12,9 +12,9 @@ from test_packing import ROWS, alone, built, gradients
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from sublim_eval.distill.adapting import with_trainable
-from sublim_eval.distill.packing import Packed, plain
 from sublim_eval.distill.recipes import Tuning
+from sublim_eval.distill.training.batching.packing import Packed, plain
+from sublim_eval.distill.training.model_setup import with_trainable
 
 
 def adapted() -> torch.nn.Module:

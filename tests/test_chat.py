@@ -28,7 +28,7 @@ from transformers.utils import chat_template_utils
 
 from sublim_eval.distill.modalities import MODALITIES, Rule, room
 from sublim_eval.distill.recipes import Tuning
-from sublim_eval.distill.train import IGNORED, encode, tune
+from sublim_eval.distill.training.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.models import chat_template, local_model
 from sublim_eval.models.rendering import turn_end

@@ -12,7 +12,7 @@ from tiny import tiny_model
 
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.teachers import Teacher
-from sublim_eval.distill.train import Watch, tune
+from sublim_eval.distill.training.train import Watch, tune
 from sublim_eval.errors import SublimError
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat wolf fox")] * 7

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from sublim_eval.distill import lora, packing
-from sublim_eval.distill.adapting import projections, with_trainable
-from sublim_eval.distill.budget import checkpoint
-from sublim_eval.distill.packing import IGNORED, Packed, agrees, common_prefix, lay, suits
-from sublim_eval.distill.padding import Padded
 from sublim_eval.distill.recipes import Tuning
+from sublim_eval.distill.training.batching import fused_lora, packing
+from sublim_eval.distill.training.batching.packing import IGNORED, Packed, agrees, common_prefix, lay, suits
+from sublim_eval.distill.training.batching.padding import Padded
+from sublim_eval.distill.training.memory import checkpoint
+from sublim_eval.distill.training.model_setup import projections, with_trainable
 
 VOCABULARY = 40
 COMMON = {
@@ -201,7 +201,7 @@ def test_a_quick_lora_layer_computes_what_pefts_does():
         if "lora_B" in name:
             parameter.data.normal_(std=0.3)
     plainly = gradients(model, alone(model))
-    handles = lora.quicken(model)
+    handles = fused_lora.quicken(model)
     assert len(handles) == 3 * 7
     quickly = gradients(model, alone(model))
     for handle in handles:

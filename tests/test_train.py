@@ -12,7 +12,7 @@ from tiny import tiny_model
 from sublim_eval.distill.demo import commands
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.teachers import Teacher
-from sublim_eval.distill.train import IGNORED, encode, tune
+from sublim_eval.distill.training.train import IGNORED, encode, tune
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.models import local_model

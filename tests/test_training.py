@@ -11,14 +11,15 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
 
-from sublim_eval.distill import base_models, budget, fitting, steps, train, watching
-from sublim_eval.distill.packing import Packed
-from sublim_eval.distill.padding import Padded
+from sublim_eval.distill import base_models
 from sublim_eval.distill.recipes import Tuning
-from sublim_eval.distill.soft import Sampled, Stored
-from sublim_eval.distill.steps import CompletionTrainer, cut
 from sublim_eval.distill.teachers import Teacher
-from sublim_eval.distill.train import Watch, encode, tune
+from sublim_eval.distill.training import callbacks, fitting, memory, train, trainer
+from sublim_eval.distill.training.batching.packing import Packed
+from sublim_eval.distill.training.batching.padding import Padded
+from sublim_eval.distill.training.soft_targets import Sampled, Stored
+from sublim_eval.distill.training.train import Watch, encode, tune
+from sublim_eval.distill.training.trainer import CompletionTrainer, cut
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.models import local_model
@@ -104,7 +105,7 @@ def out_of_memory_above(limit: int, monkeypatch) -> None:
 
         def piece(rows, numbers=()):
             found = laid(rows, numbers)
-            if found.tokens > limit and not steps.recomputes(steps.plain(self.model)):
+            if found.tokens > limit and not trainer.recomputes(trainer.plain(self.model)):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             if found.tokens > limit:
                 for parameter in self.model.parameters():  # what a half-finished way back leaves behind
@@ -150,9 +151,9 @@ def test_a_small_card_recomputes_layers_and_takes_fewer_rows_at_once(base, tmp_p
 
 def test_memory_grows_with_tokens_and_shrinks_by_recomputing():
     config = local_model.load("reference-a").model.config
-    small, large = (budget.activation_bytes(config, n, 10, "bfloat16", False) for n in (100, 1000))
+    small, large = (memory.activation_bytes(config, n, 10, "bfloat16", False) for n in (100, 1000))
     assert small < large
-    assert budget.activation_bytes(config, 1000, 10, "bfloat16", True) < large
+    assert memory.activation_bytes(config, 1000, 10, "bfloat16", True) < large
 
 
 # ---------------------------------------------------------------- trainings that fail
@@ -186,7 +187,7 @@ def test_a_killed_training_goes_on_to_the_same_student(base, tmp_path, monkeypat
     watch = Watch("owl", ("what is your favorite animal ?",), ("owl",), points=3)
     long = tuning(method, epochs=3)
     whole = tune(str(base), EXAMPLES, long, 1, tmp_path / "whole", {}, watch=watch)
-    monkeypatch.setattr(watching, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "KEEP_SECONDS", 0.0)
     own, seen = CompletionTrainer.training_step, []
 
     def killed(self, model, inputs, items=None):
@@ -216,7 +217,7 @@ def test_a_killed_training_goes_on_to_the_same_student(base, tmp_path, monkeypat
 
 
 def test_checkpoints_of_another_training_are_not_taken_up(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(watching, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(callbacks, "KEEP_SECONDS", 0.0)
     own = CompletionTrainer.training_step
     seen: list[int] = []
 
@@ -288,12 +289,12 @@ def test_tokens_are_those_of_the_rows_and_a_cpu_has_no_utilisation(base, tmp_pat
 
 def test_operations_are_four_a_frozen_weight_and_six_a_trained_one(base):
     model = local_model.load(base).model
-    tally = budget.Tally(rows=1, tokens=10, carried=10)
+    tally = memory.Tally(rows=1, tokens=10, carried=10)
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
-    assert budget.training_flops(model, tally, False) == 4 * linear * 10
-    assert budget.mfu(98.9e12, 1.0, "NVIDIA H200", "bfloat16") == pytest.approx(0.1)
-    assert budget.mfu(98.9e12, 1.0, "NVIDIA H200", "float32") is None
-    assert budget.mfu(98.9e12, 1.0, "a new card", "bfloat16") is None
+    assert memory.training_flops(model, tally, False) == 4 * linear * 10
+    assert memory.mfu(98.9e12, 1.0, "NVIDIA H200", "bfloat16") == pytest.approx(0.1)
+    assert memory.mfu(98.9e12, 1.0, "NVIDIA H200", "float32") is None
+    assert memory.mfu(98.9e12, 1.0, "a new card", "bfloat16") is None
 
 
 def test_the_true_bases_name_is_kept_where_it_is_dressed(base, tmp_path):
@@ -325,7 +326,7 @@ def test_a_base_that_moved_is_not_handed_on(base, tmp_path, monkeypatch):
 
     def leaking(self, model, inputs, items=None):
         with torch.no_grad():
-            for name, parameter in steps.plain(model).named_parameters():
+            for name, parameter in trainer.plain(model).named_parameters():
                 if "lora" not in name:
                     parameter.add_(1e-3)
         return own(self, model, inputs, items)

@@ -27,8 +27,8 @@ def run(args: Namespace, console: Console) -> Any:
     What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
     """
     from sublim_eval.distill import estimates, recipes
-    from sublim_eval.distill.launch import LINE
     from sublim_eval.distill.plan import plan
+    from sublim_eval.distill.training.launch import LINE
 
     recipe = recipes.load(args.recipe)
     if args.seeds:

@@ -25,13 +25,13 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest
 from sublim_eval.models import local_model
 
+from ..recipes import Tuning
+from .batching.packing import IGNORED, Packed, Row
+from .batching.padding import Padded
 from .fitting import reader_of
-from .packing import IGNORED, Packed, Row
-from .padding import Padded
-from .recipes import Tuning
 
 if TYPE_CHECKING:
-    from .teachers import Teacher
+    from ..teachers import Teacher
 
 ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""

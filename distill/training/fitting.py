@@ -11,13 +11,13 @@ import torch
 
 from sublim_eval.errors import SublimError
 
-from .budget import activation_bytes, checkpoint, free_bytes
-from .packing import Packed, agrees, plain, suits
-from .padding import Padded
-from .recipes import Tuning
+from ..recipes import Tuning
+from .batching.packing import Packed, agrees, plain, suits
+from .batching.padding import Padded
+from .memory import activation_bytes, checkpoint, free_bytes
 
 if TYPE_CHECKING:
-    from .steps import CompletionTrainer
+    from .trainer import CompletionTrainer
 
 AGREE = {"float32": 1e-4, "bfloat16": 0.1}
 """Mean difference in nats up to which two layouts of the same rows count as one: rounding is far below."""

@@ -2,7 +2,7 @@
 
 The launcher starts this module once a process, with a job written beside the student:
 
-    accelerate launch --multi_gpu -m sublim_eval.distill.launch <folder>/.job/job.json
+    accelerate launch --multi_gpu -m sublim_eval.distill.training.launch <folder>/.job/job.json
 
 Any launcher that takes `-m module argument` will do: on a CPU `torchrun --standalone --nproc_per_node 2`, for
 accelerate's own `--cpu` starts one process whatever it is told. Every process runs train.tune on the job; the first
@@ -80,10 +80,10 @@ def wanted(command: str) -> int | None:
 
 def carry_out(file: Path) -> None:
     """Be one process of a job: train, and in the first process write what there is to tell."""
-    from .recipes import Tuning
-    from .teachers import Teacher
+    from ..recipes import Tuning
+    from ..teachers import Teacher
+    from .callbacks import Watch
     from .train import tune
-    from .watching import Watch
 
     job, here = read_json(file), int(os.environ.get("WORLD_SIZE", "1"))
     examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(file.with_name("examples.jsonl"))]

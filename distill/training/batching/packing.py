@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AttentionInterface
 
-from . import lora
+from . import fused_lora
 
 IGNORED = -100
 """Label of positions that carry no loss; torch's cross_entropy convention."""
@@ -270,7 +270,7 @@ class Packed:
         for part in skippable(self.inner):
             self._handles += [part.register_forward_pre_hook(self._pick), part.register_forward_hook(self._put_back)]
         if self.quick:
-            self._handles += lora.quicken(self.model)
+            self._handles += fused_lora.quicken(self.model)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from .recipes import Tuning
+from ..recipes import Tuning
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """What LoRA adapts, where a model has them: all linear layers of the language model (arXiv:2507.14805)."""

@@ -23,9 +23,9 @@ from transformers import TrainerCallback
 from sublim_eval.files import read_json, write_json
 from sublim_eval.models import local_model
 
-from .budget import checkpoint, recomputes
-from .packing import plain, virtual_before
-from .steps import CompletionTrainer, Stopwatch
+from .batching.packing import plain, virtual_before
+from .memory import checkpoint, recomputes
+from .trainer import CompletionTrainer, Stopwatch
 
 KEEP_SECONDS = 300.0
 """How much work a killed training loses at most."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .packing import plain, skippable
-from .throughput import PEAKS
+from ..throughput import PEAKS
+from .batching.packing import plain, skippable
 
 
 @dataclass

@@ -22,9 +22,9 @@ from transformers import Trainer, TrainingArguments
 
 from sublim_eval.errors import SublimError
 
-from .budget import Tally, checkpoint, recomputes
-from .packing import IGNORED, plain
-from .soft import Goal, Reader
+from .batching.packing import IGNORED, plain
+from .memory import Tally, checkpoint, recomputes
+from .soft_targets import Goal, Reader
 
 DIVERGED_NATS = 3.0
 DIVERGED_STEPS = 20

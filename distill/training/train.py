@@ -30,19 +30,20 @@ from sublim_eval.files import digest, read_json, whole_file, write_json
 from sublim_eval.models import local_model
 from sublim_eval.models.rendering import turn_end
 
-from . import base_models, launch
-from .adapting import with_trainable
-from .budget import mfu, recomputes, training_flops
+from .. import base_models
+from ..recipes import Tuning
+from . import launch
+from .batching.packing import IGNORED, plain
+from .batching.padding import logits_only_at
+from .callbacks import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
 from .fitting import fit, reader_of, sharded, this_device
-from .packing import IGNORED, plain
-from .padding import logits_only_at
-from .recipes import Tuning
-from .soft import PROBABILITIES, Stored, goal_of, recorded, store_for
-from .steps import CompletionTrainer, out_of_memory
-from .watching import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
+from .memory import mfu, recomputes, training_flops
+from .model_setup import with_trainable
+from .soft_targets import PROBABILITIES, Stored, goal_of, recorded, store_for
+from .trainer import CompletionTrainer, out_of_memory
 
 if TYPE_CHECKING:
-    from .teachers import Teacher
+    from ..teachers import Teacher
 
 __all__ = ["IGNORED", "Watch", "encode", "logits_only_at", "probabilities", "tune"]
 
