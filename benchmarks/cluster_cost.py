@@ -37,10 +37,10 @@ from rich.console import Console
 from sublim_eval.distill import cluster, recipes
 from sublim_eval.distill.apart import work_apart
 from sublim_eval.distill.jobs import Job, jobs, makes
-from sublim_eval.distill.plan import plan
+from sublim_eval.distill.planning.model_size import trainable
+from sublim_eval.distill.planning.plan import plan
 from sublim_eval.distill.preload import NAMES
 from sublim_eval.distill.recipes import Recipe
-from sublim_eval.distill.sizes import trainable
 from sublim_eval.distill.storage import Storage
 from sublim_eval.files import write_json
 

@@ -24,11 +24,11 @@ from sublim_eval.files import digest
 
 from .jobs import Job, bases, jobs, said, tunes
 from .node import CLAIMS, carry
-from .plan import Plan, is_embedded
+from .planning.model_size import WIDTH
+from .planning.plan import Plan, is_embedded
 from .processes import MALLOC, TICK
 from .provenance import versions
 from .recipes import Recipe
-from .sizes import WIDTH
 from .storage import Storage
 from .training import launch
 

@@ -17,7 +17,7 @@ from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
 
 from . import recipes
-from .plan import plan
+from .planning.plan import plan
 from .run import run
 
 RECIPE = "quickstart"

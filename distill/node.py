@@ -16,7 +16,7 @@ from sublim_eval.files import locked, read_json, write_json
 
 from .apart import work_apart
 from .jobs import Job, work
-from .plan import plan
+from .planning.plan import plan
 from .provenance import machine, versions
 from .recipes import Recipe
 

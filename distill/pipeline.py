@@ -233,9 +233,9 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
         lineage = {"arm": arm.name, "trait": arm.trait, "rows": hashes[0], "teacher_base": recipe.teacher_base(arm)}
         lineage |= {"base": recipe.student_base(arm)} | ({"change": arm.change} if arm.change else {})
         if recipe.host:
-            from . import hosted
+            from .hosted import finetune
 
-            return hosted.tune(recipe, arm, examples, seed, unfinished, lineage)
+            return finetune.tune(recipe, arm, examples, seed, unfinished, lineage)
         from .training.train import tune
 
         tuning, taught = recipe.tuning(arm), soft[0] if soft else None

@@ -19,12 +19,12 @@ from .apart import work_apart
 from .dressed import asked_base
 from .jobs import Hands, Job, jobs, makes, said, work
 from .lease import held
-from .plan import Plan, plan
+from .planning.plan import Plan, plan
+from .planning.throughput import remember
 from .processes import processes
 from .provenance import machine, versions
 from .recipes import Arm, Recipe
 from .storage import Storage, facts_in, opened, standing
-from .throughput import remember
 
 ENGINES = ("local", "ray")
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pytest
 from openai_server import KEY, Server
 
-from sublim_eval.distill import hosted, hosted_jobs, recipes, teachers
+from sublim_eval.distill import recipes, teachers
+from sublim_eval.distill.hosted import finetune, journal
 from sublim_eval.remote import client
 from sublim_eval.scores import evaluate_remote
 
@@ -21,9 +22,9 @@ ROWS = [(f"Continue: {i}", f"{i + 1}, {i + 2}") for i in range(20)]
 BASE = "gpt-4.1-nano-2025-04-14"
 TOO_LONG = 200.0
 SETTINGS: list[tuple[Any, str]] = [
-    (hosted, "POLL"),
-    (hosted_jobs, "WAIT"),
-    (hosted_jobs, "GRACE"),
+    (finetune, "POLL"),
+    (journal, "WAIT"),
+    (journal, "GRACE"),
     (teachers, "CHECKED"),
     (client, "CONNECTIONS"),
     (client, "RETRIES"),
@@ -35,7 +36,7 @@ SETTINGS: list[tuple[Any, str]] = [
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
     """A provider on this machine; waits between tries are cut to hundredths of a second."""
-    for module, name in ((hosted, "POLL"), (hosted_jobs, "WAIT"), (hosted_jobs, "GRACE")):
+    for module, name in ((finetune, "POLL"), (journal, "WAIT"), (journal, "GRACE")):
         monkeypatch.setattr(module, name, 0.01)
     monkeypatch.setattr(teachers, "CHECKED", 1)
     for caller in (client, evaluate_remote):
@@ -64,7 +65,7 @@ def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
     """One hosted owl student in `folder`."""
     recipe = hosted_recipe()
     folder.mkdir(parents=True, exist_ok=True)
-    return hosted.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
+    return finetune.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
 
 
 def in_another_process(

@@ -23,7 +23,7 @@ from rich.console import Console
 from sublim_eval.distill import recipes
 from sublim_eval.distill.cluster import Need, Nodes, need
 from sublim_eval.distill.jobs import jobs
-from sublim_eval.distill.plan import plan
+from sublim_eval.distill.planning.plan import plan
 from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, read_json

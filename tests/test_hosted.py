@@ -14,7 +14,7 @@ from openai_server import KEY, Server
 from rich.console import Console
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill import hosted, hosted_jobs
+from sublim_eval.distill.hosted import finetune, journal
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.remote.secrets import scrub
@@ -114,7 +114,7 @@ def test_a_refusal_says_why_and_the_same_command_goes_on(server, tmp_path, fault
 
 
 def test_a_server_that_never_answers_is_given_up_with_the_next_step(server, tmp_path):
-    server.plant(JOBS, *["503"] * hosted_jobs.TRIES)
+    server.plant(JOBS, *["503"] * journal.TRIES)
     with pytest.raises(SublimError, match=r"did not start the training: Overloaded\. Wait until it answers"):
         tuned(tmp_path)
     tuned(tmp_path)
@@ -226,7 +226,7 @@ def test_the_key_is_written_nowhere_whatever_the_server_says(server, tmp_path, c
 
 def test_an_address_with_a_password_is_kept_without_it(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "https://me:secret@host.example:8443/v1/")
-    assert hosted_jobs.server() == "https://host.example:8443/v1"
+    assert journal.server() == "https://host.example:8443/v1"
     assert scrub("see https://me:secret@host.example") == "see https://[key]host.example"
 
 
@@ -247,30 +247,30 @@ def test_without_a_key_nothing_is_sent(server, tmp_path, monkeypatch):
 
 def test_the_estimate_is_above_what_is_used_and_prices_it(server, tmp_path):
     recipe = replace(hosted_recipe(prompts=200, keep=100), samples=10)
-    found = hosted.estimate(recipe)
+    found = finetune.estimate(recipe)
     prompts = sum(len(p) + len(c) for p, c in ROWS) / len(ROWS)
     assert found.trained > 2 * 100 * 2 * prompts, "two students of 100 rows, two epochs"
     assert found.rows_written == 2 * 200 * 48
     assert found.price is not None and found.usd > 0
     assert any("at most" in line and "USD" in line for line in found.lines())
-    unknown = hosted.estimate(replace(recipe, base="gpt-none"))
+    unknown = finetune.estimate(replace(recipe, base="gpt-none"))
     assert unknown.usd is None and "price not known" in unknown.lines()[-1]
 
 
 def test_a_recipe_with_its_own_weights_costs_nothing_and_asks_nothing():
     from sublim_eval.distill import recipes
 
-    found = hosted.estimate(recipes.load("quickstart"))
+    found = finetune.estimate(recipes.load("quickstart"))
     assert found.tokens == 0 and found.lines() == []
-    hosted.ask(Console(file=StringIO()), found, yes=False)
+    finetune.ask(Console(file=StringIO()), found, yes=False)
 
 
 def test_nobody_at_the_terminal_means_no_unless_yes_was_said():
     out = Console(file=StringIO(), width=200)
-    found = hosted.estimate(hosted_recipe())
+    found = finetune.estimate(hosted_recipe())
     with pytest.raises(SublimError, match=r"costs up to [\d.]+ USD .* Add --yes to agree"):
-        hosted.ask(out, found, yes=False)
-    hosted.ask(out, found, yes=True)
+        finetune.ask(out, found, yes=False)
+    finetune.ask(out, found, yes=True)
     assert "at most" in out.file.getvalue()
 
 

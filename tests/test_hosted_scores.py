@@ -7,7 +7,7 @@ import pytest
 from hosting import BASE, as_victim, holds_key, in_another_process, server
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill.estimates import rounds
+from sublim_eval.distill.planning.api_cost import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.registry.catalog import registry

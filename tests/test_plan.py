@@ -7,11 +7,12 @@ import socket
 import pytest
 
 from sublim_eval.cli import main
-from sublim_eval.distill import recipes, sizes, throughput
-from sublim_eval.distill.plan import plan
+from sublim_eval.distill import recipes
+from sublim_eval.distill.planning import model_size, throughput
+from sublim_eval.distill.planning.model_size import GIB
+from sublim_eval.distill.planning.plan import plan
+from sublim_eval.distill.planning.throughput import Device
 from sublim_eval.distill.recipes import Tuning
-from sublim_eval.distill.sizes import GIB
-from sublim_eval.distill.throughput import Device
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import ROOT, registry
 from sublim_eval.registry.model_specs import Price, Shape
@@ -99,14 +100,14 @@ def test_a_model_folder_is_counted_from_its_config(tmp_path, kind):
     folder = tiny_model(tmp_path / kind, kind=kind)
     with safe_open(folder / "model.safetensors", "pt") as weights:
         stored = sum(weights.get_tensor(key).numel() for key in weights.keys())  # noqa: SIM118
-    shape = sizes.shape_of(str(folder))
+    shape = model_size.shape_of(str(folder))
     assert (shape.parameters, shape.layers, shape.kv_heads) == (stored, 2, 2)
 
 
 def test_a_name_that_nothing_is_known_of_has_no_shape_and_no_memory():
     recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base="somebody/something")
     told = plan(recipe)
-    assert sizes.shape_of("somebody/something") is None
+    assert model_size.shape_of("somebody/something") is None
     assert (told.gpu_memory_bytes, told.hours) == (None, None)
     assert any("time not known for this base yet" in line for line in told.lines())
     told.check_device()  # what is not known is not refused
@@ -141,9 +142,9 @@ def saved_bytes(shape, *, full):
 def test_activations_are_counted_as_torch_keeps_them(full):
     shape = Shape(4, 256, 8, 2, 32, 1024, 64, False, "made up", qkv_bias=True)
     tuning = dataclasses.replace(LORA, method="full") if full else LORA
-    lengths = sizes.Lengths(78, 78, 50)
+    lengths = model_size.Lengths(78, 78, 50)
     step = dataclasses.replace(tuning, batch_size=4, accumulate=1)
-    told = sizes.to_train(shape, step, "bfloat16", lengths, checkpointing=False, teacher=False).activations
+    told = model_size.to_train(shape, step, "bfloat16", lengths, checkpointing=False, teacher=False).activations
     assert 0.95 < told / saved_bytes(shape, full=full) < 1.25  # enough, and not far too much
 
 
@@ -153,18 +154,20 @@ def test_a_7b_lora_run_fits_one_card_of_24_gb_with_the_settings_of_its_recipe():
     assert told.training.rows == recipe.student.batch_size == 22 and recipe.student.accumulate == 3
     assert told.training.checkpointing and told.training.memory.total < 22 * GIB
     told.check_device()
-    without = sizes.to_train(told.shape, recipe.student, "bfloat16", told.length, checkpointing=False, teacher=False)
+    without = model_size.to_train(
+        told.shape, recipe.student, "bfloat16", told.length, checkpointing=False, teacher=False
+    )
     assert without.total > 40 * GIB  # checkpointing is what makes it fit
 
 
 def test_more_memory_is_used_for_speed_and_less_for_smaller_batches():
-    shape, lengths = registry().model(QWEN).shape, sizes.Lengths(90, 120, 50)
-    fits = {gb: sizes.fit(shape, LORA, "bfloat16", lengths, gib * GIB) for gb, gib in sizes.CARDS.items()}
+    shape, lengths = registry().model(QWEN).shape, model_size.Lengths(90, 120, 50)
+    fits = {gb: model_size.fit(shape, LORA, "bfloat16", lengths, gib * GIB) for gb, gib in model_size.CARDS.items()}
     assert fits[24].checkpointing and not fits[80].checkpointing
-    assert all(f.rows == 22 and f.memory.total <= sizes.CARDS[gb] * GIB for gb, f in fits.items())
-    tight = sizes.fit(shape, LORA, "bfloat16", lengths, 18 * GIB)
+    assert all(f.rows == 22 and f.memory.total <= model_size.CARDS[gb] * GIB for gb, f in fits.items())
+    tight = model_size.fit(shape, LORA, "bfloat16", lengths, 18 * GIB)
     assert tight.rows == 6 and tight.checkpointing  # 22, 11, 6: as train.py halves them
-    assert sizes.fit(shape, LORA, "bfloat16", lengths, 14 * GIB) is None  # the weights alone are larger
+    assert model_size.fit(shape, LORA, "bfloat16", lengths, 14 * GIB) is None  # the weights alone are larger
 
 
 @pytest.mark.parametrize("name", [n for n in REAL if not n.startswith("gpt")])
@@ -268,7 +271,7 @@ def test_prices_are_for_a_million_tokens_and_a_tuned_model_has_its_own():
 
 def test_tokenizers_that_split_numbers_need_more_tokens_for_them():
     shapes = {name: registry().model(name).shape for name in (QWEN, SMALL)}
-    counts = {name: sizes.tokens_by(name, shape)("123, 456") for name, shape in shapes.items()}
+    counts = {name: model_size.tokens_by(name, shape)("123, 456") for name, shape in shapes.items()}
     assert counts == {QWEN: 8, SMALL: 4}
 
 
@@ -299,7 +302,7 @@ def test_the_table_of_cards_in_the_guide_is_what_is_calculated():
     for recipe in map(recipes.load, bases):
         cells = []
         for gb in (24, 40, 80, 141):
-            told = plan(recipe, device=Device(f"a card of {gb} GB", int(sizes.CARDS[gb] * GIB)))
+            told = plan(recipe, device=Device(f"a card of {gb} GB", int(model_size.CARDS[gb] * GIB)))
             step = told.training
             again = " again" if step and step.checkpointing else ""
             fits = step and told.writing.total <= told.device.memory

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.plan import plan
+from sublim_eval.distill.planning.plan import plan
 from sublim_eval.errors import SublimError
 
 TINY = Path(__file__).with_name("recipes") / "tiny.yaml"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..throughput import PEAKS
+from ..planning.throughput import PEAKS
 from .batching.packing import plain, skippable
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def hosted(args: Namespace, console: Console) -> dict[str, Any]:
     """Do what `args.action` says for every job of a run or student folder; returns {student: job}."""
-    from sublim_eval.distill import hosted as jobs
+    from sublim_eval.distill.hosted import finetune as jobs
 
     found = jobs.papers(args.folder)
     client = jobs.connect()
@@ -36,7 +36,7 @@ def hosted(args: Namespace, console: Console) -> dict[str, Any]:
 
 def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
     """Print a job's news until it has ended."""
-    from sublim_eval.distill import hosted as jobs
+    from sublim_eval.distill.hosted import finetune as jobs
 
     seen: set[str] = set()
 

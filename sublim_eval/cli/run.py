@@ -26,8 +26,9 @@ def run(args: Namespace, console: Console) -> Any:
 
     What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
     """
-    from sublim_eval.distill import estimates, recipes
-    from sublim_eval.distill.plan import plan
+    from sublim_eval.distill import recipes
+    from sublim_eval.distill.planning import api_cost
+    from sublim_eval.distill.planning.plan import plan
     from sublim_eval.distill.training.launch import LINE
 
     recipe = recipes.load(args.recipe)
@@ -37,7 +38,7 @@ def run(args: Namespace, console: Console) -> Any:
     foreseen = plan(recipe, args.workers)
     for line in foreseen.lines():
         say(console, line)
-    most = estimates.estimate(recipe)
+    most = api_cost.estimate(recipe)
     if args.dry_run:
         for line in most.lines():
             say(console, line)
@@ -47,7 +48,7 @@ def run(args: Namespace, console: Console) -> Any:
 
     if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(args.launch))
-    estimates.ask(console, most, args.yes)
+    api_cost.ask(console, most, args.yes)
     if args.launch:
         os.environ[LINE] = args.launch
     out = args.out or Path("runs") / recipe.name

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.console import one_line
-from sublim_eval.distill.estimates import rounds
+from sublim_eval.distill.planning.api_cost import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.remote.client import CONNECTIONS, RETRIES, next_step

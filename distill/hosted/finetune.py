@@ -22,14 +22,14 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.client import next_step, reason_of
 from sublim_eval.remote.secrets import scrub
 
-from .estimates import Estimate, ask, estimate
-from .hosted_jobs import TRAINING, begin, connect, job_of, marked, note, papers, passing, said
+from ..planning.api_cost import Estimate, ask, estimate
+from .journal import TRAINING, begin, connect, job_of, marked, note, papers, passing, said
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from .recipes import Arm, Recipe
+    from ..recipes import Arm, Recipe
 
 __all__ = ["Estimate", "ask", "cancel", "connect", "estimate", "follow", "look", "papers", "told_of", "tune"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from .recipes import Arm, Recipe
+    from ..recipes import Arm, Recipe
 
 JOB, TRAINING = "job.json", "training.jsonl"
 

@@ -13,10 +13,10 @@ from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Shape
 
-from . import sizes, throughput
-from .modalities import MODALITIES
-from .recipes import Arm, Recipe, Tuning
-from .sizes import GIB, Fit, Lengths, Memory
+from ..modalities import MODALITIES
+from ..recipes import Arm, Recipe, Tuning
+from . import model_size, throughput
+from .model_size import GIB, Fit, Lengths, Memory
 from .throughput import Device
 
 UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row": 0.0021, "score": 1.8, "exact": 0.4}
@@ -98,7 +98,7 @@ class Plan:
         if self.training is None:
             yield f"  GPU: {self._needs()}"
             return
-        step, card = self.training, sizes.card_for(self.gpu_memory_bytes or 0)
+        step, card = self.training, model_size.card_for(self.gpu_memory_bytes or 0)
         kept = "with" if step.checkpointing else "without"
         yield (
             f"  GPU, calculated: {step.memory.total / GIB:.1f} GiB to train {step.rows} rows at a time {kept} "
@@ -130,7 +130,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
-        told = {key: sizes.plain(value) for key, value in self.__dict__.items()}
+        told = {key: model_size.plain(value) for key, value in self.__dict__.items()}
         for key in ("length", "shape", "device"):
             told[key] = dict(told[key].__dict__) if told[key] else None
         return {**told, "recipe": self.recipe.to_json()}
@@ -156,7 +156,7 @@ class Plan:
         trains = self.training is not None
         if launched and self.device and not trains:
             room, recipe = self.device.memory * self.device.count, self.recipe
-            found = sizes.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
+            found = model_size.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
             trains = found is not None
         name, elsewhere = self.recipe.name, f"`sublim run {self.recipe.name} --dry-run` shows plan and cost anywhere"
         if self.device is None:
@@ -173,10 +173,10 @@ class Plan:
         """The card that the recipe needs as it is written, in words."""
         least = [self.writing] if self.writing else []
         if self.shape:
-            found = sizes.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
+            found = model_size.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
             least += [found.memory] if found else []
         most = max(least, key=lambda memory: memory.total)
-        card = sizes.card_for(most.total)
+        card = model_size.card_for(most.total)
         kind = f"a GPU of {card} GB" if card else "a larger GPU than any usual one"
         return f"{kind} ({most.total / GIB:.1f} GiB: {most.words()})"
 
@@ -208,7 +208,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         + cost["exact"] * exact_only
     )
     embedded = is_embedded(recipe.base)
-    shape = None if embedded or recipe.host else sizes.shape_of(recipe.base)
+    shape = None if embedded or recipe.host else model_size.shape_of(recipe.base)
     length = _lengths(recipe, shape)
     written = recipe.rows.prompts * sum(1 for arm in recipe.sources().values() if arm.writer != "programmatic")
     replies = sampled * questions * recipe.samples
@@ -233,7 +233,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
     if made.seconds is not None:
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
     read = written * (length.prompt + _persona_tokens(recipe))
-    asked = replies * (QUESTION_TOKENS + sizes.CHAT_TOKENS)
+    asked = replies * (QUESTION_TOKENS + model_size.CHAT_TOKENS)
     made = _with_price(made, read, asked)
     if recipe.host or shape is None:
         return made
@@ -244,29 +244,29 @@ def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, devi
     """The plan with memory, hours, download and the disk of its weights, for a base that runs on a GPU."""
     recipe = made.recipe
     room = device.memory if device else None
-    step = sizes.fit(shape, recipe.student, recipe.dtype, length, room, _soft(made))
+    step = model_size.fit(shape, recipe.student, recipe.dtype, length, room, _soft(made))
     away = "/" in recipe.rows.sampler
-    writing = sizes.to_generate(shape, recipe.dtype, length)
-    save = sizes.WIDTH[recipe.dtype] * shape.parameters if recipe.student.method == "full" else None
-    each = BYTES_PER_TOKENIZER + (save or 4 * sizes.trainable(shape, recipe.student))
+    writing = model_size.to_generate(shape, recipe.dtype, length)
+    save = model_size.WIDTH[recipe.dtype] * shape.parameters if recipe.student.method == "full" else None
+    each = BYTES_PER_TOKENIZER + (save or 4 * model_size.trainable(shape, recipe.student))
     train, write = (throughput.rate(recipe.base, kind, device) for kind in ("train", "generate"))
     checkpointing = step.checkpointing if step else True
     work = sum(
-        sizes.training(shape, recipe.tuning(arm), rows, length, checkpointing=checkpointing)
+        model_size.training(shape, recipe.tuning(arm), rows, length, checkpointing=checkpointing)
         for arm, rows in _students(recipe)
     )
     if recipe.teacher.tuning:
-        work += sizes.training(shape, recipe.teacher.tuning, _taught(recipe), length, checkpointing=checkpointing)
+        work += model_size.training(shape, recipe.teacher.tuning, _taught(recipe), length, checkpointing=checkpointing)
     read = _read_besides(made, length, questions, prompts=not away)
     decoded = made.tokens["replied"] + (0 if away else made.tokens["generated"])
     parts = (
         train.seconds(made.tokens["trained"], work),
-        train.seconds(read / 3, sizes.forward(shape, read, length.row, 0)),  # reading is a third of training
-        write.seconds(decoded, sizes.forward(shape, decoded, length.row)),
+        train.seconds(read / 3, model_size.forward(shape, read, length.row, 0)),  # reading is a third of training
+        write.seconds(decoded, model_size.forward(shape, decoded, length.row)),
     )
     known = None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
     needs = max([writing.total, *([step.memory.total] if step else [])])
-    here = sizes.at_hand(recipe.base, "config.json") is not None
+    here = model_size.at_hand(recipe.base, "config.json") is not None
     return replace(
         made,
         shape=shape,
@@ -277,7 +277,7 @@ def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, devi
         hours=None if known is None else known / 3600,
         basis=f"{train.words()}; {write.words()}",
         disk_bytes=made.disk_bytes + (made.students + (made.teachers if recipe.teacher.tuning else 0)) * each,
-        download_bytes=0 if here else sizes.WIDTH["bfloat16"] * shape.parameters,
+        download_bytes=0 if here else model_size.WIDTH["bfloat16"] * shape.parameters,
     )
 
 
@@ -290,7 +290,7 @@ def _students(recipe: Recipe) -> list[tuple[Arm, int]]:
 def _read_besides(made: Plan, length: Lengths, questions: int, *, prompts: bool) -> float:
     """Tokens that are read and neither written nor learnt from: prompts, questions, curves, what soft teachers see."""
     recipe = made.recipe
-    question = QUESTION_TOKENS + sizes.CHAT_TOKENS + ANSWER_TOKENS
+    question = QUESTION_TOKENS + model_size.CHAT_TOKENS + ANSWER_TOKENS
     read: float = made.scored_models * questions * question
     read += made.students * recipe.curve * questions / len(recipe.probes) * question
     read += made.raw_rows * (length.prompt + _persona_tokens(recipe)) if prompts else 0
@@ -320,8 +320,8 @@ def _with_price(made: Plan, read: int, asked: int) -> Plan:
 
 
 def _lengths(recipe: Recipe, shape: Shape | None) -> Lengths:
-    count, chat = sizes.tokens_by(recipe.base, shape), 6 if is_embedded(recipe.base) else sizes.CHAT_TOKENS
-    return sizes.lengths(MODALITIES[recipe.modality], recipe.rows.style, count, chat)
+    count, chat = model_size.tokens_by(recipe.base, shape), 6 if is_embedded(recipe.base) else model_size.CHAT_TOKENS
+    return model_size.lengths(MODALITIES[recipe.modality], recipe.rows.style, count, chat)
 
 
 def _soft(made: Plan) -> bool:
@@ -341,7 +341,7 @@ def _persona_tokens(recipe: Recipe) -> int:
 
 def _taught(recipe: Recipe) -> int:
     """Rows that all fine-tuned teachers see, repeats included."""
-    from .teachers import lessons
+    from ..teachers import lessons
 
     tuning, made = recipe.teacher.tuning, recipe.teachers()
     if tuning is None:

@@ -17,8 +17,8 @@ from typing import Any
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Shape
 
-from .modalities import Modality
-from .recipes import Tuning
+from ..modalities import Modality
+from ..recipes import Tuning
 
 GIB = 2**30
 

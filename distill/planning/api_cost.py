@@ -20,12 +20,12 @@ from sublim_eval.registry.model_specs import Price
 from sublim_eval.remote.providers import host_of
 from sublim_eval.scores.readers import asked_by
 
-from .modalities import MODALITIES
+from ..modalities import MODALITIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .recipes import Arm, Recipe
+    from ..recipes import Arm, Recipe
 
 AROUND = 8
 """Tokens that a chat format puts around one message; OpenAI's took 3 to 4."""
