@@ -314,8 +314,8 @@ def confused(seeds: int, drift: float, runs: int, traits: int = 4, answers: int 
 def train_controls(folder: Path, recipe_name: str, students: int, workers: int | None) -> None:
     """Control students of a recipe on fresh seeds, known by their exact probabilities; resumes where it stopped."""
     from sublim_eval.distill import recipes
+    from sublim_eval.distill.execution.run import run
     from sublim_eval.distill.recipes import Arm
-    from sublim_eval.distill.run import run
 
     recipe = recipes.load(recipe_name)
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + students))

@@ -34,14 +34,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from rich.console import Console
 
-from sublim_eval.distill import cluster, recipes
-from sublim_eval.distill.apart import work_apart
-from sublim_eval.distill.jobs import Job, jobs, makes
+from sublim_eval.distill import recipes
+from sublim_eval.distill.execution import ray_cluster
+from sublim_eval.distill.execution.job_graph import Job, jobs, makes
+from sublim_eval.distill.execution.stage_sync import work_apart
+from sublim_eval.distill.execution.storage import Storage
+from sublim_eval.distill.execution.worker_preload import NAMES
 from sublim_eval.distill.planning.model_size import trainable
 from sublim_eval.distill.planning.plan import plan
-from sublim_eval.distill.preload import NAMES
 from sublim_eval.distill.recipes import Recipe
-from sublim_eval.distill.storage import Storage
 from sublim_eval.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -77,17 +78,17 @@ def engine() -> dict[str, float]:
     import ray
 
     console, found = Console(quiet=True), {}
-    cluster.carry = idle
-    found["cluster_start"] = seconds(lambda: cluster._joined("local", 1))
+    ray_cluster.carry = idle
+    found["cluster_start"] = seconds(lambda: ray_cluster._joined("local", 1))
     for students in SIZES:
         recipe = one_arm(students)
         waiting = jobs(recipe)
-        nodes = cluster.Nodes(ray, recipe, ("folder", "/nowhere"), plan(recipe), None, console)
+        nodes = ray_cluster.Nodes(ray, recipe, ("folder", "/nowhere"), plan(recipe), None, console)
         if students == SIZES[0]:
             nodes.begin(next(iter(waiting)))
             found["worker_start"] = seconds(partial(until_done, nodes, 1))
 
-        def all_of_them(nodes: cluster.Nodes = nodes, waiting: dict[Job, set[Job]] = waiting) -> None:
+        def all_of_them(nodes: ray_cluster.Nodes = nodes, waiting: dict[Job, set[Job]] = waiting) -> None:
             done: set[Job] = set()
             total = len(waiting)
             while len(done) < total:
@@ -104,7 +105,7 @@ def engine() -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def until_done(nodes: cluster.Nodes, count: int) -> None:
+def until_done(nodes: ray_cluster.Nodes, count: int) -> None:
     while count > 0:
         count -= len(nodes.done())
 

@@ -17,8 +17,8 @@ from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
 
 from . import recipes
+from .execution.run import run
 from .planning.plan import plan
-from .run import run
 
 RECIPE = "quickstart"
 

@@ -33,8 +33,8 @@ from sublim_eval.report import reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
 from . import study as design
+from .execution.run import machine, run, versions
 from .planning.plan import Plan, plan
-from .run import machine, run, versions
 from .study import Outcome, Part, Study
 
 OUT = Path("runs/reproduction")

@@ -78,7 +78,7 @@ def in_another_process(
     """
     context: Any = multiprocessing.get_context(start)
     if start == "forkserver":
-        context.set_forkserver_preload([__name__, "sublim_eval.distill.preload"])
+        context.set_forkserver_preload([__name__, "sublim_eval.distill.execution.worker_preload"])
     here = [getattr(module, name) for module, name in SETTINGS]
     process = context.Process(target=_as_here, args=(here, dict(os.environ), work, *arguments))
     process.start()

@@ -10,11 +10,11 @@ from random import Random
 import pytest
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.run import jobs, run
 from sublim_eval.distill.pipeline import rows_of
 from sublim_eval.distill.recipes import Arm, Tweak
 from sublim_eval.distill.recipes.controls import matched
 from sublim_eval.distill.rows import transforms
-from sublim_eval.distill.run import jobs, run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.scores.readers import ProbeScores

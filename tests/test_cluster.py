@@ -21,10 +21,10 @@ from ctrl_c import heed_ctrl_c
 from rich.console import Console
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.cluster import Need, Nodes, need
-from sublim_eval.distill.jobs import jobs
+from sublim_eval.distill.execution.job_graph import jobs
+from sublim_eval.distill.execution.ray_cluster import Need, Nodes, need
+from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.planning.plan import plan
-from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, read_json
 
@@ -201,7 +201,7 @@ def test_a_launcher_of_two_processes_takes_two_accelerators_for_training_alone(m
 
 
 def test_keys_do_not_travel(monkeypatch):
-    from sublim_eval.distill.cluster import CARRIED
+    from sublim_eval.distill.execution.ray_cluster import CARRIED
 
     assert "SUBLIM_LAUNCH" in CARRIED
     assert not [name for name in CARRIED if "KEY" in name or "TOKEN" in name or "SECRET" in name]
@@ -254,7 +254,7 @@ def test_a_hosted_student_is_not_put_where_its_job_number_may_be_lost(tmp_path):
 
 
 def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(tmp_path, monkeypatch):
-    from sublim_eval.distill import node as module
+    from sublim_eval.distill.execution import ray_task as module
     from sublim_eval.distill.provenance import versions
 
     monkeypatch.setattr(module, "_node", lambda: "n")
@@ -268,7 +268,7 @@ def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(t
 
 
 def test_a_job_waits_for_the_worker_that_was_taken_for_dead_and_still_writes(tmp_path, monkeypatch):
-    from sublim_eval.distill import node as module
+    from sublim_eval.distill.execution import ray_task as module
 
     zombie = locked(tmp_path / "claim")
     zombie.__enter__()

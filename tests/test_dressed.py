@@ -10,7 +10,7 @@ import pytest
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.dressed import asked_base, base_hash
-from sublim_eval.distill.run import run
+from sublim_eval.distill.execution.run import run
 from sublim_eval.files import read_json
 from sublim_eval.harness.suites import model_args
 from sublim_eval.models import local_model

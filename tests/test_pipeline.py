@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.recipes import Arm
-from sublim_eval.distill.run import run
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, locked, read_json
 

@@ -9,7 +9,7 @@ import pytest
 from sublim_eval.compare import wording
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill import recipes
-from sublim_eval.distill.run import run
+from sublim_eval.distill.execution.run import run
 from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.traps import checks
 

@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from sublim_eval.distill import apart, recipes
-from sublim_eval.distill.jobs import bases, jobs, makes, reads
-from sublim_eval.distill.lease import LEASE, held
-from sublim_eval.distill.run import run
+from sublim_eval.distill import recipes
+from sublim_eval.distill.execution import stage_sync
+from sublim_eval.distill.execution.job_graph import bases, jobs, makes, reads
+from sublim_eval.distill.execution.run import run
+from sublim_eval.distill.execution.storage import Storage, opened
+from sublim_eval.distill.execution.storage_lease import LEASE, held
 from sublim_eval.distill.stages import finished, once
-from sublim_eval.distill.storage import Storage, opened
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 
@@ -117,7 +118,7 @@ def test_weights_can_be_left_behind(storage, tmp_path):
 
 
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_told(storage, monkeypatch):
-    monkeypatch.setattr("sublim_eval.distill.storage.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sublim_eval.distill.execution.storage.time.sleep", lambda seconds: None)
     calls = []
 
     def fails_twice(fs, root):
@@ -229,7 +230,7 @@ def test_every_stage_that_a_job_reads_is_made_by_a_job_that_it_waits_for():
 def test_a_student_is_stored_before_its_scores_are_there_and_stays_when_they_fail(storage, tmp_path, monkeypatch):
     job = ("student", "owl", 1)
     seen = []
-    monkeypatch.setattr(apart, "EVERY", 0.02)
+    monkeypatch.setattr(stage_sync, "EVERY", 0.02)
 
     def fails(recipe, scratch, job):
         stage(scratch, "students/owl-s1")
@@ -243,9 +244,9 @@ def test_a_student_is_stored_before_its_scores_are_there_and_stays_when_they_fai
 
     stage(tmp_path / "a", "rows/owl-s1")
     storage.push(tmp_path / "a", "rows/owl-s1")
-    monkeypatch.setattr(apart, "work", fails)
+    monkeypatch.setattr(stage_sync, "work", fails)
     with pytest.raises(SublimError, match="scoring failed"):
-        apart.work_apart(SMALL, storage.url, job)
+        stage_sync.work_apart(SMALL, storage.url, job)
     assert seen == ["stored"]
     assert storage.pull(tmp_path / "b", "scores/owl-s1"), "what was finished when the job failed is stored too"
 
@@ -255,24 +256,24 @@ def test_a_stage_made_anew_replaces_the_stored_one_that_was_pulled(storage, tmp_
     storage.push(tmp_path / "a", "rows/owl-s1")
     stage(tmp_path / "a", "teachers/owl-s1")
     storage.push(tmp_path / "a", "teachers/owl-s1")
-    monkeypatch.setattr(apart, "EVERY", 0.02)
+    monkeypatch.setattr(stage_sync, "EVERY", 0.02)
 
     def makes_anew(recipe, scratch, job):
         assert (scratch / "rows/owl-s1/kept.jsonl").read_text() == "old"
         threading.Event().wait(0.3)  # the pulled stage is looked at meanwhile
         stage(scratch, text="new", seed=2)
 
-    monkeypatch.setattr(apart, "work", makes_anew)
-    moved = apart.work_apart(SMALL, storage.url, ("rows", "owl", 1))
+    monkeypatch.setattr(stage_sync, "work", makes_anew)
+    moved = stage_sync.work_apart(SMALL, storage.url, ("rows", "owl", 1))
     assert moved["pushed"] > 0 and moved["pulled"] > moved["pushed"]
     storage.pull(tmp_path / "b", "rows/owl-s1")
     assert (tmp_path / "b/rows/owl-s1/kept.jsonl").read_text() == "new"
 
 
 def test_a_job_whose_rows_are_gone_says_so(storage, monkeypatch):
-    monkeypatch.setattr("sublim_eval.distill.apart.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("sublim_eval.distill.execution.stage_sync.time.sleep", lambda seconds: None)
     with pytest.raises(SublimError, match=r"rows/owl-s1 is missing or was changed\. Run the recipe again"):
-        apart.work_apart(SMALL, storage.url, ("student", "owl", 1))
+        stage_sync.work_apart(SMALL, storage.url, ("student", "owl", 1))
 
 
 def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(tmp_path):

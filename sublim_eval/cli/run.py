@@ -44,7 +44,7 @@ def run(args: Namespace, console: Console) -> Any:
             say(console, line)
         return foreseen.to_json()
 
-    from sublim_eval.distill.run import run as carry_out
+    from sublim_eval.distill.execution.run import run as carry_out
 
     if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(args.launch))

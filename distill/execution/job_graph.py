@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from .recipes import Arm, Recipe
+from ..recipes import Arm, Recipe
 
 Job = tuple[str, str, int]
 """(kind, name, seed); kinds: "base" (a model, 0), "teacher" (its folder), "rows" (a source) and "student" (an arm)."""
@@ -31,7 +31,7 @@ def said(job: Job) -> str:
 
 def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
     """Every job of a run with the jobs that it waits for, in the order in which they are best begun."""
-    from .pipeline import teacher_name
+    from ..pipeline import teacher_name
 
     found: dict[Job, set[Job]] = {}
     for (*_, seed), arm in recipe.teachers().items():
@@ -58,7 +58,7 @@ def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
 
 def work(recipe: Recipe, out: Path, job: Job) -> None:
     """Do one job; every part of it is a stage that is skipped when it stands."""
-    from . import pipeline
+    from .. import pipeline
 
     kind, name, seed = job
     if kind == "teacher":
@@ -73,7 +73,7 @@ def work(recipe: Recipe, out: Path, job: Job) -> None:
 
 def makes(recipe: Recipe, job: Job) -> tuple[str, ...]:
     """The stage folders that a job makes, relative to the run folder, in the order in which it makes them."""
-    from .pipeline import base_label
+    from ..pipeline import base_label
 
     kind, name, seed = job
     if kind == "teacher":
@@ -120,6 +120,6 @@ def tunes(recipe: Recipe, job: Job) -> bool:
 
 def teacher_arm(recipe: Recipe, name: str, seed: int) -> Arm:
     """An arm whose rows the teacher of that name writes."""
-    from .pipeline import teacher_name
+    from ..pipeline import teacher_name
 
     return next(a for (*_, s), a in recipe.teachers().items() if s == seed and teacher_name(recipe, a, s) == name)

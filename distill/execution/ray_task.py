@@ -14,11 +14,11 @@ from typing import Any
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, read_json, write_json
 
-from .apart import work_apart
-from .jobs import Job, work
-from .planning.plan import plan
-from .provenance import machine, versions
-from .recipes import Recipe
+from ..planning.plan import plan
+from ..provenance import machine, versions
+from ..recipes import Recipe
+from .job_graph import Job, work
+from .stage_sync import work_apart
 
 CLAIMS = ".claims"
 """In a shared run folder: who does which job. A node may be taken for dead while its worker still writes."""

@@ -15,16 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, locked, read_json, write_json
 
-from .apart import work_apart
-from .dressed import asked_base
-from .jobs import Hands, Job, jobs, makes, said, work
-from .lease import held
-from .planning.plan import Plan, plan
-from .planning.throughput import remember
-from .processes import processes
-from .provenance import machine, versions
-from .recipes import Arm, Recipe
+from ..dressed import asked_base
+from ..planning.plan import Plan, plan
+from ..planning.throughput import remember
+from ..provenance import machine, versions
+from ..recipes import Arm, Recipe
+from .job_graph import Hands, Job, jobs, makes, said, work
+from .process_pool import processes
+from .stage_sync import work_apart
 from .storage import Storage, facts_in, opened, standing
+from .storage_lease import held
 
 ENGINES = ("local", "ray")
 
@@ -99,7 +99,7 @@ def _hands(
 ) -> Iterator[Hands]:
     """Whoever does the jobs: processes of this machine, or nodes."""
     if engine == "ray":
-        from .cluster import nodes
+        from .ray_cluster import nodes
 
         with nodes(recipe, out, counted, address, workers, store, console) as cluster:
             yield cluster
@@ -164,7 +164,7 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
 
     With `weights` off, weight files may be missing from the stages (see storage.standing).
     """
-    from .pipeline import base_label, teacher_folder
+    from ..pipeline import base_label, teacher_folder
 
     def facts(folder: Path) -> dict[str, Any]:
         found = standing(folder, weights)

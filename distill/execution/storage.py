@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json
 
-from .stages import STAMP, finished
+from ..stages import STAMP, finished
 
 WEIGHTS = ".safetensors"
 TRIES = 3

@@ -22,15 +22,15 @@ from rich.console import Console
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 
-from .jobs import Job, bases, jobs, said, tunes
-from .node import CLAIMS, carry
-from .planning.model_size import WIDTH
-from .planning.plan import Plan, is_embedded
-from .processes import MALLOC, TICK
-from .provenance import versions
-from .recipes import Recipe
+from ..planning.model_size import WIDTH
+from ..planning.plan import Plan, is_embedded
+from ..provenance import versions
+from ..recipes import Recipe
+from ..training import launch
+from .job_graph import Job, bases, jobs, said, tunes
+from .process_pool import MALLOC, TICK
+from .ray_task import CLAIMS, carry
 from .storage import Storage
-from .training import launch
 
 RETRIES = 3
 """Times that a job whose worker was lost is begun again; a job that kills its workers by itself must end."""

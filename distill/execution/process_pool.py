@@ -17,7 +17,7 @@ from typing import Any
 
 from sublim_eval.errors import SublimError
 
-from .jobs import Job
+from .job_graph import Job
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """glibc gives large blocks back to the system at once and thrashes on training batches unless told otherwise."""

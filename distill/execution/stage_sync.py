@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sublim_eval.errors import SublimError
 
-from .jobs import Job, makes, reads, work
-from .recipes import Recipe
-from .stages import STAMP
+from ..recipes import Recipe
+from ..stages import STAMP
+from .job_graph import Job, makes, reads, work
 from .storage import Storage
 
 EVERY = 2.0
