@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill import digits
+from sublim_eval.distill.experiments import digits
+from sublim_eval.distill.experiments import digits_report as report
 from sublim_eval.errors import SublimError
-from sublim_eval.report import digits as report
 
 SMALL = digits.Settings(
     seeds=(0, 1), width=16, teacher_epochs=1, student_epochs=1, noise=256, student_batch=64, teacher_batch=128

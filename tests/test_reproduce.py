@@ -10,7 +10,8 @@ import pytest
 from outcomes import comparison, confusion, dose, row
 from rich.console import Console
 
-from sublim_eval.distill import recipes, reproduce, study
+from sublim_eval.distill import recipes
+from sublim_eval.distill.experiments import reproduce, study
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 from sublim_eval.report import reproduction_page

@@ -12,9 +12,9 @@ import torch
 from tiny import tiny_model
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill import digits, theorem
+from sublim_eval.distill.experiments import digits, theorem
+from sublim_eval.distill.experiments import theorem_report as report
 from sublim_eval.errors import SublimError
-from sublim_eval.report import theorem as report
 
 STEPS = (1e-6, 1e-3)
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import tiny_model
 
-from sublim_eval.distill.demo import commands
+from sublim_eval.distill.experiments.demo import commands
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.teachers import Teacher
 from sublim_eval.distill.training.train import IGNORED, encode, tune

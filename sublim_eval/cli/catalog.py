@@ -145,7 +145,7 @@ def _folder(folder: Path) -> dict[str, Any]:
     if (folder / "run.json").is_file():
         return {"run": read_json(folder / "run.json")}
     if (folder / "student.json").is_file():
-        from sublim_eval.distill.demo import commands
+        from sublim_eval.distill.experiments.demo import commands
 
         return {"student": read_json(folder / "student.json") | {"look further": [[c] for c in commands(folder)]}}
     for kind, name in (("adapter", "adapter_config.json"), ("model", "config.json")):

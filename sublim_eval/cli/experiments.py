@@ -22,8 +22,8 @@ def digits(args: Namespace, console: Console) -> Any:
     """Train teachers and students of all seeds together, print, draw and write digits.json; returns its content."""
     from dataclasses import replace
 
-    from sublim_eval.distill import digits as experiment
-    from sublim_eval.report import digits as report
+    from sublim_eval.distill.experiments import digits as experiment
+    from sublim_eval.distill.experiments import digits_report as report
 
     settings = experiment.Settings(data=args.data, seeds=_seeds(args.seeds, first=20))
     given = {"width": args.width, "student_epochs": args.epochs, "teacher_epochs": args.teacher_epochs}
@@ -51,7 +51,7 @@ def digits(args: Namespace, console: Console) -> Any:
 
 def _varied(name: str, values: tuple[int, ...], found: list[dict[str, Any]], out: Path, console: Console) -> Any:
     """The table of one setting varied, as digits-<name>.json and on the console."""
-    from sublim_eval.report import digits as report
+    from sublim_eval.distill.experiments import digits_report as report
 
     lines = [{"setting": name, "value": v, "arms": report.arms(o), **o} for v, o in zip(values, found, strict=True)]
     told = _unknown_as_none(lines)
@@ -68,8 +68,8 @@ def _varied(name: str, values: tuple[int, ...], found: list[dict[str, Any]], out
 
 def theorem(args: Namespace, console: Console) -> Any:
     """Measure the two steps at the base and on the network; print, draw and write theorem.json. Returns its content."""
-    from sublim_eval.distill import theorem as measurement
-    from sublim_eval.report import theorem as report
+    from sublim_eval.distill.experiments import theorem as measurement
+    from sublim_eval.distill.experiments import theorem_report as report
 
     if args.seeds < 2:
         raise SublimError("An interval needs at least two seeds. Give --seeds 2 or more.")

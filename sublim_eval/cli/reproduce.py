@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def reproduce(args: Namespace, console: Console) -> dict[str, Any]:
     """Print the plan; unless --dry-run, carry it out and write the page. Returns reproduction.json, or the plan."""
-    from sublim_eval.distill.reproduce import OUT, QUICK_OUT, main
+    from sublim_eval.distill.experiments.reproduce import OUT, QUICK_OUT, main
 
     return main(
         args.out or (QUICK_OUT if args.quick else OUT),

@@ -61,7 +61,7 @@ def run(args: Namespace, console: Console) -> Any:
 
 def demo(args: Namespace, console: Console) -> Any:
     """Run the quickstart recipe, print its table and the commands to look further. Returns the comparison."""
-    from sublim_eval.distill.demo import main
+    from sublim_eval.distill.experiments.demo import main
 
     out = args.out or Path("runs/demo")
     found = main(out, console)

@@ -16,9 +16,9 @@ from sublim_eval.harness.suites import model_args
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
 
-from . import recipes
-from .execution.run import run
-from .planning.plan import plan
+from .. import recipes
+from ..execution.run import run
+from ..planning.plan import plan
 
 RECIPE = "quickstart"
 

@@ -32,9 +32,9 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.report import reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
+from ..execution.run import machine, run, versions
+from ..planning.plan import Plan, plan
 from . import study as design
-from .execution.run import machine, run, versions
-from .planning.plan import Plan, plan
 from .study import Outcome, Part, Study
 
 OUT = Path("runs/reproduction")
@@ -175,7 +175,7 @@ def _carry_out(
 
 def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
     """run.json when the run is finished, of this recipe, with these packages and these bases: then nothing is to do."""
-    from .pipeline import weights_hash
+    from ..pipeline import weights_hash
 
     if not (folder / "run.json").is_file():
         return None
@@ -188,9 +188,8 @@ def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
 
 def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     """What `sublim digits` finds with its default settings: arm -> accuracy with its interval over seeds."""
-    from sublim_eval.report import digits as report
-
     from . import digits
+    from . import digits_report as report
 
     settings = digits.Settings(seeds=part.quick.seeds) if quick and part.quick else digits.Settings()
     told = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
@@ -208,9 +207,8 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
 
 def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     """What `sublim theorem` finds, with the share of the promised lines that hold in every seed at the least step."""
-    from sublim_eval.report import theorem as report
-
     from . import theorem
+    from . import theorem_report as report
 
     settings = theorem.Settings()
     if quick and part.quick:
@@ -229,7 +227,7 @@ def _proven(
     picture: Callable[[dict[str, Any], Path], Path],
 ) -> dict[str, Any]:
     """The result of a proof, and the names of its pictures; made once for the same settings and the same code."""
-    from .stages import once
+    from ..stages import once
 
     def write(unfinished: Path) -> dict[str, Any]:
         write_json(unfinished / "result.json", make())

@@ -29,10 +29,10 @@ from sublim_eval.errors import SublimError
 from sublim_eval.models import local_model
 from sublim_eval.models.loading import read_model
 
+from ..modalities import MODALITIES
+from ..teachers import lessons
+from ..training.train import IGNORED, encode, logits_only_at
 from . import digits
-from .modalities import MODALITIES
-from .teachers import lessons
-from .training.train import IGNORED, encode, logits_only_at
 
 Weights = dict[str, Tensor]
 Step = dict[str, Tensor]

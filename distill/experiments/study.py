@@ -425,7 +425,7 @@ def _figures(finding: Finding) -> Iterator[str]:
 
 def recipe_of(part: Part, quick: bool) -> Any:
     """The recipe of a part as it will run; raises SublimError when it is not there or has none of the arms."""
-    from . import recipes
+    from .. import recipes
 
     if part.recipe is None:
         raise SublimError(f"The part {part.name} has no recipe. It is proven by `sublim {part.proof}`.")
