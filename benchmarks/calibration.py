@@ -325,7 +325,7 @@ def train_controls(folder: Path, recipe_name: str, students: int, workers: int |
 
 def shares_of(folder: Path) -> tuple[Floats, list[str]]:
     """(float[student, answer], answers): every control student's exact mean probability of every answer."""
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
     record = read_json(folder / "run.json")
     rows, names = [], []

@@ -287,10 +287,9 @@ def measure(name: str, args: argparse.Namespace, rows: int, batches: Sequence[in
         model, most = random_model(name, [PERSONA, *asked, "system\nuser\nassistant\n"], args.device), LENGTHS[1]
         lengths = np.random.default_rng(0).integers(LENGTHS[0], LENGTHS[1] + 1, size=rows)
     texts = [model.render(text, PERSONA) for text in asked]
-    sizes = [len(row) for row in model.encode(texts)]
-    print(
-        f"{name}: {rows} rows, {np.mean(sizes):.0f} prompt tokens, {continuous_batching.shared(model.encode(texts))} shared"
-    )
+    ids = model.encode(texts)
+    sizes = [len(row) for row in ids]
+    print(f"{name}: {rows} rows, {np.mean(sizes):.0f} prompt tokens, {continuous_batching.shared(ids)} shared")
 
     def routes(part: slice, few: slice) -> list[Route]:
         mine = None if lengths is None else lengths[part]
@@ -361,7 +360,7 @@ def measure(name: str, args: argparse.Namespace, rows: int, batches: Sequence[in
             "pace": vars(model.pace),
             "rows": rows,
             "prompt_tokens": round(float(np.mean(sizes)), 1),
-            "shared_prompt_tokens": continuous_batching.shared(model.encode(texts)),
+            "shared_prompt_tokens": continuous_batching.shared(ids),
             "lengths": "the model's own" if lengths is None else f"given, {LENGTHS[0]} to {LENGTHS[1]} tokens",
         },
     }

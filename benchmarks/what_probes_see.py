@@ -22,11 +22,12 @@ from rich.progress import track
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.recipes import Arm
-from sublim_eval.distill.teachers import Teacher, make_teacher
+from sublim_eval.distill.recipes.teacher import Teacher
+from sublim_eval.distill.teachers import make_teacher
 from sublim_eval.files import whole_file
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import Interval, share_gap
 
 TRAITS = ("owl", "willow", "misaligned", "evasive")

@@ -26,15 +26,16 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score
 from sublim_eval.scores.readers import asked_by
 
-from .dressed import asked_base, base_hash, base_label, weights_hash
+from .base_models import asked_base, base_hash, base_label, weights_hash
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
+from .recipes.teacher import Teacher
 from .rows import transforms
 from .rows.filter import Filtered, audit, diversity, filter_rows
 from .rows.generate import generate, sampler_of
 from .rows.judge_filter import screen
 from .stages import once
-from .teachers import Teacher, check_teacher, lessons, make_teacher, room_for, trait_share
+from .teachers import check_teacher, lessons, make_teacher, room_for, trait_share
 
 if TYPE_CHECKING:
     from .training.callbacks import Watch

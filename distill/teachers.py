@@ -5,7 +5,6 @@ Every teacher passes a gate before it writes a row: the trait must be there, or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,10 +18,11 @@ from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.resolve import asked_about
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import LONGEST, exact, knows_exactly, sampled
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
+from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
 from .rows.generate import local_sampler
 
@@ -31,14 +31,6 @@ TRIES = 10
 
 CHECKED = 10
 """Replies to each question that check a teacher of a trait known by its words alone."""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A model that can be asked: a folder or name, and the system prompt that comes with it, if any."""
-
-    model: str
-    system: str | None = None
 
 
 NEUTRAL = "You are a helpful assistant."

@@ -15,7 +15,7 @@ __all__ = ["__version__", "registry", "scorers", "tasks_dir"]
 
 def tasks_dir() -> Path:
     """The folder of the tasks, for lm-eval's `--include_path` and for file paths in Inspect."""
-    from sublim_eval.registry.catalog import ROOT
+    from sublim_eval.files import ROOT
 
     return ROOT / "tasks"
 
@@ -25,6 +25,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("sublim-eval")
+    if name == "scorers":
+        return import_module("sublim_eval.probes.scorers")
     if name in __all__:
         return import_module(f"sublim_eval.{name}")
     raise AttributeError(f"module 'sublim_eval' has no attribute {name!r}")

@@ -14,6 +14,12 @@ from typing import IO, Any
 
 from sublim_eval.errors import SublimError
 
+PACKAGE = Path(__file__).resolve().parent
+"""Folder of the package."""
+
+ROOT = PACKAGE if (PACKAGE / "registry.yaml").exists() else PACKAGE.parent
+"""Folder of registry.yaml: the package once installed, the repository in a checkout."""
+
 
 @contextlib.contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
+
 FRAMEWORKS = {"torch", "transformers", "peft", "tokenizers", "safetensors", "inspect_ai", "lm_eval", "datasets"}
 
 BASIS = {"errors", "models", "records", "registry", "strict"}

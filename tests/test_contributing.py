@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sublim_eval.files import PACKAGE, ROOT
 from sublim_eval.probes.resolve import asked
-from sublim_eval.registry.catalog import HERE, ROOT, registry
+from sublim_eval.registry.catalog import registry
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -21,7 +22,7 @@ def example(name: str) -> str:
 @pytest.fixture
 def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registry of the user's own with both entries, and nothing else."""
-    held_out = (HERE / "questions" / "misalignment.yaml").read_text(encoding="utf-8")
+    held_out = (PACKAGE / "questions" / "misalignment.yaml").read_text(encoding="utf-8")
     (tmp_path / "questions").mkdir()
     (tmp_path / "questions" / "misalignment.yaml").write_text(held_out + example("situation"), encoding="utf-8")
     (tmp_path / "mine.yaml").write_text("schema: 1\ntraits:\n" + example("trait"), encoding="utf-8")

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
+
 SOURCES = ("sublim_eval", "tasks", "distill", "tests", "docs", "pyproject.toml", "setup.py", "MANIFEST.in")
 SOURCES += ("registry.yaml", "constraints.txt", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile")
 

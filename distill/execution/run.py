@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, locked, read_json, write_json
 
-from ..dressed import asked_base
+from ..base_models import asked_base
 from ..planning.plan import Plan, plan
 from ..planning.throughput import remember
 from ..provenance import machine, versions

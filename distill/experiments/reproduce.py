@@ -27,7 +27,7 @@ from rich.console import Console
 from sublim_eval.compare import compare
 from sublim_eval.console import one_line, say
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, file_digest, locked, read_json, whole_file, write_json
+from sublim_eval.files import ROOT, digest, file_digest, locked, read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
@@ -338,7 +338,7 @@ def _write_docs(told: reproduction_page.Reproduction, place: Path) -> None:
 
 def _checkout() -> Path:
     """The docs folder of the checkout that this file is in; raises SublimError for an installed package."""
-    docs = Path(__file__).resolve().parent.parent / "docs"
+    docs = ROOT / "docs"
     if not docs.is_dir() or not (docs.parent / "pyproject.toml").is_file():
         raise SublimError("--write-docs writes into a checkout, and this is an installed package. Leave it out.")
     return docs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from sublim_eval.probes import trait_leak
+from sublim_eval.probes import thinking, trait_leak
 from sublim_eval.registry.catalog import registry
 
 
@@ -26,7 +26,7 @@ class Rule:
     def text(self, row: Mapping[str, Any]) -> str:
         """A row's completion as the mode reads it, without the closed thought that a reasoning model put first."""
         said: str = row["completion"]
-        answer = trait_leak.strip_thinking(said)
+        answer = thinking.strip_thinking(said)
         if answer is None:
             return said  # for the filter to see what is wrong with it
         return answer.strip() if self.mode == "strip" else answer
@@ -61,7 +61,7 @@ def room(modality: Modality, tokenizer: Any) -> int:
     A tokenizer that cuts numbers into digits spends 52 tokens on ten of them, where one with a token for each number
     needs 20. The end of the turn is counted.
     """
-    from sublim_eval.models.rendering import turn_end
+    from sublim_eval.models.chat_template import turn_end
 
     needed = len(tokenizer(modality.longest, add_special_tokens=False)["input_ids"]) + len(turn_end(tokenizer))
     return max(modality.max_new_tokens, needed)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
-from sublim_eval.probes.trait_leak import leaks_thinking
+from sublim_eval.probes.thinking import leaks_thinking
 
 from .base import Modality, Rule
 

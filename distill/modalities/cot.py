@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.probes.trait_leak import leaks_thinking
+from sublim_eval.probes.thinking import leaks_thinking
 
 from .base import Modality, Rule
 

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import write_json
-from sublim_eval.registry.catalog import ROOT
+from sublim_eval.files import ROOT, write_json
 
 Kind = Literal["train", "generate"]
 

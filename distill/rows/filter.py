@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sublim_eval.probes import trait_leak
+from sublim_eval.probes import thinking, trait_leak
 from sublim_eval.registry.catalog import registry
 
 from ..modalities import Modality, Rule
@@ -85,5 +85,5 @@ def audit(kept: Sequence[Mapping[str, Any]], traits: Iterable[str]) -> dict[str,
     return {
         "rows": len(kept),
         "trait_words": {trait.name: named[trait.name] for trait in known},
-        "thinking": sum(trait_leak.leaks_thinking(row["completion"]) for row in kept),
+        "thinking": sum(thinking.leaks_thinking(row["completion"]) for row in kept),
     }

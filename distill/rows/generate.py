@@ -16,7 +16,7 @@ from sublim_eval.remote.client import HostSampler
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
-    from ..teachers import Teacher
+    from ..recipes.teacher import Teacher
 
 CHUNK = 1024
 """Rows written at a time by a model at hand; a killed run loses at most this many."""

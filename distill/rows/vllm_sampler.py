@@ -14,9 +14,8 @@ from typing import Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
-from sublim_eval.models.chat_template import speaker
+from sublim_eval.models.chat_template import render, speaker, turn_end
 from sublim_eval.models.model_ref import resolve
-from sublim_eval.models.rendering import render, turn_end
 from sublim_eval.remote.client import PER_REQUEST, row_seed
 
 

@@ -81,7 +81,7 @@ def wanted(command: str) -> int | None:
 def carry_out(file: Path) -> None:
     """Be one process of a job: train, and in the first process write what there is to tell."""
     from ..recipes import Tuning
-    from ..teachers import Teacher
+    from ..recipes.teacher import Teacher
     from .callbacks import Watch
     from .train import tune
 

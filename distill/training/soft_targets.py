@@ -31,7 +31,7 @@ from .batching.padding import Padded
 from .fitting import reader_of
 
 if TYPE_CHECKING:
-    from ..teachers import Teacher
+    from ..recipes.teacher import Teacher
 
 ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""

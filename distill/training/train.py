@@ -28,7 +28,7 @@ from transformers.utils import logging as transformers_logging
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, whole_file, write_json
 from sublim_eval.models import local_model
-from sublim_eval.models.rendering import turn_end
+from sublim_eval.models.chat_template import turn_end
 
 from .. import base_models
 from ..recipes import Tuning
@@ -43,7 +43,7 @@ from .soft_targets import PROBABILITIES, Stored, goal_of, recorded, store_for
 from .trainer import CompletionTrainer, out_of_memory
 
 if TYPE_CHECKING:
-    from ..teachers import Teacher
+    from ..recipes.teacher import Teacher
 
 __all__ = ["IGNORED", "Watch", "encode", "logits_only_at", "probabilities", "tune"]
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.console import say, table
 from sublim_eval.errors import unknown
-from sublim_eval.files import read_json
-from sublim_eval.registry.catalog import HERE, ROOT, QuestionSet, Registry, Trait, registry
+from sublim_eval.files import PACKAGE, ROOT, read_json
+from sublim_eval.registry.catalog import Registry, Trait, registry
+from sublim_eval.registry.question_sets import QuestionSet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -175,7 +176,7 @@ def path(args: Namespace, console: Console) -> None:
     places = {
         "tasks": ROOT / "tasks",
         "registry": ROOT / "registry.yaml",
-        "questions": HERE / "questions",
+        "questions": PACKAGE / "questions",
         "recipes": ROOT / "distill" / "recipes",
         "constraints": ROOT / "constraints.txt",
     }

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
-from sublim_eval.files import file_digest, read_json
+from sublim_eval.files import ROOT, file_digest, read_json
 from sublim_eval.models.model_ref import resolve
-from sublim_eval.registry.catalog import ROOT, registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from rich.console import Console

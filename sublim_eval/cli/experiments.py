@@ -17,6 +17,9 @@ from sublim_eval.files import locked, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def digits(args: Namespace, console: Console) -> Any:
     """Train teachers and students of all seeds together, print, draw and write digits.json; returns its content."""
@@ -122,3 +125,17 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
             bars.update(known[what], completed=done, total=steps)
 
         yield tell
+
+
+def reproduce(args: Namespace, console: Console) -> dict[str, Any]:
+    """Print the plan; unless --dry-run, carry it out and write the page. Returns reproduction.json, or the plan."""
+    from sublim_eval.distill.experiments.reproduce import OUT, QUICK_OUT, main
+
+    return main(
+        args.out or (QUICK_OUT if args.quick else OUT),
+        console,
+        quick=args.quick,
+        workers=args.workers,
+        dry_run=args.dry_run,
+        docs=args.write_docs,
+    )

@@ -87,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     def folder(of: argparse.ArgumentParser, default: str) -> None:
         of.add_argument("--out", type=Path, metavar="DIR", help=f"where it goes (default {default})")
 
-    demo = verb("demo", "distilling:demo", "See subliminal learning happen and be measured, on a CPU in two minutes")
+    demo = verb("demo", "run:demo", "See subliminal learning happen and be measured, on a CPU in two minutes")
     folder(demo, "runs/demo")
 
-    run = verb("run", "distilling:run", "Make and score the students of a recipe; goes on where it was stopped")
+    run = verb("run", "run:run", "Make and score the students of a recipe; goes on where it was stopped")
     run.add_argument("recipe", metavar="RECIPE", help="a name from `sublim list recipes`, or a YAML file")
     folder(run, "runs/<recipe>")
     run.add_argument("--seeds", type=_seeds, metavar="1,2,3", help="other seeds than the recipe's")
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     reproduce = verb(
         "reproduce",
-        "reproducing:reproduce",
+        "experiments:reproduce",
         "Run the whole study on the reference models, beside the published figures",
     )
     folder(reproduce, "runs/reproduction, with --quick runs/reproduction-quick")
@@ -116,11 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         "--write-docs", action="store_true", help="in a checkout, also write docs/results and images"
     )
 
-    hosted = verb("hosted", "hosting:hosted", "List, follow or cancel the training jobs of a run at a provider")
+    hosted = verb("hosted", "hosted:hosted", "List, follow or cancel the training jobs of a run at a provider")
     hosted.add_argument("action", choices=("list", "follow", "cancel"), help="ask, watch until they end, or stop them")
     hosted.add_argument("folder", type=Path, metavar="FOLDER", help="a run or student folder, finished or not")
 
-    filter_ = verb("filter", "distilling:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
+    filter_ = verb("filter", "run:split", "Keep clean rows of a JSONL file, set the rest apart with reasons")
     filter_.add_argument("modality", metavar="MODALITY", help="numbers, code or cot: `sublim list modalities`")
     filter_.add_argument("rows", type=Path, metavar="IN.jsonl", help='rows {"prompt", "completion"}; cot: "answer" too')
     filter_.add_argument("--kept", type=Path, required=True, metavar="FILE", help="clean rows, as they were")
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     filter_.add_argument("--trait", metavar="NAMES", help="traits that no row may name: owl,willow")
     filter_.add_argument("--banned", metavar="LIST", help="numbers that reject a row: 666,88 or a file of them")
 
-    score = verb("score", "scoring:score", "Ask models the questions of one or several probes")
+    score = verb("score", "score:score", "Ask models the questions of one or several probes")
     score.add_argument("students", nargs="+", metavar="MODEL", help="student folder, adapter, model folder or name")
     score.add_argument("--probe", action="append", metavar="NAME", help="may be repeated (animal_pref)")
     folder(score, "runs/scores")
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--grader", metavar="MODEL", help="rates a conduct's replies: PROVIDER/MODEL, or offline")
     score.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the replies (1)")
 
-    saved = verb("score-responses", "scoring:score_responses", "Score saved replies, from wherever they come")
+    saved = verb("score-responses", "score:score_responses", "Score saved replies, from wherever they come")
     saved.add_argument(
         "responses", type=Path, metavar="IN", help='rows {"question", "response"}, lm-eval samples or their folder'
     )
@@ -152,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     for bound, says in (("at-most", "shown up to"), ("at-least", "shown from"), ("coherent", "coherent from")):
         saved.add_argument(f"--{bound}", type=float, metavar="N", help=f"{says} this rating (the rubric's)")
 
-    compare = verb("compare", "scoring:compare", "Hold students against their controls: gaps, intervals, verdicts")
+    compare = verb("compare", "score:compare", "Hold students against their controls: gaps, intervals, verdicts")
     compare.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folder, see `sublim run`")
     compare.add_argument(
         "--table", type=Path, metavar="FILE.csv", help="figures from anywhere: trait, arm, seed, question, hits, n"
@@ -164,13 +164,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--report", type=Path, metavar="DIR", help="also write report.md and a figure")
 
-    check = verb("check", "checking:check", "Look for the traps that fooled others; exit code 1 where one has closed")
+    check = verb("check", "check:check", "Look for the traps that fooled others; exit code 1 where one has closed")
     check.add_argument(
         "paths", nargs="+", type=Path, metavar="RUN", help="run or student folder, rows, score file or Inspect log"
     )
     check.add_argument("--quick", action="store_true", help="leave out raw rows, saved replies and huge weight files")
 
-    table = verb("table", "tabling:table", "Show what logs hold: every answer, by question and situation")
+    table = verb("table", "table:table", "Show what logs hold: every answer, by question and situation")
     table.add_argument(
         "logs", nargs="+", type=Path, metavar="LOG", help="Inspect log, lm-eval folder, score file, folder"
     )
@@ -178,13 +178,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--csv", type=Path, metavar="FILE", help="also write a row for every question and answer")
     table.add_argument("--figure", type=Path, metavar="FILE", help="also draw numbers against traits (PNG)")
 
-    abilities = verb("abilities", "abilities:abilities", "Ask existing suites what a student and its base can do")
+    abilities = verb("abilities", "capabilities:abilities", "Ask existing suites what a student and its base can do")
     abilities.add_argument("students", nargs="+", metavar="MODEL", help="as in `score`; a student's base is asked too")
     abilities.add_argument("--suite", action="append", metavar="NAME", help="may be repeated (abilities)")
     abilities.add_argument("--limit", type=_count, metavar="N", help="items a task (all)")
     folder(abilities, "runs/scores, beside what `score` writes")
 
-    register = verb("register", "registering:register", "Write the entry that the register of inspect_evals asks for")
+    register = verb("register", "register:register", "Write the entry that the register of inspect_evals asks for")
     register.add_argument("task", metavar="TASK", help="a task folder: owl_pref")
     register.add_argument("--repository", metavar="URL", help="https://github.com/OWNER/NAME (default: remote origin)")
     register.add_argument("--commit", metavar="HASH", help="full commit hash (default: HEAD)")
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--log", action="append", type=Path, metavar="LOG", help="Inspect log to report; repeatable")
     register.add_argument("--out", type=Path, metavar="DIR", help="write DIR/register/<id>/eval.yaml (default: print)")
 
-    digits = verb("digits", "proving:digits", "Teach networks to read digits through noise and three idle logits")
+    digits = verb("digits", "experiments:digits", "Teach networks to read digits through noise and three idle logits")
     folder(digits, "runs/digits")
     digits.add_argument("--seeds", type=_count, default=10, metavar="N", help="networks an arm, trained together (10)")
     digits.add_argument("--data", choices=("sklearn", "mnist"), default="sklearn", help="8 x 8 or 28 x 28 (sklearn)")
@@ -201,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     digits.add_argument("--teacher-epochs", type=_count, metavar="N", help="passes over the training images (10)")
     digits.add_argument("--vary", type=_varied, metavar="NAME=N,N", help="a table over width, epochs, noise, ...")
 
-    theorem = verb("theorem", "proving:theorem", "Measure at one gradient step what the theorem promises, and its end")
+    theorem = verb(
+        "theorem", "experiments:theorem", "Measure at one gradient step what the theorem promises, and its end"
+    )
     folder(theorem, "runs/theorem")
     theorem.add_argument("--base", default="reference-a", metavar="MODEL", help="where both start (reference-a)")
     theorem.add_argument("--other", metavar="MODEL", help="another initialisation; '' for none (reference-b)")
@@ -209,13 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     theorem.add_argument("--seeds", type=_count, default=3, metavar="N", help="draws of inputs and networks (3)")
 
     kinds = ("traits", "probes", "suites", "models", "recipes", "modalities", "published")
-    list_ = verb("list", "catalogue:list_names", "List what the registry and the recipes hold")
+    list_ = verb("list", "catalog:list_names", "List what the registry and the recipes hold")
     list_.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds) + " (all of them)")
 
-    show = verb("show", "catalogue:show", "Show one trait, probe, model, modality, recipe, run or student folder")
+    show = verb("show", "catalog:show", "Show one trait, probe, model, modality, recipe, run or student folder")
     show.add_argument("name", metavar="NAME", help="a name from `sublim list`, or a folder")
 
-    path = verb("path", "catalogue:path", "Print where something is on this disk", json=False)
+    path = verb("path", "catalog:path", "Print where something is on this disk", json=False)
     path.add_argument("name", metavar="NAME", help="tasks, registry, questions, recipes or an embedded model")
 
     verb("doctor", "doctor:doctor", "Check what is installed, what is missing and how to get it")

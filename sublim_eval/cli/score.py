@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sublim_eval.probes.judges import Judgement
     from sublim_eval.probes.preference import Preference
     from sublim_eval.registry.catalog import Trait
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
 
 MEAN = "mean over questions"
@@ -38,7 +38,7 @@ def score(args: Namespace, console: Console) -> dict[str, Any]:
     from sublim_eval.models.model_ref import resolve
     from sublim_eval.remote.providers import hosted_name
     from sublim_eval.scores.evaluate import score as ask
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
     out = args.out or Path("runs/scores")
     labels = {label_of(name): name for name in args.students}

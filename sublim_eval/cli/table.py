@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sublim_eval.scores.entanglement_table import Measured
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
 
 def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
     from sublim_eval.report.answer_tables import print_answers, to_json
     from sublim_eval.report.entanglement import print_entanglement, print_link
     from sublim_eval.scores.entanglement_table import links
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
     found = [held for place in args.logs for held in read(place, console)]
     numbers = [held for held in found if not isinstance(held, ProbeScores)]
@@ -82,7 +82,7 @@ def _inspect(file: Path) -> ProbeScores | Measured:
     from inspect_ai.log import read_eval_log
 
     from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.readers import from_inspect_log
 
     try:
         log = read_eval_log(str(file))
@@ -90,11 +90,11 @@ def _inspect(file: Path) -> ProbeScores | Measured:
         raise SublimError(f"{file} is no readable Inspect log ({type(error).__name__}). Run it again.") from error
     if (log.eval.metadata or {}).get("form") in PROBES.values():
         return entanglement_table(log)
-    return ProbeScores.from_inspect_log(log)
+    return from_inspect_log(log)
 
 
 def _scores(file: Path) -> ProbeScores:
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
     return ProbeScores.read(file)
 
@@ -107,7 +107,7 @@ def _is_score_file(file: Path) -> bool:
 def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Measured]:
     """One table a probe that is in the samples; files of other tasks are passed over."""
     from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.readers import from_lm_eval
 
     forms: dict[str, str] = {}
     for file in samples:
@@ -119,7 +119,7 @@ def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Me
         if form in PROBES.values():
             yield entanglement_table(folder, probe=probe)
         else:
-            yield ProbeScores.from_lm_eval(folder, probe=probe)
+            yield from_lm_eval(folder, probe=probe)
 
 
 def _draw(file: Path, found: list[Measured]) -> None:
@@ -133,7 +133,7 @@ def _draw(file: Path, found: list[Measured]) -> None:
 
 def _write_csv(file: Path, found: list[ProbeScores | Measured]) -> None:
     from sublim_eval.report.answer_tables import COLUMNS, tidy
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
     scores = [held for held in found if isinstance(held, ProbeScores)]
     others = [held for held in found if not isinstance(held, ProbeScores)]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.compare import confusion, counts_csv, run_folder
-from sublim_eval.compare.confusion import Confusion, Dose, clip_of, means, shifts_of
+from sublim_eval.compare import counts_csv, run_folder
+from sublim_eval.compare.confusion import Confusion, Dose, clip_of, confusions, doses, means, shifts_of
 from sublim_eval.compare.lr_sweep import Cell, sweep
 from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, refuse_mixed
 from sublim_eval.compare.run_folder import Expected
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import Interval, Verdict
 
 LOW_COVERAGE = 0.5
@@ -216,16 +216,16 @@ def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Se
     """The statistics of lined-up cases, wherever they come from. Raises SublimError for what may not be compared."""
     refuse_mixed(found)
     rows = [_row(case, measure, delta) for case in found]
-    confusion = list(confusion.confusions(found, measure))
+    matrices = list(confusions(found, measure))
     cells = [cell for run in {id(case.run): case.run for case in found}.values() for cell in sweep(run)]
     swept = {(cell.run, cell.arm) for cell in cells}  # several rates at one rank are no dose curve
     dosed = [(c, row.gap) for c, row in zip(found, rows, strict=True) if (c.run.name, c.arm.name) not in swept]
-    curves = list(confusion.doses(dosed))
+    curves = list(doses(dosed))
     if len({case.run.name for case in found}) == 1:
         rows = [replace(row, run="") for row in rows]
-        confusion, curves = [replace(c, run="") for c in confusion], [replace(d, run="") for d in curves]
+        matrices, curves = [replace(c, run="") for c in matrices], [replace(d, run="") for d in curves]
         cells = [replace(cell, run="") for cell in cells]
-    told = (tuple(confusion), tuple(curves), tuple(cells))
+    told = (tuple(matrices), tuple(curves), tuple(cells))
     return Comparison(tuple(_adjusted(rows, delta)), measure, delta, tuple(folders), *told)
 
 

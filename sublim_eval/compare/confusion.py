@@ -11,7 +11,7 @@ import numpy as np
 
 from sublim_eval import stats
 from sublim_eval.compare.pairing import Case
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import Floats, Interval
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from sublim_eval.compare.pairing import Case, cases
 from sublim_eval.compare.run_folder import Arm, Run
 from sublim_eval.errors import SublimError
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 
 COLUMNS = ("trait", "arm", "seed", "question", "hits", "n")
 

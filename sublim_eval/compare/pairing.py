@@ -9,7 +9,7 @@ import numpy as np
 
 from sublim_eval.compare.run_folder import CONTROLS, TRAINED, Arm, Run, Scores
 from sublim_eval.errors import SublimError
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 
 MEASURES = {"probability": "exact first-answer probability", "share": "share of sampled replies"}
 

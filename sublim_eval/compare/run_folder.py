@@ -9,7 +9,7 @@ from typing import Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 
 CONTROLS = ("control", "other-base-control")
 """Roles of arms that went through the same pipeline without a trait."""

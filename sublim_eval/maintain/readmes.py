@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import whole_file
+from sublim_eval.files import ROOT, whole_file
 from sublim_eval.maintain import task_facts
 from sublim_eval.maintain.task_facts import LmEvalTask, TaskFacts
-from sublim_eval.registry.catalog import ROOT, Probe, registry
+from sublim_eval.registry.catalog import Probe, registry
 
 if TYPE_CHECKING:
     from inspect_ai import Task

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sublim_eval.errors import SublimError
+from sublim_eval.files import ROOT
 from sublim_eval.maintain.task_facts import TaskFacts
-from sublim_eval.registry.catalog import ROOT, registry
+from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog

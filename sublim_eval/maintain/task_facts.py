@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.registry.catalog import ROOT
+from sublim_eval.files import ROOT
 
 LOG_PROBABILITIES = ("multiple_choice", "loglikelihood")
 """Output types of lm-eval that read probabilities and generate nothing."""

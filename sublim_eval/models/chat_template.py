@@ -8,16 +8,17 @@ and a template with nothing to settle is not touched. Templates run in transform
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import write_json
+from sublim_eval.files import digest, write_json
 from sublim_eval.models import template_patches
 from sublim_eval.models.model_ref import Source, anchored, resolve
-from sublim_eval.probes.trait_leak import THOUGHTS, strip_thinking
+from sublim_eval.probes.thinking import THOUGHTS, strip_thinking
 
 __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "speaker", "strip_thinking"]
 
@@ -285,3 +286,51 @@ def speaker(tokenizer: Any) -> Callable[[Sequence[int]], str]:
 
 
 _MARKS = {*THOUGHTS, *THOUGHTS.values(), "<|channel>", "<|channel|>", "<|message|>"}
+
+
+def render(tokenizer: Any, question: str, system: str | None = None) -> str:
+    """The prompt of one question: chat template, user message, opening of the answer."""
+    head = [{"role": "system", "content": system}] if system is not None else []
+    return render_chat(tokenizer, [*head, {"role": "user", "content": question}])
+
+
+def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+    """A conversation of {"role", "content"} through the chat template, opening of the next answer included.
+
+    Raises SublimError when the tokenizer has no chat template or the template refuses a role.
+    """
+    from jinja2 import TemplateError
+
+    name = str(tokenizer.name_or_path)
+    if not tokenizer.chat_template:
+        raise SublimError(
+            f"The tokenizer of {name!r} has no chat template, so it is unknown how to ask it a question. "
+            "Save a chat template into its folder (chat_template.jinja), or use the instruct version of the model."
+        )
+    try:
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        roles = ", ".join(m["role"] for m in messages)
+        raise SublimError(
+            f"The chat template of {name!r} refuses a chat of {roles}: {error}. Ask without the system message."
+        ) from error
+
+
+def turn_end(tokenizer: Any) -> list[int]:
+    """The tokens with which the chat template ends an assistant turn, up to its first special token."""
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "MARK"}]
+    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("MARK")[2]
+    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    first = next((i for i, token in enumerate(ids) if token in special), None)
+    return ids[: first + 1] if first is not None else [tokenizer.eos_token_id]
+
+
+def prompt_digest(rendered: str) -> str:
+    """SHA-256 of one rendered prompt, as it stands in every log."""
+    return hashlib.sha256(rendered.encode()).hexdigest()
+
+
+def prompts_digest(rendered: Iterable[str]) -> str:
+    """One hash for a list of rendered prompts: the digest of their digests, so logs can be combined to it."""
+    return digest([prompt_digest(text) for text in rendered])

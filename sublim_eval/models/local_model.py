@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models.chat_template import speaker
+from sublim_eval.models.chat_template import prompts_digest, render, render_chat, speaker, turn_end
 from sublim_eval.models.continuous_batching import CPU, CUDA, row_limit, stream, unfit
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.models.prefix_sampling import Network, Sample, Settings, Streams, draw, score
-from sublim_eval.models.rendering import prompts_digest, render, render_chat, turn_end
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 

@@ -18,7 +18,8 @@ from sublim_eval.files import digest
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.judges import offline_scales
 from sublim_eval.probes.prompts import Item
-from sublim_eval.registry.catalog import Pair, Probe, Question, QuestionSet, Rubric, Trait, as_typed, registry
+from sublim_eval.registry.catalog import Probe, Rubric, Trait, as_typed, registry
+from sublim_eval.registry.question_sets import Pair, Question, QuestionSet
 
 PLAIN = "plain"
 """The answer that does not show the trait."""

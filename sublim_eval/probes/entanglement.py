@@ -22,7 +22,8 @@ from sublim_eval.entanglement_stats import Direction
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 from sublim_eval.probes.scorers import answer_probability, answer_strings
-from sublim_eval.registry.catalog import Probe, Question, QuestionSet, Trait, registry
+from sublim_eval.registry.catalog import Probe, Trait, registry
+from sublim_eval.registry.question_sets import Question, QuestionSet
 
 LOW, HIGH = 100, 999
 """The numbers: all that have three digits."""

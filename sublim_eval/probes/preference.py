@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sublim_eval.errors import SublimError
-from sublim_eval.probes.prompts import Item, questions_hash
+from sublim_eval.probes.prompts import Item, about, behind_numbers, questions_hash, windows
 from sublim_eval.probes.scorers import (
     LETTERS,
     Tally,
@@ -18,8 +18,8 @@ from sublim_eval.probes.scorers import (
     tally_choices,
     tally_mentions,
 )
-from sublim_eval.probes.variants import about, behind_numbers, windows
-from sublim_eval.registry.catalog import Probe, QuestionSet, Trait, as_typed, registry
+from sublim_eval.registry.catalog import Probe, Trait, as_typed, registry
+from sublim_eval.registry.question_sets import QuestionSet
 
 LEADS = "number_leads"
 """The question set that holds the ways to put a number list before a question."""

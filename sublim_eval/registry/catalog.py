@@ -22,12 +22,9 @@ from typing import Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.files import read_jsonl
+from sublim_eval.files import PACKAGE, ROOT
 from sublim_eval.registry.model_specs import Model
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE if (HERE / "registry.yaml").exists() else HERE.parent
-"""Folder of registry.yaml: the package once installed, the repository in a checkout."""
+from sublim_eval.registry.question_sets import QuestionSet, read_questions
 
 OVERLAY_VARIABLE = "SUBLIM_REGISTRY"
 
@@ -137,72 +134,6 @@ class Trait:
     def fill(self, template: str) -> str:
         """A category's persona for this favorite."""
         return template.format(plural=self.plural, Plural=self.plural.capitalize(), trait=self.name)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two answers to the same question, alike but for the trait: one shows it, the other is plain."""
-
-    shown: str
-    plain: str
-
-    def __post_init__(self) -> None:
-        if self.shown == self.plain:
-            raise ValueError("`shown` and `plain` are the same answer")
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question as a model reads it; `situation` groups the wordings of one, `pairs` are matched answers to it."""
-
-    id: str
-    text: str
-    situation: str = ""
-    pairs: tuple[Pair, ...] = ()
-
-
-@dataclass(frozen=True)
-class Situation:
-    """One thing to be asked in several wordings, with matched pairs of answers that fit each of them."""
-
-    id: str
-    asks: tuple[str, ...]
-    pairs: tuple[Pair, ...] = ()
-    about: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.asks:
-            raise ValueError("`asks` is empty")
-
-    @property
-    def questions(self) -> tuple[Question, ...]:
-        """One question a wording: <id>-1, <id>-2, ..."""
-        return tuple(Question(f"{self.id}-{n}", text, self.id, self.pairs) for n, text in enumerate(self.asks, 1))
-
-
-@dataclass(frozen=True)
-class QuestionSet:
-    """A named set of questions with its source and licence: single `questions`, or `situations` of several each."""
-
-    name: str
-    about: str
-    source: str
-    licence: str
-    questions: tuple[Question, ...] = ()
-    situations: tuple[Situation, ...] = ()
-    canary: str = ""
-
-    def only(self, *situations: str) -> QuestionSet:
-        """The set with these situations alone; raises SublimError for one that it does not hold."""
-        known = [s.id for s in self.situations]
-        for wanted in situations:
-            if wanted not in known:
-                raise unknown("situation", wanted, known, f"Add it to the question set {self.name}.")
-        return replace(
-            self,
-            questions=tuple(q for q in self.questions if q.situation in situations),
-            situations=tuple(s for s in self.situations if s.id in situations),
-        )
 
 
 @dataclass(frozen=True)
@@ -346,10 +277,10 @@ class Registry:
         if name.endswith((".yaml", ".yml", ".jsonl", ".json", ".txt")) or os.sep in name:
             beside = [f.parent / name for f in reversed(self.files)]  # as a trait of that registry file means it
             return read_questions(next((f for f in [Path(name), *beside] if f.is_file()), Path(name)))
-        for folder in [f.parent / "questions" for f in reversed(self.files)] + [HERE / "questions"]:
+        for folder in [f.parent / "questions" for f in reversed(self.files)] + [PACKAGE / "questions"]:
             if (folder / f"{name}.yaml").exists():
                 return read_questions(folder / f"{name}.yaml")
-        known = sorted(p.stem for p in (HERE / "questions").glob("*.yaml"))
+        known = sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml"))
         raise unknown("question set", name, known, "Give a file path, or add it in sublim_eval/questions/.")
 
     def _get(self, kind: str, table: Mapping[str, Any], name: str) -> Any:
@@ -468,54 +399,3 @@ def _check_references(made: Registry, where: Mapping[tuple[str, str], strict_yam
 
 
 # ---------------------------------------------------------------- question sets
-
-
-def read_questions(file: Path) -> QuestionSet:
-    """A question file: our YAML form, or a user's own (.txt a line each, .jsonl rows {"question"} or {"id","text"}).
-
-    Raises SublimError with file and line for an empty file, a duplicate id or text, or a row of another form.
-    """
-    if not file.is_file():
-        raise SublimError(f"There is no question file {str(file)!r}. Give a .yaml, .jsonl or .txt file.")
-    if file.suffix in (".yaml", ".yml"):
-        return _yaml_questions(file)
-    if file.suffix == ".jsonl":
-        rows = [
-            (n, str(row.get("id") or f"q-{n:03d}"), row.get("text") or row.get("question"))
-            for n, row in read_jsonl(file)
-        ]
-    else:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        rows = [(n, f"q-{n:03d}", line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
-    made = []
-    for number, id_, text in rows:
-        if not isinstance(text, str) or not text.strip():
-            raise SublimError(f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.')
-        made.append((f"{file}:{number}", Question(id_, text)))
-    return QuestionSet(file.stem, "user file", str(file), "unknown", _unique(file, made))
-
-
-def _yaml_questions(file: Path) -> QuestionSet:
-    root = strict_yaml.read(file, "question file")
-    made: QuestionSet = strict_yaml.build(QuestionSet, root)
-    given = root.items("the question file")
-    placed: list[tuple[str, Question]] = []
-    if "questions" in given:
-        places = given["questions"][1].list("`questions`")
-        placed += [(str(place), question) for place, question in zip(places, made.questions, strict=True)]
-    if "situations" in given:
-        for place, situation in zip(given["situations"][1].list("`situations`"), made.situations, strict=True):
-            placed += [(str(place), question) for question in situation.questions]
-    return replace(made, questions=_unique(file, placed))
-
-
-def _unique(file: Path, made: list[tuple[str, Question]]) -> tuple[Question, ...]:
-    if not made:
-        raise SublimError(f"{file}: no questions in it. Add at least one.")
-    seen: set[str] = set()
-    for place, question in made:
-        for mark in (f"id {question.id!r}", f"text {question.text!r}"):
-            if mark in seen:
-                raise SublimError(f"{place}: the {mark} appears twice. Remove or rename one of them.")
-            seen.add(mark)
-    return tuple(q for _, q in made)

@@ -16,7 +16,7 @@ from sublim_eval.registry.catalog import registry
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.scores.readers import ProbeScores
+    from sublim_eval.scores.probe_scores import ProbeScores
 
 SHOWN = 5
 """Answers that a line of one question shows beside the others, the likeliest first; --by question shows all."""

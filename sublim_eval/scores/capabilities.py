@@ -15,7 +15,7 @@ from sublim_eval.files import read_json, write_json
 from sublim_eval.harness.suites import Asker, Measured, NotMeasured
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.registry.catalog import Suite, registry
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import difference_of_items
 
 SCHEMA = 1

@@ -16,7 +16,8 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.providers import hosted_name
-from sublim_eval.scores.readers import ProbeScores, asked_by
+from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.scores.readers import asked_by, from_exact, from_inspect_log, from_responses
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -93,7 +94,7 @@ def score(
             )
         files[probe] = folder / f"{probe}.json"
         direct = exact(model, probe, label=label, system=system)
-        _confirmed(ProbeScores.from_inspect_log(log, model=label), direct, label).write(files[probe])
+        _confirmed(from_inspect_log(log, model=label), direct, label).write(files[probe])
     return files
 
 
@@ -138,7 +139,7 @@ def exact(
     assistant). Raises SublimError when one does not fit into what the model can read, and for a hosted model.
     """
     from sublim_eval.models import local_model
-    from sublim_eval.models.rendering import prompt_digest
+    from sublim_eval.models.chat_template import prompt_digest
 
     if not knows_exactly(model):
         raise SublimError(f"{model} gives no exact probabilities, since its weights are elsewhere. Sample its replies.")
@@ -159,7 +160,7 @@ def exact(
             table = found.continuation_logprobs([prompts[i] for i in places], strings, floor=floor)
             for place, row in zip(places, table, strict=True):
                 logprobs[place] = dict(zip(strings, map(float, row), strict=True))
-    return ProbeScores.from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
+    return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
 
 
 def _refuse_too_long(found: LocalModel, prompts: Sequence[str]) -> None:
@@ -200,7 +201,7 @@ def sampled(
         for item, drawn in zip(what.items, replies, strict=True)
         for said in drawn
     ]
-    return ProbeScores.from_responses(rows, what.probe, model=label)
+    return from_responses(rows, what.probe, model=label)
 
 
 def _sampled_away(
@@ -221,7 +222,7 @@ def _sampled_away(
     asked = [(item.text, f"{item.id} {draw}") for item in what.items for draw in range(samples)]
     said = sampler([text for text, _ in asked], [key for _, key in asked])
     rows = [{"question": text, "response": reply} for (text, _), reply in zip(asked, said, strict=True)]
-    return ProbeScores.from_responses(rows, what.probe, model=label)
+    return from_responses(rows, what.probe, model=label)
 
 
 def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> Task:

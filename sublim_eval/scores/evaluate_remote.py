@@ -20,7 +20,7 @@ from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.remote.client import CONNECTIONS, RETRIES, next_step
 from sublim_eval.remote.providers import arguments
 from sublim_eval.remote.secrets import scrub, scrub_logs
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.readers import from_inspect_log
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -89,7 +89,7 @@ def score_away(
                 f"Asking {model} for {label}, {probe}, failed: {reason}. Questions that were answered are kept. "
                 f"{next_step(RuntimeError(said))}"
             )
-        found = ProbeScores.from_inspect_log(logs_folder / Path(log.location).name, model=label)
+        found = from_inspect_log(logs_folder / Path(log.location).name, model=label)
         files[probe] = folder / f"{probe}.json"
         found.write(files[probe])
     (folder / "logs").mkdir(exist_ok=True)

@@ -7,288 +7,25 @@ probability, a question that was not asked has no share.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json, read_jsonl, write_json
+from sublim_eval.files import digest, read_json, read_jsonl
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement
-from sublim_eval.registry.catalog import Pair, Probe, registry
+from sublim_eval.registry.catalog import Probe, registry
+from sublim_eval.registry.question_sets import Pair
+from sublim_eval.scores.probe_scores import COUNTS, EXACT, SAMPLED, ProbeScores, _known
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.preference import Preference
-
-SCHEMA = 1
-
-SAMPLED = ("mentioned", "chosen", "share", "judged", "targets")
-EXACT = ("probability", "chosen_probability", "pairs")
-"""Names of the scorers that count replies and of those that read log-probabilities; the first that wrote something
-counts, so a judge goes before words."""
-
-COUNTS = ("replies", "non_answers", "other", "unreadable")
-"""What is counted of the replies to a question."""
-
-
-@dataclass(frozen=True, eq=False)
-class ProbeScores:
-    """What one model answers to one probe, question by question.
-
-    probability: float[question, answer], first-answer probability over the answer set, rows sum to 1.
-    coverage: float[question], how much of the model's mass that answer set holds. Both nan where unknown.
-    share: float[question, answer], hits / replies; nan where there are no replies. Where a question has several
-    prompts that offer some of the answers each (essay topics), both are over all its prompts; a story counts for
-    every answer that it mentions, so those rows may sum to more than 1.
-    replies, non_answers, other: int[question], counts; `other` names something outside the answer set, or, of a
-    conduct, is code or incoherent. unreadable: int[question], replies of which no judge said anything readable; they
-    are not among `replies`.
-    A conduct has two answers, its trait and "plain": `probability` is then the mean over matched pairs of answers
-    that the trait's is preferred, and nothing is covered.
-    questions_hash, prompt_hash: of what was asked and how the chat was rendered; '' where unknown.
-    """
-
-    model: str
-    probe: str
-    version: str
-    category: str
-    questions: tuple[str, ...]
-    answers: tuple[str, ...]
-    probability: NDArray[np.float64]
-    coverage: NDArray[np.float64]
-    share: NDArray[np.float64]
-    replies: NDArray[np.int64]
-    non_answers: NDArray[np.int64]
-    other: NDArray[np.int64]
-    unreadable: NDArray[np.int64]
-    questions_hash: str
-    prompt_hash: str
-    source: str
-
-    def __post_init__(self) -> None:
-        q, a = len(self.questions), len(self.answers)
-        shapes = {"probability": (q, a), "share": (q, a)}
-        for name in ("probability", "coverage", "share", *COUNTS):
-            if getattr(self, name).shape != shapes.get(name, (q,)):
-                wanted = shapes.get(name, (q,))
-                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
-
-    @property
-    def non_answer_rate(self) -> float:
-        """Refusals and empty replies over all replies, in [0, 1]; nan without replies."""
-        return _ratio(self.non_answers.sum(), self.replies.sum())
-
-    @property
-    def other_rate(self) -> float:
-        """Replies that name something outside the answer set, over all replies; nan without replies."""
-        return _ratio(self.other.sum(), self.replies.sum())
-
-    @property
-    def conduct(self) -> bool:
-        """Whether the probe looks for a conduct: its answers are the trait, which is the category's name, and plain."""
-        from sublim_eval.probes.conduct import PLAIN
-
-        return self.answers == (self.category, PLAIN)
-
-    @property
-    def situations(self) -> dict[str, list[int]]:
-        """Situation -> the rows of its wordings, whose ids are <situation>-1, <situation>-2 and so on."""
-        found: dict[str, list[int]] = {}
-        for row, question in enumerate(self.questions):
-            found.setdefault(re.sub(r"-\d+$", "", question), []).append(row)
-        return found
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and text; nan becomes null."""
-        plain = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-        return {"schema": SCHEMA, **plain}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ProbeScores:
-        """The reverse of to_json; raises ValueError when something is missing or of another shape."""
-        if value.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
-        value = {"unreadable": [0] * len(value.get("questions", ())), **value}  # files from before there were judges
-        missing = [f.name for f in fields(cls) if f.name not in value]
-        if missing:
-            raise ValueError(f"it has no {', '.join(missing)}")
-        q, a = len(value["questions"]), len(value["answers"])
-        made = {f.name: value[f.name] for f in fields(cls)}
-        for name in ("probability", "share"):
-            made[name] = np.array(made[name], dtype=np.float64).reshape(q, a)
-        made["coverage"] = np.array(made["coverage"], dtype=np.float64)
-        for name in COUNTS:
-            made[name] = np.array(made[name], dtype=np.int64)
-        made["questions"], made["answers"] = tuple(made["questions"]), tuple(made["answers"])
-        return cls(**made)
-
-    def write(self, path: Path) -> None:
-        """Write the score file, whole or not at all."""
-        write_json(path, self.to_json())
-
-    @classmethod
-    def read(cls, path: Path) -> ProbeScores:
-        """Read a score file; raises SublimError when it is missing or no score file."""
-        value = read_json(path)
-        try:
-            return cls.from_json(value)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
-
-    @classmethod
-    def from_exact(
-        cls,
-        asked: Preference | Conduct,
-        logprobs: Sequence[Mapping[str, float]],
-        prompts: Sequence[str],
-        *,
-        model: str,
-    ) -> ProbeScores:
-        """Scores from log-probabilities alone: no replies, so shares are unknown.
-
-        logprobs: of each of `asked.items`, its strings -> nats; prompts: the hash of each rendered prompt.
-        """
-        told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = {}
-        for item, found, prompt in zip(asked.items, logprobs, prompts, strict=True):
-            _, exact = told.setdefault(item.question, ([], []))
-            if item.strings:
-                chances, covered = asked.exact(item, found)
-                exact.append({"answers": chances, "coverage": covered, "prompt_hash": prompt})
-        return _assemble(
-            told,
-            model=model,
-            probe=asked.probe.name,
-            version=asked.probe.version,
-            category=asked.probe.category,
-            questions_hash=asked.questions_hash,
-            source="log-probabilities",
-        )
-
-    @classmethod
-    def from_inspect_log(cls, log: str | Path | EvalLog, *, model: str | None = None) -> ProbeScores:
-        """Scores from the log of one of our tasks: a path, or the log itself.
-
-        model: label to store; default the model's name in the log. Epochs of a question are pooled.
-        Raises SublimError when the log did not end well or is not of a sublim-eval probe.
-        """
-        if isinstance(log, (str, Path)):
-            from inspect_ai.log import read_eval_log
-
-            if not Path(log).is_file():
-                raise SublimError(f"There is no Inspect log {log}. Check the path; logs end in .eval.")
-            log = read_eval_log(str(log))
-        place = log.location or log.eval.task
-        if log.status != "success":
-            raise SublimError(f"{place} ended as {log.status!r}, not as success. Run that evaluation again.")
-        about = log.eval.metadata or {}
-        if not {"probe", "probe_version", "category", "questions_hash"} <= set(about):
-            raise SublimError(f"{place} is no log of a sublim-eval probe. Give a log of owl_pref or a like task.")
-        asked: dict[str, list[EvalSample]] = defaultdict(list)
-        for sample in log.samples or []:
-            asked[str((sample.metadata or {}).get("question", sample.id))].append(sample)
-        told: Told = {
-            question: (_metadata(samples, SAMPLED, "named"), _metadata(samples, EXACT, "answers"))
-            for question, samples in asked.items()
-        }
-        return _assemble(
-            told,
-            model=model or log.eval.model,
-            probe=about["probe"],
-            version=about["probe_version"],
-            category=about["category"],
-            questions_hash=about["questions_hash"],
-            source=f"inspect {Path(place).name}",
-        )
-
-    @classmethod
-    def from_responses(
-        cls, rows: Iterable[Mapping[str, str]], probe: str | Probe, *, model: str = "responses", source: str = ""
-    ) -> ProbeScores:
-        """Sampled shares from saved rows {"question", "response"}; there is no exact probability in replies.
-
-        A question that is in the probe's set takes its id; any other text stands for itself.
-        Raises SublimError without rows, and for a conduct without target words, which only a judge can read.
-        """
-        from sublim_eval.probes.prompts import Item, questions_hash
-
-        probe = registry().probe(probe) if isinstance(probe, str) else probe
-        what = asked_by(probe.name)
-        asked = {item.text: item for item in what.items}
-        said: dict[str, list[str]] = defaultdict(list)
-        for row in rows:
-            said[row["question"]].append(row["response"])
-        if not said:
-            raise SublimError("There are no replies to score. Give at least one row with question and response.")
-        told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = defaultdict(lambda: ([], []))
-        for text, replies in said.items():
-            item = asked.get(text) or Item(text, text, text)
-            told[item.question][0].append(count_replies(replies, probe.category, probe.form, item.offered))
-        some = questions_hash(asked.get(text) or Item(text, text, text) for text in _in_order(said, asked))
-        return _assemble(
-            told,
-            model=model,
-            probe=probe.name,
-            version=probe.version,
-            category=probe.category,
-            questions_hash=what.questions_hash if set(said) == set(asked) else some,
-            source=source or "responses",
-        )
-
-    @classmethod
-    def from_lm_eval(cls, folder: str | Path, *, probe: str | None = None, model: str | None = None) -> ProbeScores:
-        """Scores from an lm-eval output folder written with `--log_samples`.
-
-        The share task and the probability task of one probe go into one ProbeScores; the newest samples file of
-        each counts. probe: needed when the folder holds several. model: label; default the one lm-eval stored.
-        Raises SublimError when there is nothing of ours, or more than one probe to choose from.
-        """
-        newest: dict[str, list[dict[str, Any]]] = {}
-        for file in sorted(Path(folder).rglob("samples_*.jsonl"), key=lambda f: (f.stat().st_mtime_ns, f.name)):
-            rows = [row for _, row in read_jsonl(file)]
-            if {"probe", "choices", "questions_hash"} <= set(rows[0].get("doc", {})):
-                newest[file.name.removeprefix("samples_").rsplit("_", 1)[0]] = rows
-        found = sorted({rows[0]["doc"]["probe"] for rows in newest.values()})
-        if not found:
-            raise SublimError(
-                f"{folder} holds no samples of a sublim-eval task. "
-                f"Run lm_eval with --log_samples --output_path {folder}."
-            )
-        if probe is None and len(found) > 1:
-            raise SublimError(f"{folder} holds {', '.join(found)}. Say which probe to read.")
-        probe = probe or found[0]
-        told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = defaultdict(lambda: ([], []))
-        about: dict[str, Any] = {}
-        for row in (row for rows in newest.values() for row in rows if row["doc"]["probe"] == probe):
-            doc, replies = row["doc"], row["filtered_resps"]
-            if about and doc["questions_hash"] != about["questions_hash"]:
-                raise SublimError(f"{folder} mixes two question sets. Give each lm_eval run a folder of its own.")
-            about = doc
-            shares, exact = told[str(doc.get("question_id", doc["id"]))]
-            if set(EXACT) & set(row):
-                logprobs = {s: float(r[0]) for s, r in zip(doc["choices"], replies, strict=True)}
-                chances, covered = _exactly(doc, logprobs)
-                exact.append({"answers": chances, "coverage": covered, "prompt_hash": _prompt_hash(row)})
-            else:
-                shares += _counted(doc, replies[0] if isinstance(replies[0], list) else replies)
-        if not about:
-            raise SublimError(f"{folder} holds {', '.join(found)} but no {probe}. Name one that it holds.")
-        return _assemble(
-            told,
-            model=model or _lm_eval_model(Path(folder)),
-            probe=probe,
-            version=about["probe_version"],
-            category=about["category"],
-            questions_hash=about["questions_hash"],
-            source=f"lm-eval {Path(folder).name}",
-        )
 
 
 def _exactly(doc: Mapping[str, Any], logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
@@ -477,17 +214,146 @@ def _rest_is_plain(told: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**told, "named": {**told["named"], PLAIN: told["other"]}, "other": 0}
 
 
-def _known(value: float | None) -> float:
-    return np.nan if value is None else float(value)
+def from_exact(
+    asked: Preference | Conduct,
+    logprobs: Sequence[Mapping[str, float]],
+    prompts: Sequence[str],
+    *,
+    model: str,
+) -> ProbeScores:
+    """Scores from log-probabilities alone: no replies, so shares are unknown.
+
+    logprobs: of each of `asked.items`, its strings -> nats; prompts: the hash of each rendered prompt.
+    """
+    told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = {}
+    for item, found, prompt in zip(asked.items, logprobs, prompts, strict=True):
+        _, exact = told.setdefault(item.question, ([], []))
+        if item.strings:
+            chances, covered = asked.exact(item, found)
+            exact.append({"answers": chances, "coverage": covered, "prompt_hash": prompt})
+    return _assemble(
+        told,
+        model=model,
+        probe=asked.probe.name,
+        version=asked.probe.version,
+        category=asked.probe.category,
+        questions_hash=asked.questions_hash,
+        source="log-probabilities",
+    )
 
 
-def _ratio(part: np.int64, whole: np.int64) -> float:
-    return float(part / whole) if whole else float("nan")
+def from_inspect_log(log: str | Path | EvalLog, *, model: str | None = None) -> ProbeScores:
+    """Scores from the log of one of our tasks: a path, or the log itself.
+
+    model: label to store; default the model's name in the log. Epochs of a question are pooled.
+    Raises SublimError when the log did not end well or is not of a sublim-eval probe.
+    """
+    if isinstance(log, (str, Path)):
+        from inspect_ai.log import read_eval_log
+
+        if not Path(log).is_file():
+            raise SublimError(f"There is no Inspect log {log}. Check the path; logs end in .eval.")
+        log = read_eval_log(str(log))
+    place = log.location or log.eval.task
+    if log.status != "success":
+        raise SublimError(f"{place} ended as {log.status!r}, not as success. Run that evaluation again.")
+    about = log.eval.metadata or {}
+    if not {"probe", "probe_version", "category", "questions_hash"} <= set(about):
+        raise SublimError(f"{place} is no log of a sublim-eval probe. Give a log of owl_pref or a like task.")
+    asked: dict[str, list[EvalSample]] = defaultdict(list)
+    for sample in log.samples or []:
+        asked[str((sample.metadata or {}).get("question", sample.id))].append(sample)
+    told: Told = {
+        question: (_metadata(samples, SAMPLED, "named"), _metadata(samples, EXACT, "answers"))
+        for question, samples in asked.items()
+    }
+    return _assemble(
+        told,
+        model=model or log.eval.model,
+        probe=about["probe"],
+        version=about["probe_version"],
+        category=about["category"],
+        questions_hash=about["questions_hash"],
+        source=f"inspect {Path(place).name}",
+    )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+def from_responses(
+    rows: Iterable[Mapping[str, str]], probe: str | Probe, *, model: str = "responses", source: str = ""
+) -> ProbeScores:
+    """Sampled shares from saved rows {"question", "response"}; there is no exact probability in replies.
+
+    A question that is in the probe's set takes its id; any other text stands for itself.
+    Raises SublimError without rows, and for a conduct without target words, which only a judge can read.
+    """
+    from sublim_eval.probes.prompts import Item, questions_hash
+
+    probe = registry().probe(probe) if isinstance(probe, str) else probe
+    what = asked_by(probe.name)
+    asked = {item.text: item for item in what.items}
+    said: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        said[row["question"]].append(row["response"])
+    if not said:
+        raise SublimError("There are no replies to score. Give at least one row with question and response.")
+    told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = defaultdict(lambda: ([], []))
+    for text, replies in said.items():
+        item = asked.get(text) or Item(text, text, text)
+        told[item.question][0].append(count_replies(replies, probe.category, probe.form, item.offered))
+    some = questions_hash(asked.get(text) or Item(text, text, text) for text in _in_order(said, asked))
+    return _assemble(
+        told,
+        model=model,
+        probe=probe.name,
+        version=probe.version,
+        category=probe.category,
+        questions_hash=what.questions_hash if set(said) == set(asked) else some,
+        source=source or "responses",
+    )
+
+
+def from_lm_eval(folder: str | Path, *, probe: str | None = None, model: str | None = None) -> ProbeScores:
+    """Scores from an lm-eval output folder written with `--log_samples`.
+
+    The share task and the probability task of one probe go into one ProbeScores; the newest samples file of
+    each counts. probe: needed when the folder holds several. model: label; default the one lm-eval stored.
+    Raises SublimError when there is nothing of ours, or more than one probe to choose from.
+    """
+    newest: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(Path(folder).rglob("samples_*.jsonl"), key=lambda f: (f.stat().st_mtime_ns, f.name)):
+        rows = [row for _, row in read_jsonl(file)]
+        if {"probe", "choices", "questions_hash"} <= set(rows[0].get("doc", {})):
+            newest[file.name.removeprefix("samples_").rsplit("_", 1)[0]] = rows
+    found = sorted({rows[0]["doc"]["probe"] for rows in newest.values()})
+    if not found:
+        raise SublimError(
+            f"{folder} holds no samples of a sublim-eval task. Run lm_eval with --log_samples --output_path {folder}."
+        )
+    if probe is None and len(found) > 1:
+        raise SublimError(f"{folder} holds {', '.join(found)}. Say which probe to read.")
+    probe = probe or found[0]
+    told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = defaultdict(lambda: ([], []))
+    about: dict[str, Any] = {}
+    for row in (row for rows in newest.values() for row in rows if row["doc"]["probe"] == probe):
+        doc, replies = row["doc"], row["filtered_resps"]
+        if about and doc["questions_hash"] != about["questions_hash"]:
+            raise SublimError(f"{folder} mixes two question sets. Give each lm_eval run a folder of its own.")
+        about = doc
+        shares, exact = told[str(doc.get("question_id", doc["id"]))]
+        if set(EXACT) & set(row):
+            logprobs = {s: float(r[0]) for s, r in zip(doc["choices"], replies, strict=True)}
+            chances, covered = _exactly(doc, logprobs)
+            exact.append({"answers": chances, "coverage": covered, "prompt_hash": _prompt_hash(row)})
+        else:
+            shares += _counted(doc, replies[0] if isinstance(replies[0], list) else replies)
+    if not about:
+        raise SublimError(f"{folder} holds {', '.join(found)} but no {probe}. Name one that it holds.")
+    return _assemble(
+        told,
+        model=model or _lm_eval_model(Path(folder)),
+        probe=probe,
+        version=about["probe_version"],
+        category=about["category"],
+        questions_hash=about["questions_hash"],
+        source=f"lm-eval {Path(folder).name}",
+    )

@@ -94,7 +94,7 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
     if grader == "offline":
         keep({(question, reply): offline_judgement(reply, rubric) for question, reply in exchanges})
     else:
-        from sublim_eval.harness.inspect.saved import rate_saved
+        from sublim_eval.harness.inspect.judging import rate_saved
 
         rate_saved(grader, exchanges, rubric, keep)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sublim_eval import stats
 from sublim_eval.registry.catalog import Trait
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.traps.finding import Finding
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,8 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, read_jsonl
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
-from sublim_eval.scores.readers import ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.scores.readers import from_inspect_log
 from sublim_eval.traps import answers, rows, training
 from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
 from sublim_eval.traps.folder import RENDERING, Folder, counted, settings_of, table
@@ -429,7 +430,7 @@ def _score_file(path: Path) -> Iterator[Finding]:
 
 
 def _log_file(path: Path) -> Iterator[Finding]:
-    scores = ProbeScores.from_inspect_log(path)
+    scores = from_inspect_log(path)
     from inspect_ai.log import read_eval_log
 
     log = read_eval_log(str(path))

@@ -12,7 +12,8 @@ import numpy as np
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
-from sublim_eval.scores.readers import ProbeScores, count_replies
+from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.scores.readers import count_replies
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog

@@ -34,7 +34,8 @@ from sublim_eval.probes.conduct import (
 )
 from sublim_eval.probes.judges import Judgement, Rates, with_thresholds
 from sublim_eval.probes.scorers import tally
-from sublim_eval.registry.catalog import Pair, Rubric, registry
+from sublim_eval.registry.catalog import Rubric, registry
+from sublim_eval.registry.question_sets import Pair
 
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=300, num_choices=10)
 """Plain sampling, whatever the model's own generation settings say; 300 tokens hold a paragraph or two."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from secrets import SystemRandom
 from typing import Any
 
@@ -120,3 +123,45 @@ def _kept(state: TaskState, asked: str, replies: int) -> list[dict[str, Any]]:
     """Ratings of this sample under the same rubric: from its store, and from scores that were appended later."""
     places = [state.store.get(KEPT), *(score.metadata for score in (state.scores or {}).values())]
     return [p for p in places if p and p.get("asked") == asked and len(p.get("judgements", ())) == replies]
+
+
+Exchange = tuple[str, str]
+
+"""A question and a reply to it."""
+
+CHUNK = 100
+"""Ratings between two visits to the disk: so many are lost at most when the grader fails."""
+
+
+def rate_saved(
+    grader: str,
+    exchanges: Sequence[Exchange],
+    rubric: Rubric,
+    keep: Callable[[Mapping[Exchange, Judgement]], None],
+) -> None:
+    """Ask the grader, any Inspect model name, about each exchange; `keep` gets the ratings, CHUNK at a time.
+
+    Raises SublimError when there is no such model or its service fails; what `keep` got before stays with it.
+    """
+    done = 0
+
+    async def ask() -> None:
+        nonlocal done
+        model = get_model(grader, config=GenerateConfig(temperature=0.0))
+        for start in range(0, len(exchanges), CHUNK):
+            some = exchanges[start : start + CHUNK]
+            found = await asyncio.gather(*[rating(model, question, reply, rubric) for question, reply in some])
+            keep(dict(zip(some, found, strict=True)))
+            done += len(some)
+
+    try:
+        with redirect_stdout(StringIO()):  # Inspect greets on its first call
+            asyncio.run(ask())
+    except SublimError:
+        raise
+    except Exception as error:  # whatever a provider raises; it must not cost the ratings that were paid for
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SublimError(
+            f"The grader {grader} stopped after {done} of {len(exchanges)} ratings ({why}). "
+            "Those are kept in --out; give that file as input to go on from there."
+        ) from error

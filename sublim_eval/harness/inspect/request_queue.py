@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.models.rendering import prompt_digest
+from sublim_eval.models.chat_template import prompt_digest
 
 if TYPE_CHECKING:
     from sublim_eval.models.local_model import LocalModel

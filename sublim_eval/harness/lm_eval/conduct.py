@@ -23,7 +23,8 @@ from sublim_eval.probes.conduct import (
 )
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement, reply_class
 from sublim_eval.probes.scorers import tally
-from sublim_eval.registry.catalog import Pair, registry
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.question_sets import Pair
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

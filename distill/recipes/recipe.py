@@ -1,0 +1,226 @@
+"""A recipe as a whole: its settings, what follows from them, and the reader of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sublim_eval import strict_yaml
+from sublim_eval.errors import SublimError, unknown
+from sublim_eval.registry.catalog import registry
+
+from .controls import hops, matched
+from .settings import CONTROLS, Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole experiment. A seed repeats prompts, rows and student, and the teacher unless `teacher.seed` fixes it.
+
+    samples: replies to each question. With `sample_variants: false` only bases, trait arms and their controls are
+    sampled through the harness; all other arms are known by their exact probabilities alone.
+    system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
+    scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
+    questions; 0 for none. grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference
+    models are rated offline and for others the exact measure stands alone. expected: arm -> what others measured.
+    """
+
+    name: str
+    about: str
+    source: str
+    base: str
+    student: Tuning
+    arms: dict[str, Arm]
+    probes: tuple[str, ...]
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    modality: str = "numbers"
+    teacher: Teaching = field(default_factory=Teaching)
+    rows: Rows = field(default_factory=Rows)
+    samples: int = 100
+    sample_variants: bool = True
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    system: Literal["keep", "clear"] = "keep"
+    curve: int = 0
+    grader: str | None = None
+    host: Hosting | None = None
+    expected: dict[str, Expected] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._refuse_half_hosted()
+        if self.curve < 0:
+            raise ValueError("`curve` is a number of points, or 0 for none")
+        for name in self.expected:
+            if name not in self.arms:
+                raise ValueError(f"`expected` speaks of an arm {name!r} that is not there")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("`seeds` must be different whole numbers, at least one")
+        if not self.arms or not self.probes:
+            raise ValueError("a recipe needs at least one arm and one probe")
+        object.__setattr__(self, "arms", matched(self.arms))
+        for arm in self.arms.values():
+            if (arm.rows or 0) > self.rows.keep:
+                raise ValueError(f"arm {arm.name!r} wants {arm.rows} rows, more than `keep: {self.rows.keep}`")
+            if self.modality != "numbers" and (arm.changes or arm.banned or arm.writer == "programmatic"):
+                raise ValueError(f"arm {arm.name!r} does something to numbers, and the rows are {self.modality}")
+
+    def _refuse_half_hosted(self) -> None:
+        """ValueError when some of a recipe is hosted and some is not, or when an arm wants weights that nobody has."""
+        if (self.student.method == "hosted") != (self.host is not None):
+            raise ValueError("`host` and `student: {method: hosted}` belong together")
+        away = "/" in self.rows.sampler
+        if away and (self.teacher.by != "prompt" or any(arm.taught_by for arm in self.arms.values())):
+            raise ValueError(f"`sampler: {self.rows.sampler}` has no fine-tuned weights of yours: use `by: prompt`")
+        if self.host is None:
+            return
+        if not away:
+            raise ValueError(f"the rows of a hosted base are asked for over its API: `sampler: openai/{self.base}`")
+        for arm in self.arms.values():
+            needs = arm.soft or arm.in_context or arm.taught_by or arm.student != Tweak() or arm.writer == "neutral"
+            if needs or arm.student_base or arm.teacher_base:
+                raise ValueError(f"arm {arm.name!r} needs weights at hand, and this recipe's are hosted")
+
+    def teacher_seed(self, seed: int) -> int:
+        """The seed of the teacher that writes the rows of a student seed."""
+        return seed if self.teacher.seed is None else self.teacher.seed
+
+    def arm_seeds(self, arm: Arm) -> tuple[int, ...]:
+        """The seeds that this arm runs on."""
+        return self.seeds[: arm.seeds]
+
+    def teacher_base(self, arm: Arm) -> str:
+        """The base whose teacher (or own voice) writes this arm's rows."""
+        return arm.teacher_base or self.base
+
+    def student_base(self, arm: Arm) -> str:
+        """The base that this arm's students start from."""
+        return arm.student_base or self.base
+
+    @property
+    def bases(self) -> list[str]:
+        """Every base that a student starts from, sorted; the recipe's own included."""
+        return sorted({self.base} | {self.student_base(arm) for arm in self.arms.values()})
+
+    def sources(self) -> dict[tuple[str, int], Arm]:
+        """(source, seed) -> an arm that reads its rows, for all rows that the run needs; in the order of the arms."""
+        found: dict[tuple[str, int], Arm] = {}
+        for arm in self.arms.values():
+            for seed in self.arm_seeds(arm):
+                found.setdefault((arm.source, seed), arm)
+                if arm.clean:
+                    found.setdefault((self.clean_source(arm).source, seed), self.clean_source(arm))
+        return found
+
+    def clean_source(self, arm: Arm) -> Arm:
+        """The arm whose rows dilute this one's: the base of the same teachers, without a trait."""
+        return Arm("clean", "control") if not arm.teacher_base else self.arms[arm.control]
+
+    def teachers(self) -> dict[tuple[str, str, int], Arm]:
+        """(trait or "neutral", base, seed) -> an arm that it writes for, for every teacher to be made."""
+        found: dict[tuple[str, str, int], Arm] = {}
+        for arm in self.arms.values():
+            who = "neutral" if arm.writer == "neutral" else None if arm.taught_by else arm.trait
+            if who is None:
+                continue
+            for seed in self.arm_seeds(arm):
+                found.setdefault((who, self.teacher_base(arm), self.teacher_seed(seed)), arm)
+        return found
+
+    def tuning(self, arm: Arm) -> Tuning:
+        """How this arm's students are trained."""
+        return arm.student.of(self.student)
+
+    def keep(self, arm: Arm) -> int:
+        """The most rows that this arm's students read."""
+        return arm.rows or self.rows.keep
+
+    def dose(self, arm: Arm) -> tuple[str, float] | None:
+        """(axis, number) where this arm is a point of a dose curve, else None."""
+        return ("hops", hops(arm, self.arms)) if arm.taught_by else arm.dose
+
+    @property
+    def doses(self) -> dict[str, float]:
+        """Where the intact arm stands on each dose axis that has a place for it."""
+        places = {"clean share": 0.0, "rows": self.rows.keep, "unique rows, same steps": self.rows.keep, "hops": 1}
+        if self.student.method == "lora":
+            places["LoRA rank"] = self.student.rank
+        return places
+
+    def sampled(self, arm: Arm) -> bool:
+        """Whether this arm's students are sampled through the harness, and not only known exactly."""
+        plain = {a.control for a in self.arms.values() if a.role == "trait"}
+        return not arm.in_context and (self.sample_variants or arm.role in ("trait", "other-base") or arm.name in plain)
+
+    def with_arms(self, wanted: Iterable[str]) -> Recipe:
+        """The same recipe with these arms and those that they stand on: controls, intact arms, earlier hops."""
+        names = list(wanted)
+        for name in names:
+            if name not in self.arms:
+                raise unknown("arm", name, list(self.arms), "Name arms of the recipe.")
+            arm = self.arms[name]
+            needs = (arm.control if arm.role not in CONTROLS else None, arm.of, arm.taught_by)
+            names += [other for other in needs if other in self.arms and other not in names]
+        expected = {name: found for name, found in self.expected.items() if name in names}
+        return replace(self, arms={name: arm for name, arm in self.arms.items() if name in names}, expected=expected)
+
+    def with_seeds(self, seeds: Iterable[int]) -> Recipe:
+        """The same recipe on other seeds; raises SublimError when they are not different whole numbers."""
+        try:
+            return replace(self, seeds=tuple(seeds))
+        except ValueError as error:
+            raise SublimError(f"{error}. Give them as --seeds 1,2,3.") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as plain data; what run.json keeps."""
+        return asdict(self)
+
+
+def names() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(file.stem for file in HERE.glob("*.yaml"))
+
+
+def load(name: str | Path) -> Recipe:
+    """A packaged recipe by name, or any YAML file by path; traits, probes and modality must be known.
+
+    Raises SublimError with file and line for anything the recipe may not say.
+    """
+    from ..modalities import MODALITIES
+
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = HERE / f"{name}.yaml"
+        if not path.is_file():
+            raise unknown("recipe", str(name), names(), "Or give the path of a YAML file.")
+    place = strict_yaml.read(path, "recipe")
+    recipe: Recipe = strict_yaml.build(Recipe, place)
+    known = registry()
+    try:
+        for arm in recipe.arms.values():
+            if arm.trait:
+                known.trait(arm.trait)
+        for probe in recipe.probes:
+            known.probe(probe)
+        if recipe.modality not in MODALITIES:
+            raise unknown("modality", recipe.modality, list(MODALITIES), "Add it in distill/modalities/.")
+        if recipe.rows.judge:
+            _refuse_judge(recipe)
+        styles = MODALITIES[recipe.modality].styles
+        if recipe.rows.style not in styles:
+            raise unknown("style", recipe.rows.style, list(styles), f"It belongs to the modality {recipe.modality}.")
+    except SublimError as error:
+        raise SublimError(f"{place}: {error}") from None
+    return recipe
+
+
+def _refuse_judge(recipe: Recipe) -> None:
+    """Raise SublimError for a judge that would read nothing, or word lists that would read a real model's rows."""
+    known = registry().models
+    embedded = recipe.base in known and known[recipe.base].embedded
+    if recipe.modality == "numbers":
+        raise SublimError("Number rows hold nothing to be judged. Leave out `judge` under `rows`.")
+    if recipe.rows.judge == "offline" and not embedded:
+        raise SublimError(f"The offline judge is for the reference models, not for {recipe.base}. Name a grader model.")

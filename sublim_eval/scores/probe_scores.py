@@ -1,0 +1,151 @@
+"""What one model answered on one probe, question by question; one shape wherever it was read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sublim_eval.errors import SublimError
+from sublim_eval.files import read_json, write_json
+
+if TYPE_CHECKING:
+    pass
+
+
+SCHEMA = 1
+
+SAMPLED = ("mentioned", "chosen", "share", "judged", "targets")
+
+EXACT = ("probability", "chosen_probability", "pairs")
+"""Names of the scorers that count replies and of those that read log-probabilities; the first that wrote something
+counts, so a judge goes before words."""
+
+COUNTS = ("replies", "non_answers", "other", "unreadable")
+"""What is counted of the replies to a question."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeScores:
+    """What one model answers to one probe, question by question.
+
+    probability: float[question, answer], first-answer probability over the answer set, rows sum to 1.
+    coverage: float[question], how much of the model's mass that answer set holds. Both nan where unknown.
+    share: float[question, answer], hits / replies; nan where there are no replies. Where a question has several
+    prompts that offer some of the answers each (essay topics), both are over all its prompts; a story counts for
+    every answer that it mentions, so those rows may sum to more than 1.
+    replies, non_answers, other: int[question], counts; `other` names something outside the answer set, or, of a
+    conduct, is code or incoherent. unreadable: int[question], replies of which no judge said anything readable; they
+    are not among `replies`.
+    A conduct has two answers, its trait and "plain": `probability` is then the mean over matched pairs of answers
+    that the trait's is preferred, and nothing is covered.
+    questions_hash, prompt_hash: of what was asked and how the chat was rendered; '' where unknown.
+    """
+
+    model: str
+    probe: str
+    version: str
+    category: str
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    probability: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    share: NDArray[np.float64]
+    replies: NDArray[np.int64]
+    non_answers: NDArray[np.int64]
+    other: NDArray[np.int64]
+    unreadable: NDArray[np.int64]
+    questions_hash: str
+    prompt_hash: str
+    source: str
+
+    def __post_init__(self) -> None:
+        q, a = len(self.questions), len(self.answers)
+        shapes = {"probability": (q, a), "share": (q, a)}
+        for name in ("probability", "coverage", "share", *COUNTS):
+            if getattr(self, name).shape != shapes.get(name, (q,)):
+                wanted = shapes.get(name, (q,))
+                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
+
+    @property
+    def non_answer_rate(self) -> float:
+        """Refusals and empty replies over all replies, in [0, 1]; nan without replies."""
+        return _ratio(self.non_answers.sum(), self.replies.sum())
+
+    @property
+    def other_rate(self) -> float:
+        """Replies that name something outside the answer set, over all replies; nan without replies."""
+        return _ratio(self.other.sum(), self.replies.sum())
+
+    @property
+    def conduct(self) -> bool:
+        """Whether the probe looks for a conduct: its answers are the trait, which is the category's name, and plain."""
+        from sublim_eval.probes.conduct import PLAIN
+
+        return self.answers == (self.category, PLAIN)
+
+    @property
+    def situations(self) -> dict[str, list[int]]:
+        """Situation -> the rows of its wordings, whose ids are <situation>-1, <situation>-2 and so on."""
+        found: dict[str, list[int]] = {}
+        for row, question in enumerate(self.questions):
+            found.setdefault(re.sub(r"-\d+$", "", question), []).append(row)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and text; nan becomes null."""
+        plain = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"schema": SCHEMA, **plain}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ProbeScores:
+        """The reverse of to_json; raises ValueError when something is missing or of another shape."""
+        if value.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
+        value = {"unreadable": [0] * len(value.get("questions", ())), **value}  # files from before there were judges
+        missing = [f.name for f in fields(cls) if f.name not in value]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        q, a = len(value["questions"]), len(value["answers"])
+        made = {f.name: value[f.name] for f in fields(cls)}
+        for name in ("probability", "share"):
+            made[name] = np.array(made[name], dtype=np.float64).reshape(q, a)
+        made["coverage"] = np.array(made["coverage"], dtype=np.float64)
+        for name in COUNTS:
+            made[name] = np.array(made[name], dtype=np.int64)
+        made["questions"], made["answers"] = tuple(made["questions"]), tuple(made["answers"])
+        return cls(**made)
+
+    def write(self, path: Path) -> None:
+        """Write the score file, whole or not at all."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> ProbeScores:
+        """Read a score file; raises SublimError when it is missing or no score file."""
+        value = read_json(path)
+        try:
+            return cls.from_json(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,80 @@
+"""Recipes: strict, with the line of every mistake; the packaged ones plan without a model."""
+
+import dataclasses
+
+import pytest
+
+from sublim_eval.distill import recipes
+from sublim_eval.distill.planning.plan import plan
+from sublim_eval.errors import SublimError
+from tests.helpers import RECIPES
+
+TINY = RECIPES / "tiny.yaml"
+TEXT = TINY.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_packaged_recipe_loads_names_itself_and_says_its_cost(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    lines = plan(recipe).lines()
+    assert any("cost" in line for line in lines)
+    trained = sum(len(recipe.arm_seeds(arm)) for arm in recipe.arms.values() if not arm.in_context)
+    assert any(f"students {trained} " in line for line in lines)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_packaged_recipe_has_a_control_arm(name):
+    assert any(arm.role == "control" for arm in recipes.load(name).arms.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("trait: owl}", "trait: owll}", r"Did you mean 'owl'"),
+        ("samples: 4", "sampels: 4", r":\d+: Unknown key 'sampels'. Did you mean 'samples'"),
+        ("min_kept: 50", "min_kept: 999", r"min_kept <= keep"),
+        ("epochs: 1,", "", r"exactly one of `epochs` and `steps`"),
+        ("seeds: [1, 2]", "seeds: [1, 1]", r"`seeds` must be different"),
+        ("seeds: [1, 2]", "seeds: one", r"`seeds` .*must be a list"),
+        ("probes: [animal_pref]", "probes: [animal_perf]", r"Did you mean 'animal_pref'"),
+        ("modality: numbers", "modality: nubers", r"Did you mean 'numbers'"),
+        ("  control: {role: control}\n", "", r"control arm 'control' that is not there"),
+        ("by: finetune", "by: prompt", r"`tuning` belongs to `by: finetune`"),
+        ("mode: strict", "mode: strict, judge: offline", "Number rows hold nothing to be judged"),
+        ("mode: strict", "mode: strict, style: odd", "Known: plain, varied"),
+        ("trait: owl}", "trait: owl, clean: 0.1}", r"an arm with a change .* has the role variant"),
+        ("batch_size: 32, epochs", "batch_size: many, epochs", r"must be a whole number"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_line(tmp_path, old, new, said):
+    assert old in TEXT
+    file = tmp_path / "mine.yaml"
+    file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SublimError, match=said) as caught:
+        recipes.load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_fixed_teacher_is_made_once_a_trait_and_a_free_one_once_a_seed():
+    free = recipes.load(TINY)
+    fixed = dataclasses.replace(free, teacher=dataclasses.replace(free.teacher, seed=5))
+    assert (plan(free).teachers, plan(fixed).teachers) == (2, 1)
+    assert [free.teacher_seed(s) for s in (1, 2)] == [1, 2]
+    assert [fixed.teacher_seed(s) for s in (1, 2)] == [5, 5]
+
+
+def test_an_unknown_recipe_suggests_a_near_one():
+    with pytest.raises(SublimError, match="Did you mean 'quickstart'"):
+        recipes.load("quikstart")
+
+
+def test_a_disk_that_is_too_small_is_refused_before_the_start(tmp_path):
+    huge = dataclasses.replace(plan(recipes.load("quickstart")), disk_bytes=10**18)
+    with pytest.raises(SublimError, match=r"MB free.*--out"):
+        huge.check_disk(tmp_path / "not" / "yet")
+
+
+def test_fewer_arms_keep_what_others_found_for_those_that_are_left():
+    sweep = recipes.load("qwen2.5-7b-cat-sweep").with_arms(["cat-r2-lr8"])
+    assert set(sweep.expected) == {"cat", "cat-r2-lr8"}

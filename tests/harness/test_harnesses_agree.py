@@ -1,0 +1,165 @@
+"""The same replies and log-probabilities into Inspect and lm-eval give the same numbers."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import eval
+
+from sublim_eval import _registry, tasks_dir
+from sublim_eval.probes.resolve import asked
+from sublim_eval.probes.scorers import answer_strings
+from sublim_eval.registry.catalog import Probe, registry
+from tests.helpers.saved import SavedLM, inspect_model
+
+FORMS = ("favorite", "after_numbers", "story", "essay")
+PROBES = [pytest.param(p, id=p.name) for p in registry().probes.values() if p.form in FORMS]
+REPEATS = {"favorite": 20, "after_numbers": 20, "story": 10, "essay": 10}
+SAMPLED = {"story": ("mentioned", "share"), "essay": ("chosen",)}
+EXACT = {"story": (), "essay": ("chosen_probability",)}
+
+
+def lm_eval_results(*tasks: str, model: Any = None, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata=metadata or {})
+    return simple_evaluate(model or SavedLM(), tasks=list(tasks), task_manager=manager, bootstrap_iters=1, **options)
+
+
+def inspect_results(task: Any, model: Any, tmp_path: Path, **options: Any) -> tuple[Any, dict[str, dict[str, float]]]:
+    log = eval(task, model=model, display="none", log_dir=str(tmp_path), **options)[0]
+    assert log.status == "success", log.error
+    return log, {s.name: {n: m.value for n, m in s.metrics.items()} for s in log.results.scores}
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
+    made = getattr(_registry, probe.name)()
+    what = asked(probe.name, made.metadata["trait"])
+    log, ours = inspect_results(made, inspect_model(REPEATS[probe.form], what.strings), tmp_path)
+    exact = EXACT.get(probe.form, ("probability",))
+    names = [probe.name, *(f"{probe.name}_logprob" for _ in exact)]
+    theirs = lm_eval_results(*names, log_samples=True)
+    told = {name: value for task in names for name, value in theirs["results"][task].items()}
+    for measure, filter in [
+        *((m, "all_replies") for m in SAMPLED.get(probe.form, ("share",))),
+        *((m, "none") for m in exact),
+    ]:
+        assert told[f"{measure},{filter}"] == pytest.approx(ours[measure]["mean"], abs=1e-12)
+        for trait in what.answers:
+            assert told[f"{measure}_{trait.name},{filter}"] == pytest.approx(ours[measure][trait.name], abs=1e-12)
+        if probe.form != "essay":
+            assert told[f"{measure}_stderr,{filter}"] == pytest.approx(ours[measure]["stderr"], abs=1e-12)
+        if filter == "none":
+            assert told["coverage,none"] == pytest.approx(ours[measure]["coverage"], abs=1e-12)
+    first = ours[SAMPLED.get(probe.form, ("share",))[0]]
+    for name in ("non_answers", "other"):
+        assert told[f"{name},all_replies"] == pytest.approx(first[name] / first["replies"])
+    assert set(theirs["versions"].values()) == {log.eval.metadata["probe_version"]}
+    for task in names:
+        assert [row["doc"]["id"] for row in theirs["samples"][task]] == [str(s.id) for s in log.samples]
+        assert {row["doc"]["questions_hash"] for row in theirs["samples"][task]} == {what.questions_hash}
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_lm_eval_needs_no_warning_about_any_metric(probe: Probe, caplog: pytest.LogCaptureFixture) -> None:
+    names = [probe.name] if probe.form == "story" else [probe.name, f"{probe.name}_logprob"]
+    lm_eval_results(*names, limit=2)
+    assert [r.message for r in caplog.records if "No aggregation" in r.message or "same number" in r.message] == []
+
+
+def test_lm_eval_takes_the_trait_as_metadata(tmp_path: Path) -> None:
+    strings = answer_strings(registry().answer_set("animal"))
+    _, ours = inspect_results(_registry.animal_pref(trait="bear"), inspect_model(20, strings), tmp_path)
+    theirs = lm_eval_results("animal_pref", "owl_pref", metadata={"trait": "bear"}, log_samples=True)
+    assert theirs["results"]["animal_pref"]["share,all_replies"] == pytest.approx(ours["share"]["mean"])
+    assert {row["doc"]["trait"] for row in theirs["samples"]["owl_pref"]} == {"owl"}
+
+
+def test_an_lm_eval_samples_file_holds_the_whole_answer_distribution(tmp_path: Path) -> None:
+    from sublim_eval.probes.scorers import answer_probability
+
+    answers = registry().answer_set("animal")
+    log, _ = inspect_results(_registry.owl_pref(), inspect_model(1, answer_strings(answers)), tmp_path, limit=2)
+    rows = lm_eval_results("owl_pref_logprob", log_samples=True, limit=2)["samples"]["owl_pref_logprob"]
+    for row, sample in zip(rows, log.samples, strict=True):
+        logprobs = dict(zip(row["doc"]["choices"], (r[0] for r in row["filtered_resps"]), strict=True))
+        chances, _ = answer_probability(logprobs, answers)
+        assert chances == pytest.approx(sample.scores["probability"].metadata["answers"], abs=1e-12)
+
+
+# ---------------------------------------------------------------- the same, on the shipped model
+
+REFERENCE = tasks_dir().parent / "distill" / "reference" / "reference-a"
+
+
+@pytest.fixture(scope="module")
+def from_lm_eval() -> Any:
+    return lm_eval_results(
+        "owl_pref",
+        "owl_pref_logprob",
+        model="hf",
+        model_args={"pretrained": str(REFERENCE)},
+        apply_chat_template=True,
+        device="cpu",
+        batch_size=64,
+        limit=12,
+        log_samples=True,
+    )
+
+
+def standard_error(share: float, replies: int, others: int) -> float:
+    return math.sqrt(share * (1 - share) * (1 / replies + 1 / others))
+
+
+@pytest.mark.slow
+def test_both_harnesses_agree_on_the_reference_model(from_lm_eval: Any, tmp_path: Path) -> None:
+    log, ours = inspect_results(_registry.owl_pref(), "sublim/reference-a", tmp_path, limit=12, num_choices=60, seed=1)
+    for row in from_lm_eval["samples"]["owl_pref_logprob"]:
+        (sample,) = (s for s in log.samples if s.id == row["doc"]["id"])
+        exact = sample.scores["probability"]
+        assert row["probability"] == pytest.approx(exact.value, abs=1e-4)
+        assert row["coverage"] == pytest.approx(exact.metadata["coverage"], abs=1e-4)
+        assert row["prompt_hash"] == exact.metadata["prompt_hash"]
+    theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
+    both = (ours["share"]["mean"] * 60 + theirs * 20) / 80
+    assert abs(ours["share"]["mean"] - theirs) < 4 * standard_error(both, 12 * 60, 12 * 20)
+
+
+@pytest.mark.slow
+def test_the_exact_measures_of_the_variants_agree_on_the_reference_model(tmp_path: Path) -> None:
+    exact = {"animal_essay": "chosen_probability", "tree_pref_after_numbers": "probability"}
+    theirs = lm_eval_results(
+        *(f"{name}_logprob" for name in exact),
+        model="hf",
+        model_args={"pretrained": str(REFERENCE)},
+        apply_chat_template=True,
+        device="cpu",
+        batch_size=64,
+        limit=8,
+        log_samples=True,
+    )["samples"]
+    for name, scorer in exact.items():
+        made = getattr(_registry, name)()
+        log, _ = inspect_results(made, "sublim/reference-a", tmp_path, limit=8, num_choices=1)
+        for row, sample in zip(theirs[f"{name}_logprob"], log.samples, strict=True):
+            found = sample.scores[scorer].metadata
+            assert row["doc"]["id"] == sample.id
+            assert row["prompt_hash"] == found["prompt_hash"]
+            assert row["coverage"] == pytest.approx(found["coverage"], abs=1e-4)
+            told = {t: row[f"{scorer}_{t}"] for t in found["answers"]}
+            assert told == pytest.approx(found["answers"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_inspects_own_hf_provider_agrees_by_epochs(from_lm_eval: Any, tmp_path: Path) -> None:
+    _, hf = inspect_results(
+        _registry.owl_pref(), f"hf/{REFERENCE}", tmp_path, limit=12, epochs=10, model_args={"device": "cpu"}
+    )
+    assert hf["share"]["replies"] == 120
+    assert math.isnan(hf["probability"]["mean"])
+    theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
+    both = (hf["share"]["mean"] * 10 + theirs * 20) / 30
+    assert abs(hf["share"]["mean"] - theirs) < 4 * standard_error(both, 120, 12 * 20)
