@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,77 +13,111 @@ from tests.helpers import ROOT
 
 FRAMEWORKS = {"torch", "transformers", "peft", "tokenizers", "safetensors", "inspect_ai", "lm_eval", "datasets"}
 
-BASIS = {"errors", "models", "records", "registry", "strict"}
-# room: (rooms it may import, why no others)
+BASIS = {"errors", "files", "console", "strict_yaml", "registry"}
+MADE_FROM = BASIS | {"probes", "models", "remote", "scores"}
+"""What every room of `distill` may take from the half that measures."""
+
+# room: (rooms it may import, lazily or not; why no others)
 ARROWS: dict[str, tuple[set[str], str]] = {
+    "sublim_eval": ({"files", "probes", "registry"}, "importing the package must be instant"),
+    "__main__": ({"cli"}, "it is the command under another name"),
     "errors": (set(), "everything stands on it"),
-    "strict": ({"errors"}, "it reads any YAML and knows no catalogue"),
-    "records": ({"errors"}, "it writes files and does not know what is in them"),
-    "models": (set(), "sizes and prices of models: numbers in, numbers out"),
-    "registry": ({"errors", "records", "strict", "models"}, "it is what all others ask; asking them would be a circle"),
-    "terminal": (set(), "it prints anything and knows nothing"),
-    "scorers": ({"registry"}, "text in, verdict out: pure, so that both harnesses agree"),
-    "judges": (
-        {"errors", "registry", "strict", "scorers"},
-        "question and reply in, rating out: pure, so that harnesses and `sublim score` agree",
-    ),
-    "contamination": ({"registry", "scorers"}, "text in, what it names out: pure, for filters and audits alike"),
+    "console": (set(), "it prints anything and knows nothing"),
+    "files": ({"errors"}, "it writes files and does not know what is in them"),
+    "strict_yaml": ({"errors"}, "it reads any YAML and knows no catalogue"),
     "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
-    "entanglement": ({"stats"}, "arrays in, table out; it knows no files and no registry"),
-    "adapters": (
-        BASIS | {"scorers", "judges", "entanglement", "contamination"},
-        "they carry scorers into frameworks and compute nothing of their own",
+    "entanglement_stats": ({"stats"}, "arrays in, table out; it knows no files and no registry"),
+    "registry": ({"errors", "files", "strict_yaml"}, "it is what all others ask; asking them would be a circle"),
+    "probes": (
+        BASIS | {"entanglement_stats"},
+        "text in, reading out: pure, so that harnesses, filters and saved replies agree",
     ),
-    "results": (BASIS | {"scorers", "judges", "adapters"}, "it reads what harnesses wrote"),
-    "tables": (BASIS | {"adapters", "entanglement"}, "it reads what harnesses wrote about numbers and traits"),
-    "responses": (BASIS | {"adapters", "judges", "scorers"}, "it reads replies and ratings, and asks a judge once"),
-    "runs": (BASIS | {"results"}, "it reads run folders and computes nothing"),
-    "cases": (BASIS | {"results", "runs"}, "it lines scores up for compare"),
-    "across": (BASIS | {"results", "runs", "cases", "stats"}, "it sees several arms at once, for compare"),
-    "outside": (BASIS | {"results", "runs", "cases"}, "it reads figures from anywhere and computes nothing"),
-    "sweep": (BASIS | {"runs"}, "it picks a learning rate by loss and may not see a share"),
-    "compare": (
-        BASIS | {"results", "runs", "cases", "across", "outside", "stats", "sweep"},
-        "it draws nothing and asks no model",
+    "models": (BASIS | {"probes"}, "it loads and asks weights at hand; what is asked comes from outside"),
+    "remote": (BASIS | {"probes"}, "it asks whoever stands elsewhere and knows no probe's meaning"),
+    "harness": (
+        BASIS | {"probes", "models", "remote", "entanglement_stats"},
+        "it carries probes into frameworks and computes nothing of its own",
     ),
+    "tasks": ({"harness"}, "a task folder is a doorbell: no question text, no scoring logic"),
+    "_registry": ({"tasks", "harness"}, "it only names what Inspect finds"),
+    "scores": (
+        BASIS | {"probes", "models", "remote", "harness", "_registry", "stats", "entanglement_stats"},
+        "it evaluates and reads what was evaluated; it compares nobody and makes nothing",
+    ),
+    "compare": (BASIS | {"scores", "stats"}, "it reads runs, draws nothing and asks no model"),
     "traps": (
-        BASIS | {"results", "runs", "scorers", "stats"},
+        BASIS | {"probes", "scores", "compare", "stats"},
         "it reads what a run left, asks no model, and says what it saw",
     ),
-    "report": (
-        BASIS
-        | {"results", "runs", "cases", "across", "compare", "stats", "sweep", "terminal", "entanglement", "tables"},
-        "it draws what compare and stats say",
+    "report": (BASIS | {"scores", "compare", "stats", "entanglement_stats"}, "it draws what compare and stats say"),
+    "maintain": (BASIS | {"_registry"}, "it writes down what task folders and git say, for those who work on them"),
+    "distill": (set(), "the package's own file holds nothing"),
+    "distill.devices": (set(), "it knows this machine's devices and nothing that runs on them"),
+    "distill.provenance": (set(), "it writes down versions and the machine"),
+    "distill.stages": ({"errors", "files"}, "it makes folders whole and does not know what is in them"),
+    "distill.modalities": (MADE_FROM, "prompts and a filter; who answers, and what for, is not its business"),
+    "distill.recipes": (MADE_FROM | {"distill.modalities"}, "it is read before anything is made"),
+    "distill.base_models": (
+        MADE_FROM | {"distill.devices", "distill.recipes"},
+        "it lends bases to whoever trains and does not train",
     ),
-    "task_facts": (BASIS, "it reads task folders as text and runs none of them"),
-    "readmes": (BASIS | {"task_facts", "_registry"}, "it writes down what the tasks are, as the harnesses see them"),
-    "register": (BASIS | {"task_facts"}, "it writes down what a task folder and git say"),
-    "abilities": (BASIS | {"adapters", "results", "stats"}, "it holds a student against its base and draws nothing"),
-    "tasks": ({"adapters"}, "a task folder is a doorbell: no question text, no scoring logic"),
-    "_registry": ({"tasks", "adapters"}, "it only names what Inspect finds"),
-    "distill": (
-        BASIS
-        | {"adapters", "scorers", "contamination", "judges", "results", "compare", "report", "terminal"}
-        | {"_registry", "sublim_eval"},
-        "it reaches tasks by name, through Inspect, and no statistic decides what is made",
+    "distill.rows": (
+        MADE_FROM | {"distill.modalities", "distill.recipes"},
+        "prompts in, filtered rows out; it trains nothing and plans nothing",
     ),
-    "sublim_eval": ({"registry"}, "importing the package must be instant"),
-    "cli": ({"errors", "records", "terminal", "commands"}, "every verb is a call"),
+    "distill.planning": (
+        MADE_FROM | {"distill.devices", "distill.modalities", "distill.recipes"},
+        "it counts before anything is made, so it may load nothing that makes",
+    ),
+    "distill.training": (
+        MADE_FROM | {"distill.base_models", "distill.devices", "distill.planning", "distill.recipes"},
+        "rows in, weights out, whoever wrote the rows",
+    ),
+    "distill.hosted": (
+        MADE_FROM | {"distill.planning", "distill.recipes"},
+        "a provider trains; nothing is loaded here",
+    ),
+    "distill.teachers": (
+        MADE_FROM
+        | {"distill.modalities", "distill.recipes", "distill.rows", "distill.training", "distill.base_models"},
+        "it makes one teacher and checks it; the order of a run is the pipeline's",
+    ),
+    "distill.pipeline": (
+        MADE_FROM
+        | {"distill.base_models", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
+        | {"distill.stages", "distill.teachers", "distill.training"},
+        "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
+    ),
+    "distill.execution": (
+        MADE_FROM
+        | {"distill.base_models", "distill.devices", "distill.pipeline", "distill.planning", "distill.provenance"}
+        | {"distill.recipes", "distill.stages", "distill.training"},
+        "it carries jobs to processes and nodes and looks into none of them",
+    ),
+    "distill.reference": (
+        BASIS | {"probes", "models", "distill.modalities"},
+        "what the embedded models are born from holds no teacher and no student",
+    ),
 }
-ARROWS["commands"] = (set(ARROWS) - {"cli", "tasks"}, "a verb may use everything but the command itself")
+ARROWS["distill.experiments"] = (
+    set(ARROWS) - {"tasks", "__main__", "distill.reference", "traps", "maintain"},
+    "whole studies may use everything; nothing but the command line may use them",
+)
+ARROWS["cli"] = (set(ARROWS) - {"tasks", "__main__"}, "a verb may use everything")
 
-LAZY = {"tasks", "distill", "report", "compare", "results", "abilities"}
-"""Rooms that commands import inside the function that needs them, so that `sublim --help` stays instant."""
-HEAVY_AT_IMPORT = {"adapters", "tasks", "distill", "_registry"}
-"""Rooms whose modules may import a framework at the top; elsewhere only inside a function."""
+LAZY = {"distill", "report", "compare", "scores", "harness", "models", "traps"}
+"""What the command line imports inside the function that needs it, so that `sublim --help` stays instant."""
+
+HEAVY_AT_IMPORT = {"models", "harness", "tasks", "_registry", "distill", "scores"}
+"""Top rooms whose modules may import a framework at the top; elsewhere only inside a function."""
 
 
 class Import(NamedTuple):
-    """One import statement: where, the room it is in, the dotted name, inside a function or not."""
+    """One import: the file and line, the module it stands in, the module it names, inside a function or not."""
 
     file: Path
     line: int
-    room: str
+    module: str
     name: str
     lazy: bool
 
@@ -92,60 +126,120 @@ def modules() -> Iterator[tuple[Path, str]]:
     """(file, dotted name) of every module of the package."""
     for folder, prefix in (("sublim_eval", ""), ("tasks", "sublim_eval."), ("distill", "sublim_eval.")):
         for file in sorted((ROOT / folder).rglob("*.py")):
-            yield file, prefix + ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            name = prefix + ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            yield file, name.removesuffix(".__init__")
+
+
+MODULES = {name: file for file, name in modules()}
 
 
 def imports() -> Iterator[Import]:
-    """Every import statement of the package; those for type checkers only are left out."""
+    """Every import of the package, those inside functions and those for type checkers too."""
     for file, module in modules():
-        package = module.removesuffix(".__init__") if file.name == "__init__.py" else module.rpartition(".")[0]
-        parts = module.removesuffix(".__init__").split(".")
-        room = parts[1] if len(parts) > 1 else "sublim_eval"
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
         for node, lazy in walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-                home = ".".join([*above, *([node.module] if node.module else [])])
-                names = [f"{home}.{alias.name}" for alias in node.names]
-            yield from (Import(file, node.lineno, room, name, lazy) for name in names)
+            for name in names_of(node, package):
+                yield Import(file, node.lineno, module, name, lazy)
 
 
 def walk(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, lazy
-        elif not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield from walk(child, lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+        else:
+            typed = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from walk(child, lazy or typed or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def room_of(name: str) -> str | None:
-    """The room a dotted name lives in, None outside the package."""
-    first, *rest = name.split(".")
-    if first != "sublim_eval":
-        return None
-    return rest[0] if rest and rest[0] in ARROWS else "sublim_eval"
+def names_of(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:
+    """The dotted names that an import statement inside `package` stands for."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+    home = ".".join([*above, *([node.module] if node.module else [])])
+    return [f"{home}.{alias.name}" for alias in node.names]
+
+
+def module_of(name: str) -> str | None:
+    """The module that holds a dotted name, None outside the package."""
+    while name.startswith("sublim_eval"):
+        if name in MODULES:
+            return name
+        name = name.rpartition(".")[0]
+    return None
+
+
+def room_of(module: str) -> str:
+    """The room of a module: its package under `sublim_eval`, or under `sublim_eval.distill`."""
+    parts = module.split(".")[1:]
+    return ".".join(parts[: 2 if parts[:1] == ["distill"] else 1]) or "sublim_eval"
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups that reach each other and themselves again, in the order in which they import."""
+    reached: dict[str, set[str]] = {}
+    for start in arrows:
+        seen, waiting = set(), [start]
+        while waiting:
+            new = arrows.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        reached[start] = seen
+    groups = {frozenset(b for b in reached[a] if a in reached.get(b, ())) for a in arrows if a in reached[a]}
+    return sorted(sorted(group) for group in groups)
 
 
 ALL = list(imports())
+OURS = [(i, to) for i in ALL if (to := module_of(i.name)) and to != i.module]
 
 
 def test_the_walk_sees_the_house():
-    assert {i.room for i in ALL} >= {"registry", "adapters", "tasks", "distill", "commands"}
-    assert any(i.name == "sublim_eval.distill.modalities.numbers" for i in ALL), "relative imports are resolved"
+    assert {room_of(i.module) for i in ALL} >= {"registry", "harness", "tasks", "distill.rows", "cli"}
+    assert any(to == "sublim_eval.distill.modalities.numbers" for _, to in OURS), "relative imports are resolved"
+    assert any(i.lazy for i, _ in OURS), "imports inside functions count"
 
 
 def test_every_room_is_in_the_table():
-    rooms = {name.split(".")[1] for _, name in modules() if name.count(".")} - {"__init__"}
+    rooms = {room_of(name) for name in MODULES}
     assert not rooms - set(ARROWS), "say in ARROWS who the new room may import, and why"
+    assert not set(ARROWS) - rooms, "the table speaks of rooms that are gone"
 
 
 @pytest.mark.parametrize("room", ARROWS)
 def test_a_room_imports_only_what_it_may(room):
     may, why = ARROWS[room]
-    wrong = [i for i in ALL if i.room == room and (to := room_of(i.name)) and to != room and to not in may]
-    told = [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in wrong]
-    assert not wrong, f"{'; '.join(told)}. {room} may not: {why}."
+    wrong = [(i, to) for i, to in OURS if room_of(i.module) == room and room_of(to) not in may | {room}]
+    lines = [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i, _ in wrong]
+    assert not wrong, f"{'; '.join(lines)}. {room} may not: {why}."
+
+
+def test_no_files_import_each_other_in_a_circle():
+    arrows: dict[str, set[str]] = {}
+    for i, to in OURS:
+        if MODULES[to].name != "__init__.py":  # a package's own file gathers what its modules hold
+            arrows.setdefault(i.module, set()).add(to)
+    assert not circles(arrows), f"lazy imports count too: {circles(arrows)}"
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    arrows: dict[str, set[str]] = {}
+    for i, to in OURS:
+        if room_of(i.module) != room_of(to):
+            arrows.setdefault(room_of(i.module), set()).add(room_of(to))
+    assert not circles(arrows), f"lazy imports count too: {circles(arrows)}"
+
+
+def test_a_planted_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "d": {"a"}}) == []
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({file.parent for file in MODULES.values()}), ids=lambda f: str(f.relative_to(ROOT))
+)
+def test_a_package_is_seen_at_a_glance(folder):
+    files = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+    assert len(files) <= 12, f"{len(files)} files lie flat in {folder.relative_to(ROOT)}: make a room in it"
 
 
 @pytest.mark.parametrize("room", ARROWS)
@@ -153,13 +247,15 @@ def test_frameworks_are_loaded_where_they_are_at_home(room):
     loose = [
         f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}"
         for i in ALL
-        if i.room == room and i.name.split(".")[0] in FRAMEWORKS and not (i.lazy or room in HEAVY_AT_IMPORT)
+        if room_of(i.module) == room
+        and i.name.split(".")[0] in FRAMEWORKS
+        and not (i.lazy or room.split(".")[0] in HEAVY_AT_IMPORT)
     ]
     assert not loose, f"{'; '.join(loose)} at the top. Import it inside the function that needs it."
 
 
-def test_commands_import_the_slow_rooms_inside_functions():
-    early = [i for i in ALL if i.room in ("cli", "commands") and room_of(i.name) in LAZY and not i.lazy]
+def test_the_command_line_imports_the_slow_rooms_inside_functions():
+    early = [i for i, to in OURS if room_of(i.module) == "cli" and room_of(to).split(".")[0] in LAZY and not i.lazy]
     assert not early, [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in early]
 
 
