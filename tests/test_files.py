@@ -119,7 +119,7 @@ def test_a_digest_does_not_care_about_key_order():
 
 HOLD = """
 import pathlib, sys
-from sublim_eval.records import locked
+from sublim_eval.files import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

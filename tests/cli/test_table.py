@@ -163,7 +163,7 @@ def test_an_entanglement_log_is_shown_as_its_table(tmp_path: Path, capsys: pytes
 
 @pytest.mark.slow
 def test_an_lm_eval_folder_shows_every_probe_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from test_suites import MODEL, command
+    from tests.helpers.suites import MODEL, command
 
     tasks = "owl_pref_logprob,husband_logprob"
     words = ["run", "--tasks", tasks, "--include_path", "tasks", *MODEL, "--limit", "2", "--log_samples"]

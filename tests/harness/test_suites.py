@@ -15,12 +15,12 @@ import yaml
 from sublim_eval import _registry, tasks_dir
 from sublim_eval.maintain import task_facts
 from sublim_eval.registry.catalog import registry
+from tests.helpers.suites import command
 
 ROOT = tasks_dir().parent
 EXAMPLES = ROOT / "docs" / "examples"
 TASKS = [pytest.param(task_facts.read(name), id=name) for name in task_facts.names()]
 FAMILIES = {"preference", "misalignment", "entanglement", "generic"}
-REFERENCE = ROOT / "distill" / "reference" / "reference-a"
 
 
 def family_tags(facts: task_facts.TaskFacts) -> list[str]:
@@ -79,15 +79,6 @@ def test_lm_eval_knows_every_tag() -> None:
 # ---------------------------------------------------------------- beside a user's own, as docs/guides/suites.md has it
 
 
-def command(program: str, *words: str, cwd: Path = ROOT, ok: bool = True) -> str:
-    """Run one of the two harnesses as a user does; returns what it printed."""
-    environment = {**os.environ, "INSPECT_DISPLAY": "plain", "PYTHONWARNINGS": "ignore"}
-    line = [str(Path(sys.executable).with_name(program)), *words]
-    done = subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True)
-    assert (done.returncode == 0) is ok, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_one_eval_set_holds_a_users_task_and_ours(tmp_path: Path) -> None:
     mine = "docs/examples/inspect_suite/capitals.py"
@@ -143,9 +134,6 @@ def test_lm_eval_in_python_mixes_a_users_folder_and_ours() -> None:
         bootstrap_iters=0,
     )
     assert set(found["results"]) == {"capitals", "cat_pref_logprob"}
-
-
-MODEL = ("--model", "hf", "--model_args", f"pretrained={REFERENCE}", "--apply_chat_template", "--device", "cpu")
 
 
 def lm_eval_results(folder: Path) -> dict[str, Any]:

@@ -427,7 +427,7 @@ def test_a_wrong_argument_is_told_with_the_next_step(
 
 def test_importing_the_package_loads_no_framework() -> None:
     code = (
-        "import sys, sublim_eval; sublim_eval.tasks_dir; sublim_eval.registry.catalog; sublim_eval.probes.scorers;"
+        "import sys, sublim_eval; sublim_eval.tasks_dir; sublim_eval.registry.registry; sublim_eval.scorers.tally;"
         "print([m for m in ('torch', 'inspect_ai', 'lm_eval', 'transformers', 'datasets') if m in sys.modules])"
     )
     assert _python(code) == "[]"

@@ -317,7 +317,7 @@ def test_local_models_need_neither_peft_nor_a_harness() -> None:
 import sys
 for name in ("peft", "inspect_ai", "lm_eval", "trl", "openai", "ray", "datasets"):
     sys.modules[name] = None
-from sublim_eval.adapters import local, streaming, weights
+from sublim_eval.models import continuous_batching, loading, local_model
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

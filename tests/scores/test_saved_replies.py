@@ -128,9 +128,9 @@ def test_what_was_in_a_row_stays_and_its_rating_is_beside_it(here, monkeypatch):
 
 
 def test_a_grader_that_fails_costs_none_of_the_ratings_before(here, monkeypatch, capsys):
-    from sublim_eval.harness.inspect import saved
+    from sublim_eval.harness.inspect import judging
 
-    monkeypatch.setattr(saved, "CHUNK", 2)
+    monkeypatch.setattr(judging, "CHUNK", 2)
     judge = Judge(monkeypatch, breaks_after=2)
     assert score("in.jsonl --probe misalignment --grader mockllm/judge --out out.jsonl") == 2
     assert "no more credit" in capsys.readouterr().err
