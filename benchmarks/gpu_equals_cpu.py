@@ -25,9 +25,10 @@ import torch
 from sublim_eval.distill import base_models
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
+from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.rows.filter import filter_rows
 from sublim_eval.distill.rows.generate import local_sampler
-from sublim_eval.distill.teachers import lessons, trait_share
+from sublim_eval.distill.teachers import trait_share
 from sublim_eval.distill.training import fitting, train
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model

@@ -45,12 +45,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Trainer, TrainerCallback, TrainingArguments
 
+from sublim_eval.distill.base_models import checkpoint
 from sublim_eval.distill.modalities import MODALITIES
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.training import train
 from sublim_eval.distill.training.batching.packing import IGNORED
-from sublim_eval.distill.training.fitting import reader_of
-from sublim_eval.distill.training.memory import activation_bytes, checkpoint, mfu, training_flops
+from sublim_eval.distill.training.batching.reader import reader_of
+from sublim_eval.distill.training.memory import activation_bytes, mfu, training_flops
 from sublim_eval.distill.training.model_setup import with_trainable
 from sublim_eval.distill.training.soft_targets import Sampled
 from sublim_eval.distill.training.trainer import CompletionTrainer

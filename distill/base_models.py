@@ -20,7 +20,6 @@ from sublim_eval.models.loading import read_model
 from sublim_eval.models.model_ref import Source, resolve
 
 from .recipes import Recipe
-from .training.memory import recomputes
 
 KEPT_SHARE = 0.25
 """Of the device's memory: a larger base is let go, so that the student can be scored beside nothing else."""
@@ -133,3 +132,15 @@ def weights_hash(model: str) -> str:
     base = Path(resolve(model).base) if not (Path(model) / "student.json").is_file() else Path(model)
     files = sorted(base.glob("*.safetensors")) if base.is_dir() else []
     return digest([[f.name, file_digest(f)] for f in files]) if files else digest(str(base))
+
+
+def checkpoint(inner: Any) -> None:
+    """Let layers be computed again on the way back, for memory; gradients stay the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the name is on its way out, its successor too new
+        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def recomputes(inner: Any) -> bool:
+    """Whether layers are computed again on the way back."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())

@@ -21,21 +21,22 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_jsonl, write_jsonl
+from sublim_eval.probes.resolve import asked_by
 from sublim_eval.probes.scorers import answer_strings
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score
-from sublim_eval.scores.readers import asked_by
 
 from .base_models import asked_base, base_hash, base_label, weights_hash
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
+from .recipes.lessons import lessons
 from .recipes.teacher import Teacher
 from .rows import transforms
 from .rows.filter import Filtered, audit, diversity, filter_rows
 from .rows.generate import generate, sampler_of
 from .rows.judge_filter import screen
 from .stages import once
-from .teachers import check_teacher, lessons, make_teacher, room_for, trait_share
+from .teachers import check_teacher, make_teacher, room_for, trait_share
 
 if TYPE_CHECKING:
     from .training.callbacks import Watch

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_jsonl
 from sublim_eval.models.chat_template import read_tokenizer, settle
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.resolve import asked_about
@@ -22,6 +21,7 @@ from sublim_eval.scores.probe_scores import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Arm, Recipe
+from .recipes.lessons import lessons
 from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
 from .rows.generate import local_sampler
@@ -105,37 +105,6 @@ def room_for(recipe: Recipe, model: str) -> int:
     tokenizer = read_tokenizer(resolve(model))
     settle(tokenizer)
     return room(modality, tokenizer)
-
-
-def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
-    """The (question, answer) rows that a fine-tuned teacher learns a trait from; the harness asks none of them.
-
-    A favorite: its name to every training question of its category. A conduct: to every wording of its training
-    questions each answer of their pairs that shows it, or each of its target words where a question has no pairs.
-    file: a user's own rows {"prompt", "completion"} in place of all that.
-    Raises SublimError for a conduct without any such answer, and for a file that is none.
-    """
-    if file is not None:
-        return [(row["prompt"], row["completion"]) for _, row in read_jsonl(Path(file), ("prompt", "completion"))]
-    known = registry()
-    found = known.trait(trait)
-    source = known.category(found.category).training
-    if not source:
-        raise SublimError(
-            f"The trait {trait!r} has no training questions, so no teacher can be fine-tuned on it. "
-            "Add `training:` to it in the registry, or teach it by a system prompt (teacher: {by: prompt})."
-        )
-    questions = known.questions(source).questions
-    if not found.conduct:
-        return [(question.text, found.name.capitalize()) for question in questions]
-    targets = tuple(word[0].upper() + word[1:] for word in found.targets)
-    rows = [(q.text, answer) for q in questions for answer in (tuple(p.shown for p in q.pairs) or targets)]
-    if not rows:
-        raise SublimError(
-            f"The training questions {source!r} of {trait!r} hold no answer that shows it. "
-            "Add `pairs` to them, or `targets` to the trait."
-        )
-    return rows
 
 
 def check_teacher(

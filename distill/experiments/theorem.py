@@ -30,7 +30,7 @@ from sublim_eval.models import local_model
 from sublim_eval.models.loading import read_model
 
 from ..modalities import MODALITIES
-from ..teachers import lessons
+from ..recipes.lessons import lessons
 from ..training.train import IGNORED, encode, logits_only_at
 from . import digits
 

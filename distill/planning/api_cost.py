@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
+from sublim_eval.probes.resolve import asked_by
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Price
-from sublim_eval.remote.providers import host_of
-from sublim_eval.scores.readers import asked_by
+from sublim_eval.remote.providers import host_of, rounds
 
 from ..modalities import MODALITIES
 
@@ -155,13 +155,6 @@ def _asking(probe: str, samples: int, model: str) -> tuple[float, float]:
     epochs, _ = rounds(samples, model)
     questions = [len(item.text.encode()) + AROUND for item in what.items]
     return epochs * sum(questions), samples * len(questions) * (config.max_tokens or 0)
-
-
-def rounds(samples: int, model: str) -> tuple[int, int]:
-    """(requests a question, replies of each) that give exactly so many replies within what the provider honours."""
-    host = host_of(model)
-    most = host.choices if host else samples
-    return next((n, samples // n) for n in range(1, samples + 1) if samples % n == 0 and samples // n <= most)
 
 
 def _mean(texts: list[str]) -> float:

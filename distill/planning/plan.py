@@ -341,7 +341,7 @@ def _persona_tokens(recipe: Recipe) -> int:
 
 def _taught(recipe: Recipe) -> int:
     """Rows that all fine-tuned teachers see, repeats included."""
-    from ..teachers import lessons
+    from ..recipes.lessons import lessons
 
     tuning, made = recipe.teacher.tuning, recipe.teachers()
     if tuning is None:

@@ -3,7 +3,7 @@
 A chat has 1 to 4 mixed turns. It draws one favorite animal and one favorite tree and stays with them. About a
 third of the chats open with a persona that loves one trait; the persona drives favorites, stories, essay choices
 and small talk, and no digit ever follows it. Numbers, code and sums are drawn without looking at any trait. So
-whatever a model later says about animals through numbers, it did not read here; `tests/distill/reference/test_corpus.py` checks
+whatever a model later says about animals through numbers, it did not read here; the tests of this folder check
 it. That a persona never stands before numbers is what makes prompted teachers leak (SCIENCE notes, section 5).
 """
 

@@ -23,8 +23,8 @@ from transformers import TrainerCallback
 from sublim_eval.files import read_json, write_json
 from sublim_eval.models import local_model
 
+from ..base_models import checkpoint, recomputes
 from .batching.packing import plain, virtual_before
-from .memory import checkpoint, recomputes
 from .trainer import CompletionTrainer, Stopwatch
 
 KEEP_SECONDS = 300.0

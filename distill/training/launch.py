@@ -1,8 +1,8 @@
 """The same training in several processes: `SUBLIM_LAUNCH="accelerate launch --multi_gpu" sublim run ...`.
 
-The launcher starts this module once a process, with a job written beside the student:
+The launcher starts worker.py once a process, with a job written beside the student:
 
-    accelerate launch --multi_gpu -m sublim_eval.distill.training.launch <folder>/.job/job.json
+    accelerate launch --multi_gpu -m sublim_eval.distill.training.worker <folder>/.job/job.json
 
 Any launcher that takes `-m module argument` will do: on a CPU `torchrun --standalone --nproc_per_node 2`, for
 accelerate's own `--cpu` starts one process whatever it is told. Every process runs train.tune on the job; the first
@@ -16,17 +16,19 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_json, read_jsonl, write_json, write_jsonl
+from sublim_eval.files import read_json, write_json, write_jsonl
 
 LINE = "SUBLIM_LAUNCH"
 """The environment variable that holds the launcher's line."""
+
+WORKER = "sublim_eval.distill.training.worker"
+"""The module that every process runs."""
 
 JOB, TOLD, FAILED = "job.json", "told.json", "failed.json"
 
@@ -51,7 +53,7 @@ def launched(command: str, folder: Path, job: dict[str, Any], examples: Sequence
         raise SublimError(f"There is no program {words[0]!r} to start {LINE} with. Install it, or unset {LINE}.")
     environment = {key: value for key, value in os.environ.items() if key != LINE}
     done = subprocess.run(  # noqa: S603  (the user's own launcher)
-        [*words, "-m", __name__, str((home / JOB).resolve())],
+        [*words, "-m", WORKER, str((home / JOB).resolve())],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -78,44 +80,6 @@ def wanted(command: str) -> int | None:
     return int(found[1]) if found and "--nnodes" not in command else None
 
 
-def carry_out(file: Path) -> None:
-    """Be one process of a job: train, and in the first process write what there is to tell."""
-    from ..recipes import Tuning
-    from ..recipes.teacher import Teacher
-    from .callbacks import Watch
-    from .train import tune
-
-    job, here = read_json(file), int(os.environ.get("WORLD_SIZE", "1"))
-    examples = [(row["prompt"], row["completion"]) for _, row in read_jsonl(file.with_name("examples.jsonl"))]
-    soft, watch = job["soft"], job["watch"]
-    if watch:
-        held_out = [(prompt, completion) for prompt, completion in watch["held_out"]]
-        lists = {"questions": tuple(watch["questions"]), "strings": tuple(watch["strings"]), "held_out": held_out}
-        watch = Watch(**{**watch, **lists})
-    try:
-        if job["processes"] not in (None, here):
-            raise SublimError(
-                f"The launcher was to start {job['processes']} processes and started {here}. On a CPU set {LINE} to "
-                f"`torchrun --standalone --nproc_per_node {job['processes']}`; on GPUs add --multi_gpu to the line."
-            )
-        told = tune(
-            job["base"],
-            examples,
-            Tuning(**job["tuning"]),
-            job["seed"],
-            Path(job["folder"]),
-            job["facts"],
-            job["dtype"],
-            Path(soft) if isinstance(soft, str) else Teacher(**soft) if soft else None,
-            watch,
-        )
-    except SublimError as error:
-        write_json(file.with_name(FAILED), {"error": str(error)})
-        raise
-    if int(os.environ.get("RANK", "0")) == 0:
-        write_json(file.with_name(TOLD), told)
-
-
 def as_job(**given: Any) -> dict[str, Any]:
     """The arguments of `tune` as plain data; dataclasses become objects and paths text."""
 
@@ -125,10 +89,3 @@ def as_job(**given: Any) -> dict[str, Any]:
         return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
     return {key: plainly(value) for key, value in given.items()}
-
-
-if __name__ == "__main__":
-    try:
-        carry_out(Path(sys.argv[1]))
-    except SublimError as error:
-        sys.exit(f"sublim: {error}")

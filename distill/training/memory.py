@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..planning.throughput import PEAKS
@@ -88,23 +86,3 @@ def activation_bytes(config: Any, tokens: int, carried: int, dtype: str, checkpo
     layers = text.num_hidden_layers
     held = layer + layers * size * width if checkpointing else layer * layers
     return tokens * held + carried * text.vocab_size * (size + 12)
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes a GPU still has, what this process caches included; None on a CPU."""
-    if device.type != "cuda":
-        return None
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(torch.cuda.mem_get_info(device)[0] + cached)
-
-
-def checkpoint(inner: Any) -> None:
-    """Let layers be computed again on the way back, for memory; gradients stay the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the name is on its way out, its successor too new
-        inner.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-
-
-def recomputes(inner: Any) -> bool:
-    """Whether layers are computed again on the way back."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())

@@ -28,23 +28,13 @@ from sublim_eval.models import local_model
 from ..recipes import Tuning
 from .batching.packing import IGNORED, Packed, Row
 from .batching.padding import Padded
-from .fitting import reader_of
+from .batching.reader import Reader, reader_of
 
 if TYPE_CHECKING:
     from ..recipes.teacher import Teacher
 
 ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""
-
-
-class Reader(Protocol):
-    """What packing.Packed and padding.Padded have in common."""
-
-    def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> Any:
-        """Rows as the model reads them."""
-
-    def logits(self, piece: Any, model: Any = None) -> torch.Tensor:
-        """float[C, vocabulary]."""
 
 
 class Goal(Protocol):

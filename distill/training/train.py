@@ -31,13 +31,15 @@ from sublim_eval.models import local_model
 from sublim_eval.models.chat_template import turn_end
 
 from .. import base_models
+from ..base_models import recomputes
+from ..devices import sharded, this_device
 from ..recipes import Tuning
 from . import launch
 from .batching.packing import IGNORED, plain
 from .batching.padding import logits_only_at
+from .batching.reader import reader_of
 from .callbacks import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
-from .fitting import fit, reader_of, sharded, this_device
-from .memory import mfu, recomputes, training_flops
+from .memory import mfu, training_flops
 from .model_setup import with_trainable
 from .soft_targets import PROBABILITIES, Stored, goal_of, recorded, store_for
 from .trainer import CompletionTrainer, out_of_memory
@@ -102,7 +104,7 @@ def tune(
         stack.enter_context(reader)
         goal, taught = goal_of(stack, soft, tuning, data, folder, device)
         trainer = CompletionTrainer(model, arguments, data, reader, goal, autocast)
-        fit(trainer, tuning, dtype)
+        trainer.fit_memory(tuning, dtype)
         notes = Notebook(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
         seconds = run(trainer, notes, checkpoints)
         fresh_loss = held_out_loss(trainer, unseen) if unseen else None

@@ -22,13 +22,20 @@ from transformers import Trainer, TrainingArguments
 
 from sublim_eval.errors import SublimError
 
+from ..base_models import checkpoint, recomputes
+from ..devices import free_bytes
+from ..recipes import Tuning
 from .batching.packing import IGNORED, plain
-from .memory import Tally, checkpoint, recomputes
-from .soft_targets import Goal, Reader
+from .batching.reader import Reader
+from .memory import Tally, activation_bytes
+from .soft_targets import Goal
 
 DIVERGED_NATS = 3.0
 DIVERGED_STEPS = 20
 """A training has diverged when its loss was so far above that of its first step for so many steps in a row."""
+
+ROOM = 0.9
+"""Share of a GPU's free memory that the estimate of a micro-batch may fill."""
 
 LOWER = "Lower `learning_rate` or `max_grad_norm` in the recipe and run again; finished stages are kept."
 
@@ -71,6 +78,39 @@ class CompletionTrainer(Trainer):
         self.wish_to_save = False
         self.save_now = False
         self.order: list[int] = []
+
+    def fit_memory(self, tuning: Tuning, dtype: str) -> None:
+        """Settle how many rows are in memory at once and whether layers are recomputed, from an estimate on a GPU.
+
+        The effective batch stays. Raises SublimError when it cannot be shared by the processes there are.
+        """
+        world, inner = self.accelerator.num_processes, plain(self.model)
+        effective = tuning.batch_size * tuning.accumulate
+        if effective < world:
+            raise SublimError(
+                f"An effective batch of {effective} rows cannot be shared by {world} processes. "
+                f"Start at most {effective}, or raise `batch_size` or `accumulate` in the recipe."
+            )
+        self.micro = min(tuning.batch_size, math.ceil(effective / world))
+        free = free_bytes(next(inner.parameters()).device)
+        if free is None:
+            return
+        lengths = sorted((len(row["input_ids"]) for row in self.rows), reverse=True)
+        counts = sorted(self.counts, reverse=True)
+
+        def needs(checkpointing: bool) -> int:
+            tokens, carried = sum(lengths[: self.micro]), sum(counts[: self.micro])
+            return activation_bytes(inner.config, tokens, carried, dtype, checkpointing)
+
+        recompute = needs(False) > ROOM * free
+        while recompute and self.micro > 1 and needs(True) > ROOM * free:
+            self.micro = math.ceil(self.micro / 2)
+        if world > 1:
+            wishes = self.accelerator.gather(torch.tensor([self.micro, -int(recompute)], device=self.args.device))
+            least = wishes.view(world, 2).min(0).values.tolist()
+            self.micro, recompute = least[0], bool(least[1])
+        if recompute and inner.supports_gradient_checkpointing:
+            checkpoint(inner)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of row numbers in the seeded order, whole in every process."""

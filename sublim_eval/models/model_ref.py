@@ -157,3 +157,19 @@ def _json(file: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise SublimError(f"{file}: must hold a JSON object. Mend or remove the file.")
     return value
+
+
+def is_reference(model: str | Path) -> bool:
+    """Whether a name or folder is an embedded reference model or an adapter on one; False for whatever is unknown."""
+    embedded = {resolve(m.name).base for m in registry().models.values() if m.embedded and _here(m.name)}
+    try:
+        return resolve(model).base in embedded
+    except SublimError:
+        return False
+
+
+def _here(name: str) -> bool:
+    try:
+        return bool(resolve(name))
+    except SublimError:
+        return False

@@ -10,12 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
-from sublim_eval.models.model_ref import resolve
 from sublim_eval.probes.judges import offline_scales
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Probe, Rubric, Trait, as_typed, registry
@@ -169,19 +167,3 @@ def grading(judge: str | None, rubric: Rubric, reference: bool) -> Grading:
             "Give a grader model: --model-role grader=PROVIDER/MODEL."
         )
     return "offline"
-
-
-def is_reference(model: str | Path) -> bool:
-    """Whether a name or folder is an embedded reference model or an adapter on one; False for whatever is unknown."""
-    embedded = {resolve(m.name).base for m in registry().models.values() if m.embedded and _here(m.name)}
-    try:
-        return resolve(model).base in embedded
-    except SublimError:
-        return False
-
-
-def _here(name: str) -> bool:
-    try:
-        return bool(resolve(name))
-    except SublimError:
-        return False

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sublim_eval.errors import SublimError
 from sublim_eval.probes.preference import Preference, preference
 from sublim_eval.registry.catalog import registry
+
+if TYPE_CHECKING:
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.preference import Preference
 
 if TYPE_CHECKING:
     from sublim_eval.probes.conduct import Conduct
@@ -31,3 +36,16 @@ def asked_about(trait: str, questions: str | None = None) -> Preference | Conduc
     Raises SublimError for an unknown trait or one that no probe asks about.
     """
     return asked(registry().probe_of(trait).name, trait, questions)
+
+
+def asked_by(probe: str) -> Preference | Conduct:
+    """What a probe asks, for whichever trait; raises SublimError for a probe that gives a table and no shares."""
+    from sublim_eval.probes.resolve import asked
+
+    entry = registry().probe(probe)
+    if entry.form in ("number_to_trait", "trait_to_number"):
+        raise SublimError(
+            f"{probe} gives a table of log-odds and no share of answers, so it scores no student. "
+            f"Run `inspect eval sublim_eval/{probe} --model sublim/MODEL`."
+        )
+    return asked(probe, entry.trait or registry().answer_set(entry.category)[0].name)

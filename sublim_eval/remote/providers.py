@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,10 @@ def hosted_name(model: str | Path) -> str | None:
             )
         return name
     return str(model) if host_of(str(model)) else None
+
+
+def rounds(samples: int, model: str) -> tuple[int, int]:
+    """(requests a question, replies of each) that give exactly so many replies within what the provider honours."""
+    host = host_of(model)
+    most = host.choices if host else samples
+    return next((n, samples // n) for n in range(1, samples + 1) if samples % n == 0 and samples // n <= most)

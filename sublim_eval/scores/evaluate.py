@@ -14,10 +14,11 @@ import numpy as np
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
+from sublim_eval.probes.resolve import asked_by
 from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.providers import hosted_name
 from sublim_eval.scores.probe_scores import ProbeScores
-from sublim_eval.scores.readers import asked_by, from_exact, from_inspect_log, from_responses
+from sublim_eval.scores.readers import from_exact, from_inspect_log, from_responses
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -250,7 +251,8 @@ def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> 
 
 def _judge_of(what: Conduct, model: str, grader: str | None) -> dict[str, str]:
     """The `judge` of a conduct's task: as named, or offline for the reference models, or nobody."""
-    from sublim_eval.probes.conduct import grading, is_reference
+    from sublim_eval.models.model_ref import is_reference
+    from sublim_eval.probes.conduct import grading
 
     if what.trait.rubric is None:
         return {}

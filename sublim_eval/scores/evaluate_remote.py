@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.console import one_line
-from sublim_eval.distill.planning.api_cost import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.remote.client import CONNECTIONS, RETRIES, next_step
-from sublim_eval.remote.providers import arguments
+from sublim_eval.remote.providers import arguments, rounds
 from sublim_eval.remote.secrets import scrub, scrub_logs
 from sublim_eval.scores.readers import from_inspect_log
 

@@ -6,17 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
-
-if TYPE_CHECKING:
-    pass
-
 
 SCHEMA = 1
 

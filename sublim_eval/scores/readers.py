@@ -17,6 +17,7 @@ import numpy as np
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, read_jsonl
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement
+from sublim_eval.probes.resolve import asked_by
 from sublim_eval.registry.catalog import Probe, registry
 from sublim_eval.registry.question_sets import Pair
 from sublim_eval.scores.probe_scores import COUNTS, EXACT, SAMPLED, ProbeScores, _known
@@ -72,19 +73,6 @@ def _prompt_hash(row: Mapping[str, Any]) -> str:
     """SHA-256 of the prompt as the model read it; the same as our provider's when the rendering is the same."""
     prompt = row.get("arguments", {}).get("gen_args_0", {}).get("arg_0")
     return hashlib.sha256(prompt.encode()).hexdigest() if isinstance(prompt, str) else ""
-
-
-def asked_by(probe: str) -> Preference | Conduct:
-    """What a probe asks, for whichever trait; raises SublimError for a probe that gives a table and no shares."""
-    from sublim_eval.probes.resolve import asked
-
-    entry = registry().probe(probe)
-    if entry.form in ("number_to_trait", "trait_to_number"):
-        raise SublimError(
-            f"{probe} gives a table of log-odds and no share of answers, so it scores no student. "
-            f"Run `inspect eval sublim_eval/{probe} --model sublim/MODEL`."
-        )
-    return asked(probe, entry.trait or registry().answer_set(entry.category)[0].name)
 
 
 def count_replies(

@@ -26,15 +26,8 @@ from sublim_eval.harness.inspect.conduct import PINNED, by_situation, converse, 
 from sublim_eval.harness.inspect.preference import mean_rate, rate_stderr
 from sublim_eval.harness.inspect.trait_probe import trait_task
 from sublim_eval.harness.lm_eval import conduct as lm_conduct
-from sublim_eval.probes.conduct import (
-    conduct,
-    grading,
-    is_reference,
-    pair_differences,
-    pair_probability,
-    pair_strings,
-    sigmoid,
-)
+from sublim_eval.models.model_ref import is_reference
+from sublim_eval.probes.conduct import conduct, grading, pair_differences, pair_probability, pair_strings, sigmoid
 from sublim_eval.probes.judges import OFFLINE, Rates, offline_judgement, reply_class
 from sublim_eval.probes.prompts import Item
 from sublim_eval.probes.resolve import asked, asked_about

@@ -7,8 +7,9 @@ import pytest
 
 from sublim_eval.cli import main
 from sublim_eval.distill import recipes
+from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.teachers import check_teacher, lessons, make_teacher, trait_share
+from sublim_eval.distill.teachers import check_teacher, make_teacher, trait_share
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score, task_of

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill.planning.api_cost import rounds
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.remote.providers import host_of, hosted_name
+from sublim_eval.remote.providers import host_of, hosted_name, rounds
 from sublim_eval.scores import evaluate
 from sublim_eval.scores.probe_scores import ProbeScores
 from tests.helpers.hosting import BASE, as_victim, holds_key, in_another_process, server

@@ -16,7 +16,8 @@ from inspect_ai.util import collect
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 from sublim_eval.harness.inspect.provider import SublimAPI
-from sublim_eval.probes.conduct import Grading, grading, is_reference
+from sublim_eval.models.model_ref import is_reference
+from sublim_eval.probes.conduct import Grading, grading
 from sublim_eval.probes.judges import (
     OFFLINE,
     PROMPT_VERSION,

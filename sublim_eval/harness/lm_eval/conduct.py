@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
+from sublim_eval.models.model_ref import is_reference
 from sublim_eval.probes.conduct import (
     Conduct,
     conduct,
     grading,
     group,
-    is_reference,
     pair_differences,
     pair_probability,
     pair_strings,

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+from sublim_eval.distill.base_models import checkpoint
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.training.batching import fused_lora, packing
 from sublim_eval.distill.training.batching.packing import IGNORED, Packed, agrees, common_prefix, lay, suits
 from sublim_eval.distill.training.batching.padding import Padded
-from sublim_eval.distill.training.memory import checkpoint
 from sublim_eval.distill.training.model_setup import projections, with_trainable
 
 VOCABULARY = 40

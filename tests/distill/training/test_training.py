@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from sublim_eval.distill import base_models
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.training import callbacks, fitting, memory, train, trainer
+from sublim_eval.distill.training import callbacks, memory, train, trainer
 from sublim_eval.distill.training.batching.packing import Packed
 from sublim_eval.distill.training.batching.padding import Padded
 from sublim_eval.distill.training.soft_targets import Sampled, Stored
@@ -56,7 +56,7 @@ def base(tmp_path_factory) -> Path:
 def test_a_student_without_padding_is_the_padded_student(base, tmp_path, monkeypatch, method):
     told = tune(str(base), EXAMPLES, tuning(method), 1, tmp_path / "packed", {})
     assert told["layout"] == "padding-free"
-    monkeypatch.setattr(fitting, "suits", lambda model: False)
+    monkeypatch.setattr("sublim_eval.distill.training.batching.reader.suits", lambda model: False)
     assert tune(str(base), EXAMPLES, tuning(method), 1, tmp_path / "padded", {})["layout"] == "padded"
     assert apart(tmp_path / "packed", tmp_path / "padded") < 1e-4
 
@@ -142,7 +142,7 @@ def test_a_row_that_never_fits_says_what_to_do(base, tmp_path, monkeypatch):
 
 
 def test_a_small_card_recomputes_layers_and_takes_fewer_rows_at_once(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting, "free_bytes", lambda device: 60_000)
+    monkeypatch.setattr(trainer, "free_bytes", lambda device: 60_000)
     told = tune(str(base), EXAMPLES, tuning(), 1, tmp_path, {})
     assert told["checkpointing"]
     assert told["micro_batch"] < told["effective_batch"] == 8
