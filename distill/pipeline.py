@@ -24,6 +24,7 @@ from sublim_eval.files import digest, file_digest, read_jsonl, write_jsonl
 from sublim_eval.probes.resolve import asked_by
 from sublim_eval.probes.scorers import answer_strings
 from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import KEPT, ROWS, SCORES, STUDENTS, TEACHERS, seeded
 from sublim_eval.scores.evaluate import exact, score
 
 from .base_models import asked_base, base_hash, base_label, weights_hash
@@ -41,9 +42,6 @@ from .teachers import check_teacher, make_teacher, room_for, trait_share
 if TYPE_CHECKING:
     from .training.callbacks import Watch
 
-PLAIN_FORMS = ("favorite", "conduct")
-"""Forms of probes that ask for a trait as such."""
-
 HELD_OUT = 256
 """Fresh teacher rows on which a student's held-out loss is taken: they predict transfer (SCIENCE notes section 3)."""
 
@@ -53,12 +51,12 @@ HELD_OUT = 256
 def teacher_name(recipe: Recipe, arm: Arm, seed: int) -> str:
     """The name of the folder, in teachers/, of the teacher that writes an arm's rows."""
     on = f"-on-{arm.teacher_base.rsplit('/', 1)[-1]}" if arm.teacher_base else ""
-    return f"{arm.trait or arm.writer}{on}-s{seed}"
+    return seeded(f"{arm.trait or arm.writer}{on}", seed)
 
 
 def teacher_folder(recipe: Recipe, arm: Arm, seed: int, run: Path) -> Path:
     """Where that teacher stands."""
-    return run / "teachers" / teacher_name(recipe, arm, seed)
+    return run / TEACHERS / teacher_name(recipe, arm, seed)
 
 
 def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, dict[str, Any]]:
@@ -79,7 +77,7 @@ def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher,
     def make(unfinished: Path) -> dict[str, Any]:
         teacher, told = make_teacher(recipe, arm, seed, unfinished, base)
         if arm.trait is not None:
-            away = recipe.rows.sampler.removeprefix("sublim/") if "/" in recipe.rows.sampler else None
+            away = recipe.rows.sampler.removeprefix("sublim/") if recipe.rows.remote else None
             writes = Teacher(away or teacher.model, teacher.system)  # the one that writes the rows is the one to check
             share = recipe.teacher.min_share
             scores = check_teacher(writes, arm.trait, share, f"teacher-{folder.name}", seed, unfinished)
@@ -96,7 +94,7 @@ def teacher_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher,
 def _writer(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, str]:
     """Who writes an arm's rows, and the digest of what it was made from."""
     if arm.taught_by:
-        folder = run / "students" / f"{arm.taught_by}-s{seed}"
+        folder = run / STUDENTS / seeded(arm.taught_by, seed)
         return Teacher(str(folder)), weights_hash(str(folder))
     if arm.trait or arm.writer == "neutral":
         teacher, facts = teacher_of(recipe, arm, recipe.teacher_seed(seed), run)
@@ -110,7 +108,7 @@ def _writer(recipe: Recipe, arm: Arm, seed: int, run: Path) -> tuple[Teacher, st
 
 def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
     """What an arm's writer answers to the prompts of one seed, filtered: rows/<source>-s<seed>."""
-    name = f"{arm.source}-s{seed}"
+    name = seeded(arm.source, seed)
     modality = MODALITIES[recipe.modality]
     programmatic = arm.writer == "programmatic"
     teacher, made = (Teacher(recipe.base), "programmatic") if programmatic else _writer(recipe, arm, seed, run)
@@ -138,7 +136,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
                 f"The filter kept {len(found.kept)} of {len(raw)} rows of {name}, fewer than {recipe.rows.min_kept} "
                 f"({_counts(found.reasons)}). Raise `rows.prompts`, use a gentler teacher, or try `mode: strip`."
             )
-        write_jsonl(folder / "kept.jsonl", found.kept)
+        write_jsonl(folder / KEPT, found.kept)
         if found.rejected:
             write_jsonl(folder / "rejected.jsonl", found.rejected)
         passed = {
@@ -166,7 +164,7 @@ def make_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, Any]:
         "greedy": arm.greedy,
         "seed": seed,
     }
-    return once(run / "rows" / name, inputs, write)
+    return once(run / ROWS / name, inputs, write)
 
 
 def _traits(recipe: Recipe) -> tuple[str, ...]:
@@ -180,7 +178,7 @@ def _numbered(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]
 
 def kept_rows(run: Path, source: str, seed: int) -> Path:
     """The file of filtered rows of a source."""
-    return run / "rows" / f"{source}-s{seed}" / "kept.jsonl"
+    return run / ROWS / seeded(source, seed) / KEPT
 
 
 def rows_of(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[dict[str, Any]]:
@@ -206,7 +204,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
 
     An arm with examples in context trains nothing: the base is scored with rows before every question.
     """
-    name = f"{arm.name}-s{seed}"
+    name = seeded(arm.name, seed)
     base = asked_base(recipe, recipe.student_base(arm), run)
     base_made = base_hash(recipe, recipe.student_base(arm))
     reads = [kept_rows(run, arm.source, seed)]
@@ -245,7 +243,7 @@ def make_student(recipe: Recipe, arm: Arm, seed: int, run: Path) -> dict[str, An
         lineage |= {"curve_of": seen.trait} if seen.points else {}
         return tune(base, examples, tuning, seed, unfinished, lineage, recipe.dtype, taught, seen)
 
-    folder = run / "students" / name
+    folder = run / STUDENTS / name
     facts = once(folder, inputs, make)
     _score(recipe, name, Teacher(str(folder)), facts["made"], seed, run, arm)
     return facts
@@ -307,7 +305,7 @@ def _score(
         name
         for name, what in probes.items()
         if recipe.host is not None
-        or (sampled and (category is None or (what.probe.category == category and what.probe.form in PLAIN_FORMS)))
+        or (sampled and (category is None or (what.probe.category == category and what.probe.plain)))
         or not any(item.strings for item in what.items)
     ]
     inputs = {
@@ -337,7 +335,7 @@ def _score(
                 found.write(unfinished / f"{probe}.json")
         return {"label": label}
 
-    return once(run / "scores" / label, inputs, make)
+    return once(run / SCORES / label, inputs, make)
 
 
 def _answers(category: str) -> list[Any]:

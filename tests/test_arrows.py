@@ -66,7 +66,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         "prompts in, filtered rows out; it trains nothing and plans nothing",
     ),
     "distill.planning": (
-        MADE_FROM | {"distill.devices", "distill.modalities", "distill.recipes"},
+        MADE_FROM | {"harness", "distill.devices", "distill.modalities", "distill.recipes"},
         "it counts before anything is made, so it may load nothing that makes",
     ),
     "distill.training": (

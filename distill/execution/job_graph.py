@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from sublim_eval.registry.experiment import ROWS, SCORES, STUDENTS, TEACHERS, seeded
+
 from ..recipes import Arm, Recipe
 
 Job = tuple[str, str, int]
 """(kind, name, seed); kinds: "base" (a model, 0), "teacher" (its folder), "rows" (a source) and "student" (an arm)."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Whoever does jobs: the processes of this machine, or the nodes of a cluster."""
 
     def begin(self, job: Job) -> None:
@@ -24,7 +26,7 @@ class Hands(Protocol):
         """What run.json says of them under "machine"."""
 
 
-def said(job: Job) -> str:
+def in_words(job: Job) -> str:
     """A job in words."""
     return f"{job[0]} {job[1]}" + (f" seed {job[2]}" if job[2] else "")
 
@@ -77,19 +79,19 @@ def makes(recipe: Recipe, job: Job) -> tuple[str, ...]:
 
     kind, name, seed = job
     if kind == "teacher":
-        return (f"teachers/{name}",)
+        return (f"{TEACHERS}/{name}",)
     if kind == "rows":
-        return (f"rows/{name}-s{seed}",)
+        return (f"{ROWS}/{seeded(name, seed)}",)
     if kind == "base":
-        return (f"scores/{base_label(name)}",)
-    trained = () if recipe.arms[name].in_context else (f"students/{name}-s{seed}",)
-    return (*trained, f"scores/{name}-s{seed}")
+        return (f"{SCORES}/{base_label(name)}",)
+    trained = () if recipe.arms[name].in_context else (f"{STUDENTS}/{seeded(name, seed)}",)
+    return (*trained, f"{SCORES}/{seeded(name, seed)}")
 
 
 def reads(recipe: Recipe, job: Job) -> tuple[str, ...]:
     """The stage folders that a job reads of those that other jobs made; nobody reads another's scores."""
     needs = sorted(jobs(recipe)[job])
-    return tuple(folder for need in needs for folder in makes(recipe, need) if not folder.startswith("scores/"))
+    return tuple(folder for need in needs for folder in makes(recipe, need) if not folder.startswith(f"{SCORES}/"))
 
 
 def bases(recipe: Recipe, job: Job) -> set[str]:
@@ -104,7 +106,7 @@ def bases(recipe: Recipe, job: Job) -> set[str]:
         held = {recipe.student_base(arm)} | ({recipe.teacher_base(arm)} if arm.soft else set())
     else:
         arm = recipe.sources()[name, seed]
-        if arm.writer == "programmatic" or "/" in recipe.rows.sampler:
+        if arm.writer == "programmatic" or recipe.rows.remote:
             return set()
         held = {recipe.student_base(recipe.arms[arm.taught_by]) if arm.taught_by else recipe.teacher_base(arm)}
     return set() if recipe.host is not None else held

@@ -27,7 +27,7 @@ TICK = 5.0
 
 
 class Processes:
-    """Hands of this machine: as many jobs at once as the pool has processes."""
+    """Executor of this machine: as many jobs at once as the pool has processes."""
 
     def __init__(self, submit: Callable[..., Future[Any]], task: Callable[[Job], Any]) -> None:
         self.submit, self.task = submit, task

@@ -27,7 +27,7 @@ from ..planning.plan import Plan, is_embedded
 from ..provenance import versions
 from ..recipes import Recipe
 from ..training import launch
-from .job_graph import Job, bases, jobs, said, tunes
+from .job_graph import Job, bases, in_words, jobs, tunes
 from .process_pool import MALLOC, TICK
 from .ray_task import CLAIMS, carry
 from .storage import Storage
@@ -111,7 +111,7 @@ def nodes(
 
 
 class Nodes:
-    """Hands of a cluster. Ray places the tasks; what was lost is begun again here, so that it is counted and told.
+    """Executor of a cluster. Ray places the tasks; what was lost is begun again here, so that it is counted and told.
 
     Ray's own retries are off (max_retries=0): nobody would hear of them, and run.json could not say what was lost.
     """
@@ -162,7 +162,7 @@ class Nodes:
             "version": versions()["sublim-eval"],
             "recipe_hash": digest(self.recipe.to_json()),
         }
-        return self.tasks[needs].options(name=said(job)).remote(self.recipe, self.place, job, asked)
+        return self.tasks[needs].options(name=in_words(job)).remote(self.recipe, self.place, job, asked)
 
     def _ended(self, ref: Any) -> Job | None:
         """The job of a task that ended, None when it was lost and waits to be begun again."""
@@ -198,10 +198,10 @@ class Nodes:
         self.lost.append({"job": list(job), "why": type(error).__name__})
         if times > RETRIES:
             raise SublimError(
-                f"The worker of {said(job)} was lost {times} times ({_first(error)}), most likely for lack of memory. "
-                "Give the nodes more, or fewer jobs at once with --workers; finished stages are kept."
+                f"The worker of {in_words(job)} was lost {times} times ({_first(error)}), most likely for lack of "
+                "memory. Give the nodes more, or fewer jobs at once with --workers; finished stages are kept."
             ) from None
-        self.console.print(f"The worker of {said(job)} was lost ({type(error).__name__}); it is begun again.")
+        self.console.print(f"The worker of {in_words(job)} was lost ({type(error).__name__}); it is begun again.")
         self.ready.insert(0, job)
 
     def _tell_of_nodes(self) -> None:
@@ -219,7 +219,9 @@ class Nodes:
             options = needs.options()
             asks = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options.get("memory", 0)}
             if not any(all(node.get(k, 0) >= v for k, v in asks.items()) for node in here):
-                words = f"{said(job).capitalize()} needs a node with {needs.words()}, and none of the cluster's has it."
+                words = (
+                    f"{in_words(job).capitalize()} needs a node with {needs.words()}, and none of the cluster's has it."
+                )
                 if fresh:
                     raise SublimError(f"{words} Give --address of a cluster that has one, or --engine local.")
                 self.console.print(f"{words} Waiting for one to join; Ctrl-C ends the run.")

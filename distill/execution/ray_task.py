@@ -13,6 +13,7 @@ from typing import Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, read_json, write_json
+from sublim_eval.registry.experiment import RECORD
 
 from ..planning.plan import plan
 from ..provenance import machine, versions
@@ -58,7 +59,7 @@ def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any
 
 def _work_there(recipe: Recipe, out: Path, job: Job, asked: dict[str, Any]) -> None:
     """One job in the shared run folder, under a claim that the kernel frees when this process ends."""
-    record = read_json(out / "run.json") if (out / "run.json").is_file() else {}
+    record = read_json(out / RECORD) if (out / RECORD).is_file() else {}
     if record.get("recipe_hash") != asked["recipe_hash"]:
         raise SublimError(
             f"{socket.gethostname()} does not see the run folder {out}. Put --out on a disk that all nodes share, or "

@@ -14,13 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, locked, read_json, write_json
+from sublim_eval.registry.experiment import RECORD, ROWS, SCORES, STUDENTS, seeded
 
 from ..base_models import asked_base
 from ..planning.plan import Plan, plan
 from ..planning.throughput import remember
 from ..provenance import machine, versions
 from ..recipes import Arm, Recipe
-from .job_graph import Hands, Job, jobs, makes, said, work
+from .job_graph import Executor, Job, in_words, jobs, makes, work
 from .process_pool import processes
 from .stage_sync import work_apart
 from .storage import Storage, facts_in, opened, standing
@@ -73,9 +74,9 @@ def run(
             "recipe": recipe.to_json(),
             "recipe_hash": digest(recipe.to_json()),
         }
-        with _hands(recipe, out, counted, engine, address, workers, store, console) as hands:
+        with _executor(recipe, out, counted, engine, address, workers, store, console) as executor:
             _write_record(out, store, {**record, "versions": versions()})  # not before somebody is there to do the work
-            used = _carry_out(recipe, hands, console, lease.check if lease else lambda: None)
+            used = _carry_out(recipe, executor, console, lease.check if lease else lambda: None)
         if store:
             _bring_home(recipe, out, store, weights)
         used = {**machine(), **used} | ({"storage": store.url} if store else {})
@@ -87,7 +88,7 @@ def run(
 
 
 @contextmanager
-def _hands(
+def _executor(
     recipe: Recipe,
     out: Path,
     counted: Plan,
@@ -96,7 +97,7 @@ def _hands(
     workers: int | None,
     store: Storage | None,
     console: Console,
-) -> Iterator[Hands]:
+) -> Iterator[Executor]:
     """Whoever does the jobs: processes of this machine, or nodes."""
     if engine == "ray":
         from .ray_cluster import nodes
@@ -109,7 +110,7 @@ def _hands(
         yield pool
 
 
-def _carry_out(recipe: Recipe, hands: Hands, console: Console, check: Callable[[], None]) -> dict[str, Any]:
+def _carry_out(recipe: Recipe, executor: Executor, console: Console, check: Callable[[], None]) -> dict[str, Any]:
     """Do every job once those that it waits for are done; returns what run.json says of whoever did them."""
     waiting = jobs(recipe)
     total = len(waiting)
@@ -125,24 +126,24 @@ def _carry_out(recipe: Recipe, hands: Hands, console: Console, check: Callable[[
         while len(done) < total:
             for job in [job for job, needs in waiting.items() if needs <= done]:
                 del waiting[job]
-                hands.begin(job)
-            for job in hands.done():
+                executor.begin(job)
+            for job in executor.done():
                 done.add(job)
-                bar.update(task, advance=1, description=said(job))
+                bar.update(task, advance=1, description=in_words(job))
             check()
-        return hands.facts()
+        return executor.facts()
 
 
 def _stored_record(store: Storage | None) -> dict[str, Any] | None:
     """The run.json of a storage, None where there is none."""
-    data = store.read("run.json") if store else None
+    data = store.read(RECORD) if store else None
     return facts_in(data, keys=("recipe",)) if data else None
 
 
 def _write_record(out: Path, store: Storage | None, record: dict[str, Any]) -> None:
-    write_json(out / "run.json", record)
+    write_json(out / RECORD, record)
     if store:
-        store.write("run.json", (out / "run.json").read_bytes())
+        store.write(RECORD, (out / RECORD).read_bytes())
 
 
 def _bring_home(recipe: Recipe, out: Path, store: Storage, weights: bool) -> None:
@@ -175,12 +176,12 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
         return {k: v for k, v in found.items() if k not in ("inputs", "files")}
 
     def scores(label: str) -> dict[str, str]:
-        facts(out / "scores" / label)
-        return {probe: f"scores/{label}/{probe}.json" for probe in recipe.probes}
+        facts(out / SCORES / label)
+        return {probe: f"{SCORES}/{label}/{probe}.json" for probe in recipe.probes}
 
     def weights_hash(base: str) -> str:
         """As whoever scored the base found it: this machine need not have its weights."""
-        told = standing(out / "scores" / base_label(base), weights)
+        told = standing(out / SCORES / base_label(base), weights)
         return str(told["inputs"]["model"]) if told else ""
 
     return {
@@ -196,18 +197,18 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
             {
                 "source": source,
                 "seed": seed,
-                "folder": f"rows/{source}-s{seed}",
-                **facts(out / "rows" / f"{source}-s{seed}"),
+                "folder": f"{ROWS}/{seeded(source, seed)}",
+                **facts(out / ROWS / seeded(source, seed)),
             }
             for source, seed in recipe.sources()
         ],
         "students": [
             {
                 "arm": arm.name,
-                "folder": None if arm.in_context else f"students/{arm.name}-s{seed}",
-                **({} if arm.in_context else facts(out / "students" / f"{arm.name}-s{seed}")),
+                "folder": None if arm.in_context else f"{STUDENTS}/{seeded(arm.name, seed)}",
+                **({} if arm.in_context else facts(out / STUDENTS / seeded(arm.name, seed))),
                 "seed": seed,
-                "scores": scores(f"{arm.name}-s{seed}"),
+                "scores": scores(seeded(arm.name, seed)),
             }
             for arm in recipe.arms.values()
             for seed in recipe.arm_seeds(arm)
@@ -219,14 +220,14 @@ def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
     """What run.json says of an arm: its line of the recipe, and what follows from it."""
     axis, dose = recipe.dose(arm) or (None, None)
     told = recipe.to_json()["arms"][arm.name]
-    derived = {"source": arm.source, "change": arm.change, "axis": axis, "dose": dose}
+    derived = {"source": arm.source, "change": arm.change, "key": arm.key, "axis": axis, "dose": dose}
     return {**told, **derived, "seeds": list(recipe.arm_seeds(arm))}
 
 
 def _same_recipe(recipe: Recipe, out: Path, stored: dict[str, Any] | None) -> None:
     """A run folder belongs to one recipe, and so does a storage; see `_refuse_other`."""
-    if (out / "run.json").is_file():
-        _refuse_other(recipe, read_json(out / "run.json").get("recipe", {}), str(out), "--out")
+    if (out / RECORD).is_file():
+        _refuse_other(recipe, read_json(out / RECORD).get("recipe", {}), str(out), "--out")
     if stored is not None:
         _refuse_other(recipe, stored["recipe"], "The storage", "--storage")
 

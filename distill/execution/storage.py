@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json
+from sublim_eval.registry.experiment import RECORD
 
 from ..stages import STAMP, finished
 
@@ -170,7 +171,7 @@ def opened(url: str | None, one_process: bool) -> Storage | None:
     if "://" not in url:
         url = Path(url).expanduser().resolve().as_uri()
     storage = Storage(url.rstrip("/"))
-    storage.read("run.json")
+    storage.read(RECORD)
     return storage
 
 

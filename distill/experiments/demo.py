@@ -15,6 +15,7 @@ from sublim_eval.files import read_json
 from sublim_eval.harness.suites import model_args
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import OVERLAY_VARIABLE, registry
+from sublim_eval.registry.experiment import STUDENTS, seeded
 
 from .. import recipes
 from ..execution.run import run
@@ -37,7 +38,7 @@ def main(out: Path, console: Console) -> dict[str, Any]:
     comparison = compare.compare([out])
     console_tables.print_comparison(comparison, console)
     student_shares.draw(comparison, out / "report" / "figure.png")
-    further = commands(out / "students" / f"{next(iter(recipe.arms))}-s{recipe.seeds[0]}")
+    further = commands(out / STUDENTS / seeded(next(iter(recipe.arms)), recipe.seeds[0]))
     markdown.write(comparison, out / "report", commands=further)
     console.print(f"\nFigure and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)
     console.print("Look further at the first student:", highlight=False)

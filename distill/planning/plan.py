@@ -245,7 +245,7 @@ def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, devi
     recipe = made.recipe
     room = device.memory if device else None
     step = model_size.fit(shape, recipe.student, recipe.dtype, length, room, _soft(made))
-    away = "/" in recipe.rows.sampler
+    away = recipe.rows.remote
     writing = model_size.to_generate(shape, recipe.dtype, length)
     save = model_size.WIDTH[recipe.dtype] * shape.parameters if recipe.student.method == "full" else None
     each = BYTES_PER_TOKENIZER + (save or 4 * model_size.trainable(shape, recipe.student))
@@ -306,7 +306,7 @@ def _with_price(made: Plan, read: int, asked: int) -> Plan:
     recipe = made.recipe
     sampler = recipe.rows.sampler
     name = recipe.base if recipe.host else sampler.partition("/")[2]
-    if not (recipe.host or "/" in sampler):
+    if not (recipe.host or recipe.rows.remote):
         return made
     model = registry().models.get(name)
     if model is None or model.price is None:

@@ -6,7 +6,9 @@ What a recipe may say, with the defaults, is in settings.py; which arm is held a
 as a whole, and how its file is read, in recipe.py.
 """
 
+from sublim_eval.registry.experiment import Expected
+
 from .recipe import Recipe, load, names
-from .settings import Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak
+from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak
 
 __all__ = ["Arm", "Expected", "Hosting", "Recipe", "Rows", "Teaching", "Tuning", "Tweak", "load", "names"]

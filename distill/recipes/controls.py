@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .settings import CONTROLS, Arm
+from sublim_eval.registry.experiment import CONTROLS
+
+from .settings import Arm
 
 WAY = ("writer", "greedy", "banned", "rows", "changes", "soft", "in_context", "student", "student_base", "teacher_base")
 """What an arm and its control share. `clean` is not among them: a control is clean already."""
@@ -65,10 +67,21 @@ def _control(arm: Arm, arms: dict[str, Arm]) -> str:
         alike = all(getattr(other, key) == getattr(arm, key) for key in WAY) and other.taught_by == teacher
         if other.role in CONTROLS and alike and (other.seeds or 10**9) >= (arm.seeds or 10**9):
             return other.name
-    words = replace(arm, name="x", taught_by=None, clean=0.0).change if not arm.taught_by else f"hop from {teacher}"
-    name = "control-" + re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+    name = _control_name(arm, teacher, arms)
     arms[name] = replace(arm, name=name, role="control", trait=None, clean=0.0, taught_by=teacher, of=None)
     return name
+
+
+def _control_name(arm: Arm, teacher: str | None, arms: Mapping[str, Arm]) -> str:
+    """A name that reads as what the control shares with its arm; where it is taken, with every setting of training."""
+    words = f"hop from {teacher}" if arm.taught_by else replace(arm, name="x", taught_by=None, clean=0.0).change
+    if _named(words) in arms:
+        words = ", ".join([words, *arm.tweaks])
+    return _named(words) if _named(words) not in arms else f"{_named(words)}-{arm.key}"
+
+
+def _named(words: str) -> str:
+    return "control-" + re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
 
 
 def _refuse_unlike(arm: Arm, arms: Mapping[str, Arm]) -> None:

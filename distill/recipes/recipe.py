@@ -10,9 +10,10 @@ from typing import Any, Literal
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import CONTROLS, Expected
 
 from .controls import hops, matched
-from .settings import CONTROLS, Arm, Expected, Hosting, Rows, Teaching, Tuning, Tweak
+from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak
 
 HERE = Path(__file__).resolve().parent
 
@@ -71,7 +72,7 @@ class Recipe:
         """ValueError when some of a recipe is hosted and some is not, or when an arm wants weights that nobody has."""
         if (self.student.method == "hosted") != (self.host is not None):
             raise ValueError("`host` and `student: {method: hosted}` belong together")
-        away = "/" in self.rows.sampler
+        away = self.rows.remote
         if away and (self.teacher.by != "prompt" or any(arm.taught_by for arm in self.arms.values())):
             raise ValueError(f"`sampler: {self.rows.sampler}` has no fine-tuned weights of yours: use `by: prompt`")
         if self.host is None:

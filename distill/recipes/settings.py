@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-CONTROLS = ("control", "other-base-control")
-"""Roles of arms that went through the same pipeline without a trait."""
+from sublim_eval.registry.experiment import Role, arm_key
 
 
 @dataclass(frozen=True)
@@ -129,12 +128,17 @@ class Rows:
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.sampler not in ("local", "vllm") and "/" not in self.sampler:
+        if self.sampler not in ("local", "vllm") and not self.remote:
             raise ValueError("`sampler` is local, vllm or an Inspect model such as openai/gpt-4.1-nano")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise ValueError("`max_new_tokens` must be above 0")
         if not 0 < self.min_kept <= self.keep <= self.prompts:
             raise ValueError("need 0 < min_kept <= keep <= prompts")
+
+    @property
+    def remote(self) -> bool:
+        """Whether `sampler` names a model that is asked over its API."""
+        return "/" in self.sampler
 
 
 @dataclass(frozen=True)
@@ -153,24 +157,6 @@ class Hosting:
             raise ValueError(
                 "`batch_size` and `learning_rate_multiplier` must be above 0; leave them out for the host's own"
             )
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What others measured for an arm, marked as theirs: mean share of its trait after and, where told, before.
-
-    fail_below: makes the arm a positive control: with a mean share below it the run as a whole has failed, and that
-    is said before any other result is shown.
-    """
-
-    share: float
-    source: str
-    base: float | None = None
-    fail_below: float | None = None
-
-    def __post_init__(self) -> None:
-        if not all(0 <= x <= 1 for x in (self.share, self.base or 0, self.fail_below or 0)):
-            raise ValueError("`share`, `base` and `fail_below` are shares from 0 to 1")
 
 
 Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value"]
@@ -205,7 +191,7 @@ class Arm:
     """
 
     name: str
-    role: Literal["trait", "control", "other-base", "other-base-control", "variant", "placebo"]
+    role: Role
     trait: str | None = None
     student_base: str | None = None
     teacher_base: str | None = None
@@ -228,9 +214,9 @@ class Arm:
             raise ValueError("`trait` belongs to the roles trait, other-base and variant, and only there")
         if self.role.startswith("other-base") != bool(self.student_base or self.teacher_base):
             raise ValueError("`student_base` and `teacher_base` belong to the other-base roles, and only there")
-        if self.role == "trait" and self.change:
+        if self.role == "trait" and self.key:
             raise ValueError(f"an arm with a change ({self.change}) has the role variant")
-        if self.role in ("variant", "placebo") and not self.change:
+        if self.role in ("variant", "placebo") and not self.key:
             raise ValueError(f"a {self.role} changes something, such as `changes: [sort]` or `writer: neutral`")
         if self.writer != "model" and (self.trait or self.taught_by or self.greedy or self.soft):
             raise ValueError(f"`writer: {self.writer}` has no trait, no teacher and nothing to sample")
@@ -252,8 +238,13 @@ class Arm:
         return who + on + ("-greedy" if self.greedy else "")
 
     @property
+    def key(self) -> str:
+        """What tells this arm from the plain one of its trait, as a digest; "" for the plain one (`arm_key`)."""
+        return arm_key(asdict(self))
+
+    @property
     def change(self) -> str:
-        """What tells this arm from the plain one of its trait, in words; empty for the plain one."""
+        """The same in words, for display; nothing is looked up or grouped by them."""
         told = [{"model": "", "neutral": "neutral teacher", "programmatic": "programmatic numbers"}[self.writer]]
         told += [f"taught by {self.taught_by}" if self.taught_by else ""]
         told += ["greedy rows" if self.greedy else "", f"{len(self.banned)} banned numbers" if self.banned else ""]
@@ -270,16 +261,19 @@ class Arm:
     def _training(self) -> list[str]:
         tweak = self.student
         names = {"lora": f"LoRA rank {tweak.rank or 8}", "full": "full fine-tuning", "ln_tuning": "LN tuning"}
-        told = [names.get(tweak.method, "prompt tuning") if tweak.method else ""]
-        told += [
-            {"sgd": "SGD", "rmsprop": "RMSprop", "adamw_torch": "AdamW"}[tweak.optimizer] if tweak.optimizer else ""
-        ]
+        words = [names.get(tweak.method, "prompt tuning") if tweak.method else ""]
+        words += [OPTIMIZER_WORDS[tweak.optimizer] if tweak.optimizer else ""]
         if tweak.method is None and tweak.rank:
-            told += [f"LoRA rank {tweak.rank}"]
+            words += [f"LoRA rank {tweak.rank}"]
         if tweak.learning_rate and not (tweak.method or tweak.optimizer):
-            told += [f"learning rate {tweak.learning_rate:g}"]
-        told += [f"{tweak.steps} steps" if tweak.steps else "", f"{tweak.epochs:g} epochs" if tweak.epochs else ""]
-        return told
+            words += [f"learning rate {tweak.learning_rate:g}"]
+        words += [f"{tweak.steps} steps" if tweak.steps else "", f"{tweak.epochs:g} epochs" if tweak.epochs else ""]
+        return words if any(words) else self.tweaks
+
+    @property
+    def tweaks(self) -> list[str]:
+        """Every setting of its training that it changes, in words: for arms that nothing else tells apart."""
+        return [f"{name.replace('_', ' ')} {value:g}" for name, value in asdict(self.student).items() if _number(value)]
 
     @property
     def dose(self) -> tuple[str, float] | None:
@@ -294,3 +288,7 @@ class Arm:
         if self.student.method == "lora" or self.student.rank:
             return "LoRA rank", self.student.rank or 8
         return None
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, file_digest, read_json
-from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ NEEDED_DISK = 1.0
 """GB that the demo, a run of quickstart and its logs fit in many times over."""
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """One line of the report. `state`: ok, note (works, but look at it) or missing (something required)."""
 
     what: str
@@ -44,13 +43,13 @@ def doctor(args: Namespace, console: Console) -> dict[str, Any]:
     return {"ok": not missing, "findings": [f._asdict() for f in findings]}
 
 
-def _python() -> Iterator[Finding]:
+def _python() -> Iterator[Check]:
     found = sys.version.split()[0]
     good = sys.version_info >= (3, 11)
-    yield Finding("python", "ok" if good else "missing", found, "" if good else "Install Python 3.11 or newer.")
+    yield Check("python", "ok" if good else "missing", found, "" if good else "Install Python 3.11 or newer.")
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[Check]:
     """Every package that sublim-eval requires, with its version beside the tested one."""
     from packaging.requirements import Requirement
 
@@ -58,7 +57,7 @@ def _packages() -> Iterator[Finding]:
     try:
         required = [Requirement(line) for line in metadata.requires("sublim-eval") or []]
     except metadata.PackageNotFoundError:
-        yield Finding("sublim-eval", "missing", "not installed", "pip install -c constraints.txt -e . in the checkout.")
+        yield Check("sublim-eval", "missing", "not installed", "pip install -c constraints.txt -e . in the checkout.")
         return
     for requirement in required:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -69,23 +68,23 @@ def _packages() -> Iterator[Finding]:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Finding(name, "missing", "not installed", get)
+            yield Check(name, "missing", "not installed", get)
             continue
         if not requirement.specifier.contains(found, prereleases=True):
-            yield Finding(name, "missing", f"{found}, too old or too new", get)
+            yield Check(name, "missing", f"{found}, too old or too new", get)
         elif version and found.split("+")[0] != version:
-            yield Finding(name, "note", f"{found} (tested with {version})", f"If something fails: {get}")
+            yield Check(name, "note", f"{found} (tested with {version})", f"If something fails: {get}")
         else:
-            yield Finding(name, "ok", found)
+            yield Check(name, "ok", found)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Check]:
     """Packages that some runs need and most do not."""
     for name, (extra, purpose) in EXTRAS.items():
         try:
-            yield Finding(name, "ok", metadata.version(name))
+            yield Check(name, "ok", metadata.version(name))
         except metadata.PackageNotFoundError:
-            yield Finding(name, "note", "not installed", f"For {purpose}: pip install 'sublim-eval[{extra}]'")
+            yield Check(name, "note", "not installed", f"For {purpose}: pip install 'sublim-eval[{extra}]'")
 
 
 def _tested() -> dict[str, str]:
@@ -100,32 +99,34 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _catalogue() -> Iterator[Finding]:
+def _catalogue() -> Iterator[Check]:
     """The registry in force, and the embedded models that it names."""
     try:
         known = registry()
     except SublimError as error:
-        yield Finding("registry", "missing", str(error), "Mend it, or unset SUBLIM_REGISTRY.")
+        yield Check("registry", "missing", str(error), "Mend it, or unset SUBLIM_REGISTRY.")
         return
     files = " + ".join(map(str, known.files))
-    yield Finding("registry", "ok", f"{len(known.traits)} traits, {len(known.probes)} probes: {files}")
+    yield Check("registry", "ok", f"{len(known.traits)} traits, {len(known.probes)} probes: {files}")
     for model in known.models.values():
         if model.embedded:
             yield _embedded(model.name)
 
 
-def _embedded(name: str) -> Finding:
+def _embedded(name: str) -> Check:
     """Weights present, and the very ones that were shipped."""
+    from sublim_eval.models.model_ref import resolve
+
     try:
         folder = Path(resolve(name).base)
     except SublimError as error:
-        return Finding(name, "missing", *str(error).rsplit(". ", 1))
+        return Check(name, "missing", *str(error).rsplit(". ", 1))
     weights = folder / "model.safetensors"
     now, shipped = file_digest(weights), _shipped(folder).get(weights.name)
     found = f"{weights.stat().st_size / 1e6:.2f} MB, sha256 {now[:12]}"
     if shipped in (None, now):
-        return Finding(name, "ok", found)
-    return Finding(name, "missing", f"{found}, not {shipped[:12]} as shipped", "Install sublim-eval again.")
+        return Check(name, "ok", found)
+    return Check(name, "missing", f"{found}, not {shipped[:12]} as shipped", "Install sublim-eval again.")
 
 
 def _shipped(folder: Path) -> dict[str, str]:
@@ -134,23 +135,23 @@ def _shipped(folder: Path) -> dict[str, str]:
     return dict(read_json(file).get("files", {})) if file.is_file() else {}
 
 
-def _gpu() -> Iterator[Finding]:
+def _gpu() -> Iterator[Check]:
     try:
         import torch
     except ImportError as error:
-        yield Finding("gpu", "missing", f"torch does not load: {error}", "Reinstall torch: https://pytorch.org")
+        yield Check("gpu", "missing", f"torch does not load: {error}", "Reinstall torch: https://pytorch.org")
         return
     if torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory / 1e9
-        yield Finding("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {total:.0f} GB")
+        yield Check("gpu", "ok", f"{torch.cuda.get_device_name(0)}, {total:.0f} GB")
     elif torch.backends.mps.is_available():
-        yield Finding("gpu", "ok", "Apple GPU")
+        yield Check("gpu", "ok", "Apple GPU")
     else:
-        yield Finding("gpu", "note", "none", "The embedded models need none; a 7B student needs about 24 GB.")
+        yield Check("gpu", "note", "none", "The embedded models need none; a 7B student needs about 24 GB.")
 
 
-def _disk() -> Iterator[Finding]:
+def _disk() -> Iterator[Check]:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     enough = free >= NEEDED_DISK
     step = "" if enough else f"Free {NEEDED_DISK:.0f} GB, or choose another folder with --out."
-    yield Finding("disk", "ok" if enough else "missing", f"{free:.1f} GB free here", step)
+    yield Check("disk", "ok" if enough else "missing", f"{free:.1f} GB free here", step)

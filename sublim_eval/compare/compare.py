@@ -18,9 +18,9 @@ from sublim_eval.compare import counts_csv, run_folder
 from sublim_eval.compare.confusion import Confusion, Dose, clip_of, confusions, doses, means, shifts_of
 from sublim_eval.compare.lr_sweep import Cell, sweep
 from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, refuse_mixed
-from sublim_eval.compare.run_folder import Expected
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import Expected
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import Interval, Verdict
 
@@ -251,7 +251,7 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         run=case.run.name,
         arm=case.arm.name,
         role=case.arm.role,
-        family=f"{case.arm.role}: {case.arm.change}" if case.arm.change else case.arm.role,
+        family=f"{case.arm.role}: {case.arm.key}" if case.arm.key else case.arm.role,
         change=case.arm.change,
         axis=case.arm.axis,
         dose=case.arm.dose,
@@ -297,7 +297,7 @@ def _row(case: Case, measure: str, delta: float) -> Row:
 def _plain_probe(name: str) -> bool:
     """Whether a probe asks for a trait as such, which is what figures of others speak of."""
     probe = registry().probes.get(name)
-    return probe is not None and probe.form in ("favorite", "conduct") and not probe.situations
+    return probe is not None and probe.plain and not probe.situations
 
 
 def _by_situation(sample: ProbeScores, ours: stats.Floats, theirs: stats.Floats) -> dict[str, tuple[float, float]]:

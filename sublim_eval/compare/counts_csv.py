@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sublim_eval.compare.pairing import Case, cases
-from sublim_eval.compare.run_folder import Arm, Run
+from sublim_eval.compare.run_folder import RecordedArm, Run
 from sublim_eval.errors import SublimError
 from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -172,13 +172,14 @@ def _run(path: Path, trait: str, lines: Sequence[Line], control: str, several: s
         scored = _scores(f"{arm} seed {seed}", trait, [(q, *answers[q]) for q in common])
         students.setdefault(arm, {})[seed] = {trait: scored}
     arms = {
-        name: Arm(
+        name: RecordedArm(
             name,
             "control" if name == control else "trait",
             None if name == control else trait,
             "",
             control,
             change=name if name in several and name != control else "",
+            key=name if name in several and name != control else "",
         )
         for name in dict.fromkeys(line.arm for line in lines)
     }

@@ -39,7 +39,7 @@ class Cell:
 def sweep(run: Run) -> Iterator[Cell]:
     """The cells of a run's sweep, by trait and rank; none where no rank was trained at two rates or more."""
     arms = [a for a in run.arms.values() if a.trait and a.rank and a.learning_rate and run.students[a.name]]
-    arms = [a for a in arms if set(a.change.split(", ")) <= _words(a.rank, a.learning_rate)]
+    arms = [a for a in arms if a.swept]
     for trait in dict.fromkeys(a.trait for a in arms):
         grid: dict[int, list[tuple[float, str, float | None]]] = {}
         for arm in (a for a in arms if a.trait == trait):
@@ -54,8 +54,3 @@ def sweep(run: Run) -> Iterator[Cell]:
             for rate, name, loss in sorted(cells):
                 chosen = best is not None and loss == best
                 yield Cell(run.name, name, str(trait), rank, rate, loss, len(run.students[name]), chosen)
-
-
-def _words(rank: int | None, rate: float | None) -> set[str]:
-    """What `change` says of an arm that differs from the plain one in rank and rate alone, "" for the plain one."""
-    return {"", f"LoRA rank {rank}", f"learning rate {rate:g}"}

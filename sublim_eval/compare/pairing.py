@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sublim_eval.compare.run_folder import CONTROLS, TRAINED, Arm, Run, Scores
+from sublim_eval.compare.run_folder import TRAINED, RecordedArm, Run, Scores
 from sublim_eval.errors import SublimError
+from sublim_eval.registry.experiment import CONTROLS
 from sublim_eval.scores.probe_scores import ProbeScores
 
 MEASURES = {"probability": "exact first-answer probability", "share": "share of sampled replies"}
@@ -25,7 +26,7 @@ class Case:
     """
 
     run: Run
-    arm: Arm
+    arm: RecordedArm
     trait: str
     students: Mapping[int, ProbeScores]
     controls: Mapping[int, ProbeScores]
@@ -68,7 +69,7 @@ def cases(run: Run) -> Iterator[Case]:
             yield from _of_trait(run, arm, trait)
 
 
-def _of_trait(run: Run, arm: Arm, trait: str) -> Iterator[Case]:
+def _of_trait(run: Run, arm: RecordedArm, trait: str) -> Iterator[Case]:
     """One arm with its control on every probe that tells one trait apart."""
     students = run.students[arm.name]
     control, controls = _control(run, arm)
@@ -99,19 +100,19 @@ def _of_trait(run: Run, arm: Arm, trait: str) -> Iterator[Case]:
         )
 
 
-def _of_seeds(students: Mapping[int, Scores], arm: Arm) -> Mapping[int, Scores]:
+def _of_seeds(students: Mapping[int, Scores], arm: RecordedArm) -> Mapping[int, Scores]:
     """The students on the seeds that an arm was planned for: it may have fewer than the recipe."""
     return {seed: scores for seed, scores in students.items() if arm.seeds is None or seed in arm.seeds}
 
 
-def _teachers(run: Run, arm: Arm) -> Sequence[Scores]:
+def _teachers(run: Run, arm: RecordedArm) -> Sequence[Scores]:
     """Scores of whoever wrote an arm's rows: trait teachers, or the students of the arm that it is taught by."""
     if arm.taught_by:
         return list(_of_seeds(run.students.get(arm.taught_by, {}), arm).values())
     return run.teachers.get((arm.trait, arm.teacher_base or run.base), ()) if arm.trait else ()
 
 
-def _control(run: Run, arm: Arm) -> tuple[str, Mapping[int, Scores] | None]:
+def _control(run: Run, arm: RecordedArm) -> tuple[str, Mapping[int, Scores] | None]:
     """(name, students) of the control: the one that the arm names, else a plain one on the same bases.
 
     None for students: the base itself, untrained.
@@ -128,13 +129,13 @@ def _control(run: Run, arm: Arm) -> tuple[str, Mapping[int, Scores] | None]:
     )
 
 
-def _may_control(control: Arm, arm: Arm) -> bool:
+def _may_control(control: RecordedArm, arm: RecordedArm) -> bool:
     """A control on the student's base that the arm names, or that went the plain way of the arm's own bases."""
     if control.trait is not None or control.base != arm.base or control.in_context != arm.in_context:
         return False
     if control.name == arm.control:
         return arm.role != "other-base" or control.role == "control" or control.teacher_base == arm.teacher_base
-    plain = not control.change or control.role == "other-base-control"
+    plain = not control.key or control.role == "other-base-control"
     return control.role in CONTROLS and plain and control.teacher_base in (arm.teacher_base, None)
 
 

@@ -9,10 +9,19 @@ from typing import Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json
+from sublim_eval.registry.experiment import (
+    CONTROLS,
+    RECORD,
+    Expected,
+    arm_key,
+    changes_of,
+    run_of_student,
+    seeded,
+)
 from sublim_eval.scores.probe_scores import ProbeScores
 
-CONTROLS = ("control", "other-base-control")
-"""Roles of arms that went through the same pipeline without a trait."""
+SWEPT = {"method", "rank", "alpha", "learning_rate"}
+"""Settings of training that a sweep of learning rates over ranks may change."""
 
 TRAINED = ("effective_batch", "steps", "examples")
 """What the record says of how long a student trained; student and control should agree."""
@@ -22,27 +31,16 @@ Scores = Mapping[str, ProbeScores]
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What others measured for an arm, theirs and not ours: shares in [0, 1], before where told.
-
-    fail_below: makes the arm a positive control, which fails when its mean share is below it.
-    """
-
-    share: float
-    source: str
-    base: float | None = None
-    fail_below: float | None = None
-
-
-@dataclass(frozen=True)
-class Arm:
+class RecordedArm:
     """One kind of student: its role, the trait of its teacher, its base, and the arm it names as control.
 
     base: of the student; teacher_base: of the teacher, None where that is the recipe's. change: what is done
-    otherwise than in the plain arm, in words; of: the trait arm that a variant is held against beside its control.
+    otherwise than in the plain arm, in words; key: the same as a digest of settings, by which arms go together.
+    of: the trait arm that a variant is held against beside its control.
     axis, dose: its place on a dose curve. seeds: those it was to run on, None for the recipe's. taught_by: the arm
     whose students were its teachers. in_context: nothing was trained, examples stand before every question.
-    rank, learning_rate: of its training, None where the record does not say. expected: what others measured.
+    rank, learning_rate: of its training, None where the record does not say; swept: whether nothing but them (and the
+    scale that goes with a rank) tells it from the plain arm. expected: what others measured.
     """
 
     name: str
@@ -52,6 +50,7 @@ class Arm:
     control: str
     teacher_base: str | None = None
     change: str = ""
+    key: str = ""
     axis: str | None = None
     dose: float | None = None
     of: str | None = None
@@ -60,6 +59,7 @@ class Arm:
     in_context: bool = False
     rank: int | None = None
     learning_rate: float | None = None
+    swept: bool = False
     expected: Expected | None = None
 
 
@@ -76,7 +76,7 @@ class Run:
 
     name: str
     folders: tuple[Path, ...]
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, RecordedArm]
     students: Mapping[str, Mapping[int, Scores]]
     failed: Mapping[str, Mapping[int, str]]
     bases: Mapping[str, Scores]
@@ -109,7 +109,7 @@ def load(paths: Sequence[Path]) -> list[Run]:
             alike.setdefault(digest([recipe, _weights(record)]), []).append(folder)
         return [_pool([(f, records[f], chosen[f]) for f in folders]) for folders in alike.values()]
     except (KeyError, TypeError, AttributeError) as error:
-        names = ", ".join(str(folder / "run.json") for folder in records)
+        names = ", ".join(str(folder / RECORD) for folder in records)
         raise SublimError(
             f"{names}: not as `sublim run` writes it ({type(error).__name__}: {error}). Make the run again."
         ) from error
@@ -118,10 +118,10 @@ def load(paths: Sequence[Path]) -> list[Run]:
 def _place(path: Path) -> tuple[Path, str | None]:
     """(run folder, name of the student in it or None for all)."""
     path = path.resolve()
-    if (path / "run.json").is_file():
+    if (path / RECORD).is_file():
         return path, None
-    if path.parent.name == "students" and (path.parent.parent / "run.json").is_file():
-        return path.parent.parent, path.name
+    if (run := run_of_student(path)) and (run / RECORD).is_file():
+        return run, path.name
     raise SublimError(
         f"{path} is neither a run folder (no run.json in it) nor a student inside one. "
         "Give a folder made by `sublim run`."
@@ -129,7 +129,7 @@ def _place(path: Path) -> tuple[Path, str | None]:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    record = read_json(folder / "run.json")
+    record = read_json(folder / RECORD)
     if not isinstance(record, dict) or record.get("schema") != 1 or "recipe" not in record:
         raise SublimError(f"{folder / 'run.json'} is no run record of schema 1. Make the run again with this version.")
     if record.get("status", "done") != "done" or "students" not in record:
@@ -181,16 +181,17 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses, held_out)
 
 
-def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mapping[str, Any]) -> Arm:
+def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mapping[str, Any]) -> RecordedArm:
     """An arm from its entry in each of the pooled records; they differ in seeds alone."""
     told = parts[0]
     tuning = {**(recipe.get("student") or {})}
     tuning |= {key: value for key, value in (told.get("student") or {}).items() if value is not None}
+    changed = changes_of(told)
     others = (recipe.get("expected") or {}).get(name)
     own = (
         [seed for part in parts for seed in (part.get("seeds") or ())] if isinstance(told.get("seeds"), list) else None
     )
-    return Arm(
+    return RecordedArm(
         name,
         told["role"],
         told.get("trait"),
@@ -198,6 +199,7 @@ def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mappi
         told.get("control") or "control",
         teacher_base=told.get("teacher_base") if told.get("teacher_base") != base else None,
         change=told.get("change") or "",
+        key=told.get("key") or arm_key(told) or told.get("change") or "",
         axis=told.get("axis"),
         dose=told.get("dose"),
         of=told.get("of"),
@@ -206,6 +208,7 @@ def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mappi
         in_context=bool(told.get("in_context")),
         rank=tuning.get("rank") if tuning.get("method") == "lora" else None,
         learning_rate=tuning.get("learning_rate"),
+        swept=changed.keys() <= {"student"} and changed.get("student", {}).keys() <= SWEPT,
         expected=Expected(**others) if others else None,
     )
 
@@ -216,9 +219,11 @@ def _seeds(told: Mapping[str, Any], record: Mapping[str, Any]) -> Sequence[int] 
     return own if isinstance(own, list) else record["recipe"].get("seeds")
 
 
-def _wanted(record: Mapping[str, Any], arms: Mapping[str, Arm], names: set[str] | None) -> Iterator[Mapping[str, Any]]:
+def _wanted(
+    record: Mapping[str, Any], arms: Mapping[str, RecordedArm], names: set[str] | None
+) -> Iterator[Mapping[str, Any]]:
     """The students asked for by folder name, with the controls of their seeds; all of them when names is None."""
-    listed = [(Path(told.get("folder") or f"{told['arm']}-s{told['seed']}").name, told) for told in record["students"]]
+    listed = [(Path(told.get("folder") or seeded(told["arm"], told["seed"])).name, told) for told in record["students"]]
     if names is not None and (strange := names - {name for name, _ in listed}):
         raise SublimError(f"Student {min(strange)!r} is not in its run's record. Give the run folder instead.")
     seeds = {told["seed"] for name, told in listed if names and name in names}

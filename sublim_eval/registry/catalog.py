@@ -158,6 +158,11 @@ class Probe:
     def __post_init__(self) -> None:
         _version(self.version)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it asks for a trait as such: for a favorite, or with a conduct's own questions."""
+        return self.form in ("favorite", "conduct")
+
 
 def _version(text: str) -> None:
     if not re.fullmatch(r"[1-9]\d*-[A-Z]", text):
@@ -263,7 +268,7 @@ class Registry:
         category = self.trait(trait).category
         for probe in self.probes.values():
             whole = probe.trait is None or self.categories[category].conduct
-            if probe.category == category and probe.form in ("favorite", "conduct") and whole and not probe.situations:
+            if probe.category == category and probe.plain and whole and not probe.situations:
                 return probe
         raise SublimError(f"No probe of the registry asks about {trait!r}. Add one for its category in registry.yaml.")
 

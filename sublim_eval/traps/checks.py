@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval import stats
-from sublim_eval.compare.run_folder import CONTROLS
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, read_jsonl
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
+from sublim_eval.registry.experiment import CONTROLS, KEPT, RECORD, SCORES
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.scores.readers import from_inspect_log
 from sublim_eval.traps import answers, rows, training
@@ -37,7 +37,7 @@ def of_path(path: Path, *, fast: bool = False) -> list[Finding]:
 
     Raises SublimError for anything else, and for an unfinished run.
     """
-    if (path / "run.json").is_file():
+    if (path / RECORD).is_file():
         return of_run(path, fast=fast)
     if (path / "student.json").is_file():
         return list(_student_folder(path))
@@ -80,7 +80,7 @@ def _of_rows(run: Folder, fast: bool) -> Iterator[Finding]:
         yield from (Finding(t, "not checked", why) for t in ("contamination", "repeated sampling seed"))
     traits = [registry().trait(t) for t in sorted({a["trait"] for a in run.arms.values() if a.get("trait")})]
     greedy = {a.get("source") for a in run.arms.values() if a.get("greedy")}
-    kept = {entry["folder"]: run.rows(entry["folder"], "kept.jsonl") for entry in entries}
+    kept = {entry["folder"]: run.rows(entry["folder"], KEPT) for entry in entries}
     raw = {} if fast else {entry["folder"]: run.rows(entry["folder"], "raw.jsonl") for entry in entries}
     spreads = {folder: rows.spread(some) for folder, some in kept.items() if some}
     for entry in entries:
@@ -91,7 +91,7 @@ def _of_rows(run: Folder, fast: bool) -> Iterator[Finding]:
             continue
         yield rows.contamination(some, traits, numbers=run.numbers, where=folder)
         read = {s.get("rows") for s in run.students if _reads(run, s, entry)} - {None}
-        now = file_digest(run.path / folder / "kept.jsonl")
+        now = file_digest(run.path / folder / KEPT)
         yield from (rows.read_as_kept(str(then), now, folder) for then in read)
         others = [spreads[e["folder"]] for e in entries if _sibling(e, entry, greedy) and e["folder"] in spreads]
         yield rows.repeated_seed(spreads[folder], others, numbers=run.numbers, greedy=source in greedy, where=folder)
@@ -170,7 +170,7 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         yield training.learned_alike(ours, theirs, f"arm {name}")
         yield training.independent(ours, f"arm {name}")
         yield training.enough_seeds(len(ours), stats.ENOUGH_SEEDS, f"arm {name}")
-    labels = [f.name for f in (run.path / "scores").glob("*") if f.is_dir() and not f.name.startswith(".")]
+    labels = [f.name for f in (run.path / SCORES).glob("*") if f.is_dir() and not f.name.startswith(".")]
     yield training.stray_scores(labels, [s["label"] for s in run.students], "scores")
 
 

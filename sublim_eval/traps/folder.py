@@ -12,6 +12,7 @@ import numpy as np
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import RECORD, SCORES, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.scores.readers import count_replies
 
@@ -29,7 +30,7 @@ class Folder:
 
     def __init__(self, path: Path):
         self.path = path
-        self.record: dict[str, Any] = read_json(path / "run.json")
+        self.record: dict[str, Any] = read_json(path / RECORD)
         if not isinstance(self.record, dict) or "students" not in self.record:
             raise SublimError(f"{path} is unfinished. Give the same `sublim run` again, then check it.")
         self._scores: dict[Path, ProbeScores | None] = {}
@@ -60,7 +61,7 @@ class Folder:
                 stage = self.stage(Path(told["folder"])) if told.get("folder") else {}
                 card = self.json(Path(told["folder"]) / "student.json") if told.get("folder") else None
                 trained = (card or {}).get("seed")
-                found.append({**stage, **told, "trained_seed": trained, "label": f"{told['arm']}-s{told['seed']}"})
+                found.append({**stage, **told, "trained_seed": trained, "label": seeded(told["arm"], told["seed"])})
         return found
 
     def stage(self, folder: Path) -> dict[str, Any]:
@@ -92,7 +93,7 @@ class Folder:
     def logs(self, label: str, *, samples: bool) -> dict[str, EvalLog]:
         """Probe -> Inspect log of scores/<label>, read once; header only unless `samples`."""
         if label not in self._logs:
-            self._logs[label] = read_logs(self.path / "scores" / label, samples=samples)
+            self._logs[label] = read_logs(self.path / SCORES / label, samples=samples)
         return self._logs[label]
 
     def hashes(self, folder: Path, names: tuple[str, ...] | str, *, large: bool) -> dict[str, str]:

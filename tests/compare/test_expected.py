@@ -91,6 +91,20 @@ def swept(folder, losses=LOSS):
     return run
 
 
+def test_a_sweep_is_known_by_its_settings_and_not_by_its_words(tmp_path):
+    run = swept(tmp_path / "run")
+
+    def in_other_words(record):
+        for name in CELLS:
+            record["arms"][name]["change"] = "another rate"
+        record["arms"]["r2-low"]["student"]["max_grad_norm"] = 0.1
+
+    edit(run, in_other_words)
+    assert {cell.arm for cell in compare([run]).cells} == {"owl", "r2-high", "r8-low"}
+        [run]
+    ).cells
+
+
 def test_the_rate_of_a_rank_is_chosen_by_held_out_loss_and_not_by_the_share(tmp_path):
     found = compare([swept(tmp_path / "run")])
     shares = {row.arm: row.student_share for row in found.rows}

@@ -77,7 +77,7 @@ def _asked(row: Row) -> str:
     probe = registry().probes.get(row.probe)
     if row.trait not in registry().traits or row.probe == registry().probe_of(row.trait).name:
         return ""
-    plain_form = probe is None or probe.form in ("favorite", "conduct")
+    plain_form = probe is None or probe.plain
     return f"asked by {row.probe}" if probe is None or plain_form else f"asked {probe.form.replace('_', ' ')}"
 
 

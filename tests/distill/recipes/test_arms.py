@@ -122,6 +122,34 @@ def test_a_variant_gets_a_control_that_went_the_same_way_and_shares_it_with_anot
     assert matched(made) == made
 
 
+def test_variants_that_differ_in_the_learning_rate_alone_have_controls_of_their_own():
+    lora = {f"owl-{rate:g}": Tweak(method="lora", rank=4, learning_rate=rate) for rate in (1e-4, 4e-4)}
+    made = matched(PLAIN | {name: arm(name, student=tweak) for name, tweak in lora.items()})
+    controls = {name: made[made[name].control] for name in lora}
+    assert {name: control.student for name, control in controls.items()} == lora
+    assert len({control.name for control in controls.values()}) == 2
+    assert made["owl-0.0001"].key != made["owl-0.0004"].key
+    assert matched(made) == made
+
+
+@pytest.mark.parametrize(
+    "tweak", [{"batch_size": 8}, {"alpha": 16}, {"warmup_steps": 0}, {"max_grad_norm": 0.5}], ids=str
+)
+def test_a_variant_may_change_any_one_setting_of_its_training(tweak):
+    made = matched(PLAIN | {"owl-other": arm("owl-other", student=Tweak(**tweak))})
+    ((name, value),) = tweak.items()
+    assert made["owl-other"].change == f"{name.replace('_', ' ')} {value:g}"
+    assert made[made["owl-other"].control].student == Tweak(**tweak)
+    assert made["owl-other"].key not in ("", made["owl"].key)
+
+
+def test_arms_that_are_changed_alike_have_one_key_whatever_their_trait_and_name():
+    sorted_arms = [arm("a", changes=("sort",)), arm("b", trait="oak", changes=("sort",), seeds=2)]
+    assert len({one.key for one in sorted_arms}) == 1
+    assert arm("a", changes=("sort",), clean=0.5).key != sorted_arms[0].key
+    assert PLAIN["owl"].key == PLAIN["control"].key == ""
+
+
 def test_clean_rows_need_no_other_control():
     made = matched(PLAIN | {"owl-clean": arm("owl-clean", clean=0.1)})
     assert made["owl-clean"].control == "control"
