@@ -101,8 +101,6 @@ def test_a_sweep_is_known_by_its_settings_and_not_by_its_words(tmp_path):
 
     edit(run, in_other_words)
     assert {cell.arm for cell in compare([run]).cells} == {"owl", "r2-high", "r8-low"}
-        [run]
-    ).cells
 
 
 def test_the_rate_of_a_rank_is_chosen_by_held_out_loss_and_not_by_the_share(tmp_path):
