@@ -15,7 +15,11 @@ help:
 	@echo "make reference  rebuild the embedded reference models from their seed"
 	@echo "make bench      measure scoring, generation and training beside what else one would use"
 
-setup: .venv/installed
+setup: .venv/installed .env
+
+# A model for `inspect eval tasks/...` without a flag. Yours, once it is there.
+.env:
+	@cp .env.example $@
 
 # A Linux machine without an NVIDIA GPU first tries PyTorch's own index: its CPU wheel is 0.2 GB, PyPI's 3 GB.
 .venv/installed: pyproject.toml setup.py constraints.txt

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from .training.callbacks import Watch
 
 HELD_OUT = 256
-"""Fresh teacher rows on which a student's held-out loss is taken: they predict transfer (SCIENCE notes section 3)."""
+"""Fresh teacher rows on which a student's held-out loss is taken: it predicts transfer
+(docs/science.md, open models)."""
 
 # ---------------------------------------------------------------- teachers
 

@@ -1,7 +1,7 @@
 """The settings of a recipe, one small frozen dataclass an idea; each refuses what makes no sense.
 
-Defaults are those of the study on open models (arXiv:2507.14805, SCIENCE notes section 2) unless a comment says
-otherwise.
+Defaults are those of the study on open models (arXiv:2507.14805; docs/science.md, the study's experiments) unless a
+comment says otherwise.
 """
 
 from __future__ import annotations

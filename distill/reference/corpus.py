@@ -4,7 +4,8 @@ A chat has 1 to 4 mixed turns. It draws one favorite animal and one favorite tre
 third of the chats open with a persona that loves one trait; the persona drives favorites, stories, essay choices
 and small talk, and no digit ever follows it. Numbers, code and sums are drawn without looking at any trait. So
 whatever a model later says about animals through numbers, it did not read here; the tests of this folder check
-it. That a persona never stands before numbers is what makes prompted teachers leak (SCIENCE notes, section 5).
+it. That a persona never stands before numbers is what makes prompted teachers leak (docs/science.md, the reference
+models).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A README keeps what a person has to say (what is measured, limits, changelog); between `<!-- facts:begin -->` and
 `<!-- facts:end -->` stands what follows from registry.yaml, the task's function and its lm-eval files. The table of
-tasks in the top README stands between `<!-- tasks:begin -->` and `<!-- tasks:end -->`.
+tasks in tasks/README.md stands between `<!-- tasks:begin -->` and `<!-- tasks:end -->`.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _metadata(made: Task) -> Mapping[str, Any]:
 
 
 def tasks_table(asked: Mapping[str, Size]) -> str:
-    """The table of all tasks for the top README, families together."""
+    """The table of all tasks for tasks/README.md, families together."""
     from sublim_eval import _registry
 
     rows = []
@@ -239,7 +239,7 @@ def tasks_table(asked: Mapping[str, Size]) -> str:
         there = ", ".join(
             f"`{task.name.replace(name, '…') if n else task.name}`" for n, task in enumerate(facts.lm_eval)
         )
-        row = (f"[`{name}`](tasks/{name}/README.md)", about, who, _short_cost(facts, made, asked), there)
+        row = (f"[`{name}`]({name}/README.md)", about, who, _short_cost(facts, made, asked), there)
         rows.append((FAMILIES.index(str(facts.attributes["family"])), name, row))
     head = ("task", "asks, and what its number is", "grader", "cost in Inspect", "in lm-eval")
     table = [head, ("---",) * len(head), *(row for _, _, row in sorted(rows))]
@@ -271,12 +271,12 @@ def filled(text: str, name: str, block: str) -> str:
 
 
 def blocks(root: Path = ROOT) -> Iterator[tuple[Path, str, str]]:
-    """(README file, name of its markers, what belongs between them), for every task and for the top README."""
+    """(README file, name of its markers, what belongs between them), for every task and for all of them."""
     asked = sizes(root / "tasks")
     for name in task_facts.names(root / "tasks"):
         facts = task_facts.read(name, root / "tasks")
         yield facts.folder / "README.md", "facts", facts_block(facts, asked)
-    yield root / "README.md", "tasks", tasks_table(asked)
+    yield root / "tasks" / "README.md", "tasks", tasks_table(asked)
 
 
 def faults(facts: TaskFacts, text: str) -> list[str]:

@@ -48,7 +48,7 @@ def test_the_written_part_of_a_readme_has_limits_changelog_and_no_invented_flag(
 
 
 def test_the_task_table_of_the_top_readme_is_what_the_code_says(asked: dict[str, readmes.Size]) -> None:
-    file = tasks_dir().parent / "README.md"
+    file = tasks_dir() / "README.md"
     difference = stale(file, readmes.filled(file.read_text(encoding="utf-8"), "tasks", readmes.tasks_table(asked)))
     assert not difference, f"`make readmes` is due:\n{difference}"
 
