@@ -126,18 +126,21 @@ def file_digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel frees it when the process ends, however it ends.
+    """Hold the folder's lock; the system frees it when the process ends, however it ends.
 
     Raises SublimError when another process holds it.
     """
-    import fcntl
+    from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SublimError(
-                f"Another run is writing {folder}. Wait for it, or choose another folder with --out."
-            ) from None
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SublimError(
+            f"Another run is writing {folder}. Wait for it, or choose another folder with --out."
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,1 +1,1 @@
-"""What each verb of `sublim` does: a function (arguments, console) -> plain data for --json."""
+"""The command line: main.py lists the verbs, a file a group of them; what they have in common is in verb.py."""

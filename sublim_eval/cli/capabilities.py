@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.cli.score import label_of
+from sublim_eval.cli.verb import COUNT, argument, option, out_option, verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
@@ -19,25 +19,37 @@ if TYPE_CHECKING:
     from sublim_eval.scores.capabilities import Abilities, Difference
 
 
-def abilities(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("abilities")
+@argument("models", nargs=-1, required=True, metavar="MODEL...")
+@option("--suite", multiple=True, metavar="NAME", help="may be repeated (abilities)")
+@option("--limit", type=COUNT, metavar="N", help="items a task (all)")
+@out_option("runs/scores, beside what `score` writes")
+def abilities(
+    console: Console,
+    *,
+    models: tuple[str, ...],
+    suite: tuple[str, ...],
+    limit: int | None,
+    out: Path | None,
+) -> dict[str, Any]:
     """Ask every model and its base every task; returns what was found, `ok` false when a task was not measured."""
-    suites = [registry().suite(name) for name in dict.fromkeys(args.suite or ["abilities"])]
+    suites = [registry().suite(name) for name in dict.fromkeys(suite or ["abilities"])]
 
     from sublim_eval.scores.capabilities import base_of, measure
 
-    out = args.out or Path("runs/scores")
-    bases = {name: base_of(name) for name in args.students}  # a wrong name is said before the first model is asked
-    asked = list(dict.fromkeys([*(base for base in bases.values() if base), *args.students]))
+    out = out or Path("runs/scores")
+    bases = {name: base_of(name) for name in models}  # a wrong name is said before the first model is asked
+    asked = list(dict.fromkeys([*(base for base in bases.values() if base), *models]))
     labels = {name: label_of(name) for name in asked}
     if len(set(labels.values())) < len(asked):
         raise SublimError("Two of the models would share one folder of results. Give them one by one, each with --out.")
     told: dict[str, Any] = {"ok": True, "suites": {}}
-    for suite in suites:
+    for one in suites:
         found = {}
         for name in asked:
-            say(console, f"{suite.name}: {labels[name]} on {', '.join(suite.tasks)}")
-            found[name] = measure(name, suite, args.limit, out / labels[name], label=labels[name])
-        told["suites"][suite.name] = _tell(suite, found, bases, out, labels, console)
+            say(console, f"{one.name}: {labels[name]} on {', '.join(one.tasks)}")
+            found[name] = measure(name, one, limit, out / labels[name], label=labels[name])
+        told["suites"][one.name] = _tell(one, found, bases, out, labels, console)
         told["ok"] &= not any(a.not_measured for a in found.values())
     return told
 

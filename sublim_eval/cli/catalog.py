@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from sublim_eval.cli.verb import argument, verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import unknown
 from sublim_eval.files import PACKAGE, ROOT, read_json
@@ -18,18 +20,27 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def list_names(args: Namespace, console: Console) -> dict[str, Any]:
+KINDS = ("traits", "probes", "suites", "models", "recipes", "modalities", "published")
+
+
+@verb("list")
+@argument("kind", required=False, type=click.Choice(KINDS), metavar="[KIND]")
+def list_names(
+    console: Console,
+    *,
+    kind: str | None,
+) -> dict[str, Any]:
     """Print one kind, or all; returns {kind: [entry, ...]}."""
     known = registry()
     listed = {}
-    for kind in [args.kind] if args.kind else _TABLES:
-        heads, rows = _TABLES[kind](known)
-        listed[kind] = [dict(zip(heads, row, strict=True)) for row in rows]
-        if args.kind:
+    for each in [kind] if kind else _TABLES:
+        heads, rows = _TABLES[each](known)
+        listed[each] = [dict(zip(heads, row, strict=True)) for row in rows]
+        if kind:
             table(console, heads, rows)
         else:
-            say(console, f"{kind} ({len(rows)}): {', '.join(str(row[0]) for row in rows)}")
-    if not args.kind:
+            say(console, f"{each} ({len(rows)}): {', '.join(str(row[0]) for row in rows)}")
+    if not kind:
         say(console, "More of one kind: sublim list traits. All of one name: sublim show owl.")
     return listed
 
@@ -73,18 +84,24 @@ _TABLES: dict[str, Callable[[Registry], _Table]] = {
 }
 
 
-def show(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("show")
+@argument("name", metavar="NAME")
+def show(
+    console: Console,
+    *,
+    name: str,
+) -> dict[str, Any]:
     """Everything known about one name or folder; a student folder shows its lineage and how to look at it."""
-    found = _named(args.name)
-    folder = Path(args.name)
+    found = _named(name)
+    folder = Path(name)
     if not found and folder.is_dir():
         found = _folder(folder)
     if not found:
         known = registry()
         names = [*known.traits, *known.probes, *known.suites, *known.models, *known.modalities, *_recipe_names()]
-        raise unknown("name or folder", args.name, names, "See `sublim list`, or give a run or student folder.")
+        raise unknown("name or folder", name, names, "See `sublim list`, or give a run or student folder.")
     for kind, entry in found.items():
-        say(console, f"{kind} {args.name}")
+        say(console, f"{kind} {name}")
         _print(console, entry)
     return found
 
@@ -169,7 +186,13 @@ def _print(console: Console, entry: Any, indent: str = "  ") -> None:
             say(console, f"{head} {', '.join(map(str, value)) if several else value}")
 
 
-def path(args: Namespace, console: Console) -> None:
+@verb("path", json=False)
+@argument("name", metavar="NAME")
+def path(
+    console: Console,
+    *,
+    name: str,
+) -> None:
     """Print the absolute path of a folder or file of this installation."""
     from sublim_eval.models.model_ref import resolve
 
@@ -181,6 +204,6 @@ def path(args: Namespace, console: Console) -> None:
         "constraints": ROOT / "constraints.txt",
     }
     models = [model.name for model in registry().models.values() if model.embedded]
-    if args.name not in (*places, *models):
-        raise unknown("place", args.name, [*places, *models], "Give one of them.")
-    say(console, places[args.name] if args.name in places else resolve(args.name).base)
+    if name not in (*places, *models):
+        raise unknown("place", name, [*places, *models], "Give one of them.")
+    say(console, places[name] if name in places else resolve(name).base)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sublim_eval.cli.verb import FILE, argument, option, verb
 from sublim_eval.console import say, table
 
 if TYPE_CHECKING:
@@ -17,13 +18,21 @@ SHOWN = 5
 """Places of one trap that are told in full; --json holds all of them."""
 
 
-def check(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("check")
+@argument("paths", type=FILE, nargs=-1, required=True, metavar="RUN...")
+@option("--quick", is_flag=True, help="leave out raw rows, saved replies and huge weight files")
+def check(
+    console: Console,
+    *,
+    paths: tuple[Path, ...],
+    quick: bool,
+) -> dict[str, Any]:
     """Print a table of traps for every path; "ok" is False, and the exit code 1, when one of them holds a fault."""
     from sublim_eval.traps import checks
 
     told = []
-    for path in args.paths:
-        found = checks.by_trap(checks.of_path(path, fast=args.quick))
+    for path in paths:
+        found = checks.by_trap(checks.of_path(path, fast=quick))
         table(
             console, ("trap", "verdict", "places", "what was seen"), [_row(t, f) for t, f in found.items()], str(path)
         )
@@ -39,7 +48,7 @@ def check(args: Namespace, console: Console) -> dict[str, Any]:
             }
         )
         say(console)
-    return {"schema": 1, "ok": all(one["worst"] != "fault" for one in told), "quick": args.quick, "checked": told}
+    return {"schema": 1, "ok": all(one["worst"] != "fault" for one in told), "quick": quick, "checked": told}
 
 
 def _row(trap: str, findings: list[Finding]) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from argparse import Namespace
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sublim_eval.cli.verb import verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, file_digest, read_json
@@ -34,7 +34,8 @@ class Check(NamedTuple):
     next_step: str = ""
 
 
-def doctor(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("doctor")
+def doctor(console: Console) -> dict[str, Any]:
     """Check this machine; `ok` is false when something required is missing."""
     findings = [*_python(), *_packages(), *_extras(), *_catalogue(), *_gpu(), *_disk()]
     table(console, ("what", "state", "found", "next step"), findings)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import click
+
+from sublim_eval.cli.verb import COUNT, VARIED, option, out_option, verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, write_json
@@ -21,20 +23,38 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def digits(args: Namespace, console: Console) -> Any:
+@verb("digits")
+@out_option("runs/digits")
+@option("--seeds", type=COUNT, default=10, metavar="N", help="networks an arm, trained together (10)")
+@option("--data", type=click.Choice(("sklearn", "mnist")), default="sklearn", help="8 x 8 or 28 x 28 (sklearn)")
+@option("--width", type=COUNT, metavar="N", help="units of each hidden layer (128)")
+@option("--epochs", type=COUNT, metavar="N", help="passes of the students over the noise (12)")
+@option("--teacher-epochs", type=COUNT, metavar="N", help="passes over the training images (10)")
+@option("--vary", type=VARIED, metavar="NAME=N,N", help="a table over width, epochs, noise, ...")
+def digits(
+    console: Console,
+    *,
+    out: Path | None,
+    seeds: int,
+    data: Literal["sklearn", "mnist"],
+    width: int | None,
+    epochs: int | None,
+    teacher_epochs: int | None,
+    vary: tuple[str, tuple[int, ...]] | None,
+) -> Any:
     """Train teachers and students of all seeds together, print, draw and write digits.json; returns its content."""
     from dataclasses import replace
 
     from sublim_eval.distill.experiments import digits as experiment
     from sublim_eval.distill.experiments import digits_report as report
 
-    settings = experiment.Settings(data=args.data, seeds=_seeds(args.seeds, first=20))
-    given = {"width": args.width, "student_epochs": args.epochs, "teacher_epochs": args.teacher_epochs}
+    settings = experiment.Settings(data=data, seeds=_seeds(seeds, first=20))
+    given = {"width": width, "student_epochs": epochs, "teacher_epochs": teacher_epochs}
     settings = replace(settings, **{name: value for name, value in given.items() if value})
-    out = args.out or Path("runs/digits")
+    out = out or Path("runs/digits")
     with locked(out):
-        if args.vary:
-            name, values = args.vary
+        if vary:
+            name, values = vary
             with _progress(console) as tell:
                 found = [o.to_json() for o in experiment.vary(settings, name, values, tell)]
             return _varied(name, values, found, out, console)
@@ -69,26 +89,39 @@ def _varied(name: str, values: tuple[int, ...], found: list[dict[str, Any]], out
     return told
 
 
-def theorem(args: Namespace, console: Console) -> Any:
+@verb("theorem")
+@out_option("runs/theorem")
+@option("--base", default="reference-a", metavar="MODEL", help="where both start (reference-a)")
+@option("--other", metavar="MODEL", help="another initialisation; '' for none (reference-b)")
+@option("--trait", default="owl", metavar="NAME", help="what the teacher takes a step to (owl)")
+@option("--seeds", type=COUNT, default=3, metavar="N", help="draws of inputs and networks (3)")
+def theorem(
+    console: Console,
+    *,
+    out: Path | None,
+    base: str,
+    other: str | None,
+    trait: str,
+    seeds: int,
+) -> Any:
     """Measure the two steps at the base and on the network; print, draw and write theorem.json. Returns its content."""
     from sublim_eval.distill.experiments import theorem as measurement
     from sublim_eval.distill.experiments import theorem_report as report
 
-    if args.seeds < 2:
+    if seeds < 2:
         raise SublimError("An interval needs at least two seeds. Give --seeds 2 or more.")
-    other = args.other
     if other is None:
-        other = {"reference-a": "reference-b", "reference-b": "reference-a"}.get(args.base, "")
-    seeds = _seeds(args.seeds, first=1)
-    settings = measurement.Settings(base=args.base, other=other or None, trait=args.trait, seeds=seeds)
-    out = args.out or Path("runs/theorem")
+        other = {"reference-a": "reference-b", "reference-b": "reference-a"}.get(base, "")
+    draws = _seeds(seeds, first=1)
+    settings = measurement.Settings(base=base, other=other or None, trait=trait, seeds=draws)
+    out = out or Path("runs/theorem")
     with locked(out):
         with _progress(console) as tell:
             outcome = measurement.run(settings, tell).to_json()
         told = _unknown_as_none({**outcome, "summaries": report.summaries(outcome)})
         write_json(out / "theorem.json", told)
         picture = report.draw(outcome, out / "theorem.png")
-    table(console, report.HEADS, report.rows(outcome), f"One step of the {args.trait} teacher, one of its student")
+    table(console, report.HEADS, report.rows(outcome), f"One step of the {trait} teacher, one of its student")
     say(console, report.verdict(outcome))
     say(console, f"Every seed and step size: {out / 'theorem.json'}. {picture}")
     return told
@@ -127,15 +160,29 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield tell
 
 
-def reproduce(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("reproduce")
+@out_option("runs/reproduction, with --quick runs/reproduction-quick")
+@option("--quick", is_flag=True, help="a few arms and seeds, to see that everything works")
+@option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
+@option("--dry-run", is_flag=True, help="print the parts and their cost, make nothing")
+@option("--write-docs", is_flag=True, help="in a checkout, also write docs/results and images")
+def reproduce(
+    console: Console,
+    *,
+    out: Path | None,
+    quick: bool,
+    workers: int | None,
+    dry_run: bool,
+    write_docs: bool,
+) -> dict[str, Any]:
     """Print the plan; unless --dry-run, carry it out and write the page. Returns reproduction.json, or the plan."""
     from sublim_eval.distill.experiments.reproduce import OUT, QUICK_OUT, main
 
     return main(
-        args.out or (QUICK_OUT if args.quick else OUT),
+        out or (QUICK_OUT if quick else OUT),
         console,
-        quick=args.quick,
-        workers=args.workers,
-        dry_run=args.dry_run,
-        docs=args.write_docs,
+        quick=quick,
+        workers=workers,
+        dry_run=dry_run,
+        docs=write_docs,
     )

@@ -1,17 +1,22 @@
-"""`sublim run`, `demo` and `filter`: making students and the rows they learn from."""
+"""`sublim run`, `demo`, `filter` and `hosted`: making students, here or at a provider, and the rows they learn from."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from sublim_eval.console import say
+import click
+
+from sublim_eval.cli.verb import COUNT, FILE, SEEDS, argument, option, out_option, verb
+from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import json_line, read_jsonl, whole_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +26,33 @@ SHOWN = 6
 """Places where a trap was seen that a run tells of; `sublim check` tells all."""
 
 
-def run(args: Namespace, console: Console) -> Any:
+@verb("run")
+@argument("name", metavar="RECIPE")
+@out_option("runs/<recipe>")
+@option("--seeds", type=SEEDS, metavar="1,2,3", help="other seeds than the recipe's")
+@option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
+@option("--dry-run", is_flag=True, help="print plan and cost, make nothing")
+@option("--yes", is_flag=True, help="agree to what the run costs at a provider")
+@option("--launch", metavar="LINE", help="train in several processes: 'accelerate launch ...'")
+@option("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
+@option("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
+@option("--storage", metavar="URL", help="where stages live: a shared path or s3://BUCKET/PREFIX (--out)")
+@option("--leave-weights", is_flag=True, help="with --storage: bring no weights home from there")
+def run(
+    console: Console,
+    *,
+    name: str,
+    out: Path | None,
+    seeds: tuple[int, ...] | None,
+    workers: int | None,
+    dry_run: bool,
+    yes: bool,
+    launch: str | None,
+    engine: str,
+    address: str | None,
+    storage: str | None,
+    leave_weights: bool,
+) -> Any:
     """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan.
 
     What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
@@ -31,39 +62,45 @@ def run(args: Namespace, console: Console) -> Any:
     from sublim_eval.distill.planning.plan import plan
     from sublim_eval.distill.training.launch import LINE
 
-    recipe = recipes.load(args.recipe)
-    if args.seeds:
-        recipe = recipe.with_seeds(args.seeds)
+    recipe = recipes.load(name)
+    if seeds:
+        recipe = recipe.with_seeds(seeds)
 
-    foreseen = plan(recipe, args.workers)
+    foreseen = plan(recipe, workers)
     for line in foreseen.lines():
         say(console, line)
     most = api_cost.estimate(recipe)
-    if args.dry_run:
+    if dry_run:
         for line in most.lines():
             say(console, line)
         return foreseen.to_json()
 
     from sublim_eval.distill.execution.run import run as carry_out
 
-    if args.engine == "local":  # a cluster's devices are its own; its nodes look at themselves
-        foreseen.check_device(launched=bool(args.launch))
-    api_cost.ask(console, most, args.yes)
-    if args.launch:
-        os.environ[LINE] = args.launch
-    out = args.out or Path("runs") / recipe.name
-    where: dict[str, Any] = {"engine": args.engine, "address": args.address, "storage": args.storage}
-    record = carry_out(recipe, out, workers=args.workers, **where, weights=not args.leave_weights)
+    if engine == "local":  # a cluster's devices are its own; its nodes look at themselves
+        foreseen.check_device(launched=bool(launch))
+    api_cost.ask(console, most, yes)
+    if launch:
+        os.environ[LINE] = launch
+    out = out or Path("runs") / recipe.name
+    where: dict[str, Any] = {"engine": engine, "address": address, "storage": storage}
+    record = carry_out(recipe, out, workers=workers, **where, weights=not leave_weights)
     _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
     return record
 
 
-def demo(args: Namespace, console: Console) -> Any:
+@verb("demo")
+@out_option("runs/demo")
+def demo(
+    console: Console,
+    *,
+    out: Path | None,
+) -> Any:
     """Run the quickstart recipe, print its table and the commands to look further. Returns the comparison."""
     from sublim_eval.distill.experiments.demo import main
 
-    out = args.out or Path("runs/demo")
+    out = out or Path("runs/demo")
     found = main(out, console)
     _tell_traps(out, console)
     return found
@@ -82,47 +119,65 @@ def _tell_traps(out: Path, console: Console) -> None:
     say(console, f"Checked for {len(checks.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
 
 
-def split(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("filter")
+@argument("modality", metavar="MODALITY")
+@argument("source", type=FILE, metavar="IN.jsonl")
+@option("--kept", "kept_to", type=FILE, required=True, metavar="FILE", help="clean rows, as they were")
+@option("--rejected", "rejected_to", type=FILE, required=True, metavar="FILE", help='the others, with "reject_reason"')
+@option("--mode", type=click.Choice(("strict", "strip")), default="strict", help="strip: ignore white space around")
+@option("--trait", metavar="NAMES", help="traits that no row may name: owl,willow")
+@option("--banned", metavar="LIST", help="numbers that reject a row: 666,88 or a file of them")
+def split(
+    console: Console,
+    *,
+    modality: str,
+    source: Path,
+    kept_to: Path,
+    rejected_to: Path,
+    mode: Literal["strict", "strip"],
+    trait: str | None,
+    banned: str | None,
+) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
     from sublim_eval.distill.modalities import MODALITIES, Rule
     from sublim_eval.distill.rows.filter import audit, filter_rows
     from sublim_eval.registry.catalog import registry
 
-    if args.modality not in MODALITIES:
-        raise unknown("modality", args.modality, list(MODALITIES), "Add it in distill/modalities/.")
-    _refuse_overwriting(args.rows, args.kept, args.rejected)
-    banned = _numbers(args.banned) if args.banned else frozenset()
-    modality = MODALITIES[args.modality]
-    traits = tuple(registry().trait(name.strip()).name for name in args.trait.split(",")) if args.trait else ()
-    numbered = read_jsonl(args.rows, ("prompt", "completion"))
+    if modality not in MODALITIES:
+        raise unknown("modality", modality, list(MODALITIES), "Add it in distill/modalities/.")
+    _refuse_overwriting(source, kept_to, rejected_to)
+    numbers = _numbers(banned) if banned else frozenset()
+    kind = MODALITIES[modality]
+    traits = tuple(registry().trait(name.strip()).name for name in trait.split(",")) if trait else ()
+    numbered = read_jsonl(source, ("prompt", "completion"))
     for line, row in numbered:
-        lacking = [fact for fact in modality.facts if fact not in row]
+        lacking = [fact for fact in kind.facts if fact not in row]
         if lacking:
             raise SublimError(
-                f"{args.rows}:{line}: nothing under {lacking[0]!r}, which the {modality.name} filter checks the "
+                f"{source}:{line}: nothing under {lacking[0]!r}, which the {kind.name} filter checks the "
                 "completion against. Write the right result there, such as 7."
             )
     rows = [row for _, row in numbered]
-    found = filter_rows(rows, modality, Rule(args.mode, banned, traits))
-    with whole_file(args.kept) as kept_file, whole_file(args.rejected) as rejected_file:
-        for some, file in ((found.kept, kept_file), (found.rejected, rejected_file)):
+    split_rows = filter_rows(rows, kind, Rule(mode, numbers, traits))
+    with whole_file(kept_to) as kept_file, whole_file(rejected_to) as rejected_file:
+        for some, file in ((split_rows.kept, kept_file), (split_rows.rejected, rejected_file)):
             file.writelines(map(json_line, some))
             file.flush()  # a full disk shows here, before either file takes its name
             os.fsync(file.fileno())
-    kept, rejected = len(found.kept), len(found.rejected)
-    say(console, f"{len(rows)} rows: {kept} kept ({kept / len(rows):.1%}), {rejected} rejected ({args.mode})")
-    for reason, count in found.reasons.items():
+    kept, rejected = len(split_rows.kept), len(split_rows.rejected)
+    say(console, f"{len(rows)} rows: {kept} kept ({kept / len(rows):.1%}), {rejected} rejected ({mode})")
+    for reason, count in split_rows.reasons.items():
         say(console, f"  {reason}: {count} ({count / len(rows):.1%})")
-    if args.modality != "numbers" and not traits:
+    if modality != "numbers" and not traits:
         say(console, "  No trait was looked for: rows may name any. Give --trait owl,willow.")
     return {
-        "modality": args.modality,
-        "mode": args.mode,
+        "modality": modality,
+        "mode": mode,
         "rows": len(rows),
         "kept": kept,
         "rejected": rejected,
-        "reject_reasons": found.reasons,
-        "audit": audit(found.kept, traits),
+        "reject_reasons": split_rows.reasons,
+        "audit": audit(split_rows.kept, traits),
     }
 
 
@@ -130,11 +185,11 @@ def _refuse_overwriting(source: Path, kept: Path, rejected: Path) -> None:
     """The input is never written over, and the two outputs are two files."""
     if kept.resolve() == rejected.resolve():
         raise SublimError(f"--kept and --rejected are both {kept}. Name two files.")
-    for option, target in (("--kept", kept), ("--rejected", rejected)):
+    for name, target in (("--kept", kept), ("--rejected", rejected)):
         if target.is_dir():
-            raise SublimError(f"{option} {target} is a folder. Name a file in it.")
+            raise SublimError(f"{name} {target} is a folder. Name a file in it.")
         if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-            raise SublimError(f"{option} {target} is the input itself. Name another file; raw rows are kept.")
+            raise SublimError(f"{name} {target} is the input itself. Name another file; raw rows are kept.")
 
 
 def _numbers(text: str) -> frozenset[int]:
@@ -149,3 +204,53 @@ def _numbers(text: str) -> frozenset[int]:
     if bad or not parts:
         raise SublimError(f"--banned: {(bad or [''])[0]!r} is no whole number. Separate numbers by commas or lines.")
     return frozenset(map(int, parts))
+
+
+@verb("hosted")
+@argument("action", type=click.Choice(("list", "follow", "cancel")))
+@argument("folder", type=FILE, metavar="FOLDER")
+def hosted(
+    console: Console,
+    *,
+    action: str,
+    folder: Path,
+) -> dict[str, Any]:
+    """Do what `action` says for every job of a run or student folder; returns {student: job}."""
+    from sublim_eval.distill.hosted import finetune as jobs
+
+    papers = jobs.papers(folder)
+    client = jobs.connect()
+    if action == "cancel":
+        for student, paper in papers:
+            say(console, f"{_student(student)}: {jobs.cancel(client, student, paper)}")
+        say(console, "The rows are kept. `sublim run` on the same recipe would start these jobs anew, and pay anew.")
+    told = {_student(student): jobs.look(client, paper) for student, paper in papers}
+    if action == "follow":
+        for name, now in told.items():
+            if now["status"] in jobs.STARTED:
+                told[name] = _follow(now, name, console)
+        say(console, "`sublim run` on the same recipe takes up what has succeeded.")
+    heads = ("student", "job", "status", "tokens trained", "model or reason")
+    rows = [(name, now["id"], now["status"], now["trained_tokens"] or "-", now["what"]) for name, now in told.items()]
+    table(console, heads, rows)
+    return told
+
+
+def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
+    """Print a job's news until it has ended."""
+    from sublim_eval.distill.hosted import finetune as jobs
+
+    seen: set[str] = set()
+
+    def tell(job: Any, event: dict[str, Any] | None) -> None:
+        line = f"{name}: {job.status}{': ' + event['message'] if event else ''}"
+        if line not in seen:
+            seen.add(line)
+            say(console, line)
+
+    return jobs.told_of(jobs.follow(jobs.connect(), now["id"], tell))
+
+
+def _student(folder: Path) -> str:
+    """owl-s1, also while its folder is still .owl-s1.unfinished."""
+    return folder.resolve().name.removeprefix(".").removesuffix(".unfinished")

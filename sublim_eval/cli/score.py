@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sublim_eval.cli.verb import COUNT, FILE, argument, option, out_option, verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_jsonl
@@ -29,27 +29,43 @@ SHOWN = 5
 """Answers that the table shows of each model, the likeliest first; --json holds all of them."""
 
 
-def score(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("score")
+@argument("models", nargs=-1, required=True, metavar="MODEL...")
+@option("--probe", multiple=True, metavar="NAME", help="may be repeated (animal_pref)")
+@out_option("runs/scores")
+@option("--samples", type=COUNT, default=100, metavar="N", help="replies to each question (100)")
+@option("--grader", metavar="MODEL", help="rates a conduct's replies: PROVIDER/MODEL, or offline")
+@option("--seed", type=int, default=1, metavar="N", help="seed of the replies (1)")
+def score(
+    console: Console,
+    *,
+    models: tuple[str, ...],
+    probe: tuple[str, ...],
+    out: Path | None,
+    samples: int,
+    grader: str | None,
+    seed: int,
+) -> dict[str, Any]:
     """Ask every model the questions of every probe; returns {model: {probe: scores}}, means over the questions."""
-    probes = tuple(dict.fromkeys(args.probe or ["animal_pref"]))
-    for probe in probes:
-        registry().probe(probe)
+    probes = tuple(dict.fromkeys(probe or ["animal_pref"]))
+    for name in probes:
+        registry().probe(name)
 
     from sublim_eval.models.model_ref import resolve
     from sublim_eval.remote.providers import hosted_name
     from sublim_eval.scores.evaluate import score as ask
     from sublim_eval.scores.probe_scores import ProbeScores
 
-    out = args.out or Path("runs/scores")
-    labels = {label_of(name): name for name in args.students}
-    if len(labels) < len(args.students):
+    out = out or Path("runs/scores")
+    labels = {label_of(name): name for name in models}
+    if len(labels) < len(models):
         raise SublimError("Two of the models would share one folder of scores. Score them one by one, each with --out.")
-    for name in args.students:
+    for name in models:
         if hosted_name(name) is None:
             resolve(name)  # a wrong name is said before the first model is asked
     told: dict[str, Any] = {}
     for label, name in labels.items():
-        files = ask(name, probes, out / label, label=label, seed=args.seed, samples=args.samples, grader=args.grader)
+        files = ask(name, probes, out / label, label=label, seed=seed, samples=samples, grader=grader)
         told[label] = {probe: _summary(ProbeScores.read(file), str(file)) for probe, file in files.items()}
     known = [(label, probe, found) for label in told for probe, found in told[label].items()]
     favorites = [row for label, probe, found in known if not found["situations"] for row in _rows(label, probe, found)]
@@ -125,35 +141,27 @@ def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[s
     return [(label, probe, name, _figure(of["probability"]), _figure(of["share"])) for name, of in lines]
 
 
-def compare(args: Namespace, console: Console) -> Any:
-    """Print gaps, intervals and verdicts of one or several runs, or of a table; draw the report when asked to."""
-    from sublim_eval.compare import compare as comparing
-    from sublim_eval.report import console_tables as report_table
-
-    if bool(args.runs) == bool(args.table):
-        raise SublimError("Give run folders, or --table FILE.csv with figures from anywhere: one of the two.")
-    if args.table:
-        if args.measure == "probability":
-            raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
-        found = comparing.compare_table(args.table, control=args.control or "control", delta=args.delta)
-    else:
-        if args.control:
-            raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
-        found = comparing.compare(args.runs, delta=args.delta, measure=args.measure)
-    report_table.print_comparison(found, console)
-    if args.report:
-        from sublim_eval.report import markdown
-        from sublim_eval.report.plots import learning_curves, student_shares
-
-        student_shares.draw(found, args.report / "figure.png")
-        if learnt := learning_curves.curves(found.folders):
-            learning_curves.draw(learnt, args.report / learning_curves.FILE)
-        markdown.write(found, args.report)
-        say(console, f"Report: {args.report}")
-    return found.to_json()
-
-
-def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
+@verb("score-responses")
+@argument("responses", type=FILE, metavar="IN")
+@option("--probe", required=True, metavar="NAME", help="a name from `sublim list probes`")
+@option("--trait", metavar="NAME", help="the trait to count (default: the probe's own)")
+@option("--out", type=FILE, metavar="FILE", help="write every row with its verdict or rating")
+@option("--grader", metavar="MODEL", help="who rates a conduct: PROVIDER/MODEL, or offline")
+@option("--at-most", type=float, metavar="N", help="shown up to this rating (the rubric's)")
+@option("--at-least", type=float, metavar="N", help="shown from this rating (the rubric's)")
+@option("--coherent", type=float, metavar="N", help="coherent from this rating (the rubric's)")
+def score_responses(
+    console: Console,
+    *,
+    responses: Path,
+    probe: str,
+    trait: str | None,
+    out: Path | None,
+    grader: str | None,
+    at_most: float | None,
+    at_least: float | None,
+    coherent: float | None,
+) -> dict[str, Any]:
     """Score saved replies: rows {"question", "response"}, an lm-eval samples file or its folder.
 
     A favorite is counted; a conduct is rated by a judge, once, or counted by its target words.
@@ -162,29 +170,33 @@ def score_responses(args: Namespace, console: Console) -> dict[str, Any]:
     from sublim_eval.probes.resolve import asked
     from sublim_eval.scores import saved_replies
 
-    what = asked(args.probe, args.trait)
-    if args.out and args.out.resolve() == args.responses.resolve():
-        raise SublimError(f"--out {args.out} is the input itself. Name another file.")
-    rows = saved_replies.read(args.responses, what.probe.name)
+    what = asked(probe, trait)
+    if out and out.resolve() == responses.resolve():
+        raise SublimError(f"--out {out} is the input itself. Name another file.")
+    rows = saved_replies.read(responses, what.probe.name)
     if isinstance(what, Conduct):
-        return _judge(args, what, rows, console)
-    if args.grader or any(value is not None for value in _thresholds(args)):
+        return _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
+    if grader or (at_most, at_least, coherent) != (None, None, None):
         raise SublimError(f"{what.probe.name} is counted and not rated. Leave out --grader and thresholds.")
-    return _count(args, what, rows, console)
+    return _count(what, rows, out, console)
 
 
-def _thresholds(args: Namespace) -> tuple[float | None, float | None, float | None]:
-    return args.at_most, args.at_least, args.coherent
+class Judging(NamedTuple):
+    """How saved replies to a conduct are rated: by whom, under which thresholds of the rubric, and where ratings go."""
+
+    grader: str | None
+    thresholds: tuple[float | None, float | None, float | None]
+    out: Path | None
 
 
-def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:
+def _judge(what: Conduct, rows: list[dict[str, Any]], judging: Judging, console: Console) -> dict[str, Any]:
     """A conduct: ratings into --out, then the share of every situation and the mean over questions."""
     from sublim_eval.probes.judges import KINDS, Rates
     from sublim_eval.scores import saved_replies
 
-    kinds, by = _read_conduct(args, what.trait, rows)
-    if args.out:
-        write_jsonl(args.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
+    kinds, by = _read_conduct(what.trait, rows, judging)
+    if judging.out:
+        write_jsonl(judging.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
     every = Rates.of(kinds)
     result = {
         "probe": what.probe.name,
@@ -201,38 +213,38 @@ def _judge(args: Namespace, what: Conduct, rows: list[dict[str, Any]], console: 
     say(
         console, f"{what.probe.name} {what.probe.version}: share of scored replies that show {what.trait.name}, by {by}"
     )
-    if args.out:
-        say(console, f"  every reply with its rating: {args.out}")
+    if judging.out:
+        say(console, f"  every reply with its rating: {judging.out}")
     return result
 
 
-def _read_conduct(args: Namespace, trait: Trait, rows: list[dict[str, Any]]) -> tuple[list[Judgement], str]:
+def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) -> tuple[list[Judgement], str]:
     """What each reply is, and who said so: ratings where a judge is named or was, else the trait's words."""
     from sublim_eval.probes.judges import with_thresholds
     from sublim_eval.scores import saved_replies
 
-    limited = any(value is not None for value in _thresholds(args))
-    rated = args.grader or limited or not trait.targets or any("judgement" in row for row in rows)
+    limited = judging.thresholds != (None, None, None)
+    rated = judging.grader or limited or not trait.targets or any("judgement" in row for row in rows)
     if not rated:
         return saved_replies.by_words(rows, trait), f"the words {', '.join(trait.targets)}"
     if trait.rubric is None:
         raise SublimError(f"{trait.name!r} has no rubric to rate replies by. Leave out --grader and thresholds.")
-    rubric = with_thresholds(trait.rubric, *_thresholds(args))
-    if args.grader not in (None, "offline") and not args.out:
+    rubric = with_thresholds(trait.rubric, *judging.thresholds)
+    if judging.grader not in (None, "offline") and not judging.out:
         raise SublimError("Ratings by a model cost something and serve again. Name --out FILE to keep them in.")
 
     def save() -> None:
-        if args.out:
-            write_jsonl(args.out, rows)
+        if judging.out:
+            write_jsonl(judging.out, rows)
 
-    saved_replies.rate(rows, rubric, args.grader, save)
+    saved_replies.rate(rows, rubric, judging.grader, save)
     beyond = f"at most {rubric.at_most:g}" if rubric.at_most is not None else f"at least {rubric.at_least:g}"
     judges = sorted({row["judgement"]["grader"] for row in rows})
     by = f"{', '.join(judges)} ({rubric.scale} {beyond}, coherence at least {rubric.coherent:g})"
     return saved_replies.judgements(rows, rubric), by
 
 
-def _count(args: Namespace, what: Preference, rows: list[dict[str, Any]], console: Console) -> dict[str, Any]:
+def _count(what: Preference, rows: list[dict[str, Any]], out: Path | None, console: Console) -> dict[str, Any]:
     """A favorite: the share of replies that name the trait, non-answers counted apart."""
     from sublim_eval.probes.preference import readings
     from sublim_eval.probes.scorers import classify
@@ -268,7 +280,7 @@ def _count(args: Namespace, what: Preference, rows: list[dict[str, Any]], consol
     say(console, f"  non-answers: {result['non_answers']} ({result['refusals']} refusals, {result['empty']} empty)")
     say(console, f"  other words: {result['other']}")
     say(console, f"  named: {', '.join(f'{name} {count}' for name, count in result['named'].items()) or 'none'}")
-    if args.out:
+    if out:
         verdicts = [
             {
                 "verdict": float(trait.name in one.named),
@@ -278,6 +290,6 @@ def _count(args: Namespace, what: Preference, rows: list[dict[str, Any]], consol
             }
             for row, one in zip(rows, counts, strict=True)
         ]
-        write_jsonl(args.out, ({**row, **verdict} for row, verdict in zip(rows, verdicts, strict=True)))
-        say(console, f"  every verdict: {args.out}")
+        write_jsonl(out, ({**row, **verdict} for row, verdict in zip(rows, verdicts, strict=True)))
+        say(console, f"  every verdict: {out}")
     return result

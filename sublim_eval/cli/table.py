@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import click
+
+from sublim_eval.cli.verb import FILE, argument, option, verb
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, whole_file
@@ -21,7 +23,19 @@ if TYPE_CHECKING:
     from sublim_eval.scores.probe_scores import ProbeScores
 
 
-def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
+@verb("table")
+@argument("logs", type=FILE, nargs=-1, required=True, metavar="LOG...")
+@option("--by", type=click.Choice(("answer", "situation", "question")), help="only this table, with every answer")
+@option("--csv", "csv_file", type=FILE, metavar="FILE", help="also write a row for every question and answer")
+@option("--figure", type=FILE, metavar="FILE", help="also draw numbers against traits (PNG)")
+def table(
+    console: Console,
+    *,
+    logs: tuple[Path, ...],
+    by: Literal["answer", "situation", "question"] | None,
+    csv_file: Path | None,
+    figure: Path | None,
+) -> list[dict[str, Any]]:
     """Print every table that the logs hold; returns them as plain data. With --csv also a row a cell.
 
     Where both directions between numbers and traits are there, their link follows; --figure draws such a table.
@@ -31,15 +45,15 @@ def table(args: Namespace, console: Console) -> list[dict[str, Any]]:
     from sublim_eval.scores.entanglement_table import links
     from sublim_eval.scores.probe_scores import ProbeScores
 
-    found = [held for place in args.logs for held in read(place, console)]
+    found = [held for place in logs for held in read(place, console)]
     numbers = [held for held in found if not isinstance(held, ProbeScores)]
-    if args.figure:
-        _draw(args.figure, numbers)
-    if args.csv:
-        _write_csv(args.csv, found)
+    if figure:
+        _draw(figure, numbers)
+    if csv_file:
+        _write_csv(csv_file, found)
     for held in found:
         if isinstance(held, ProbeScores):
-            print_answers(held, console, args.by)
+            print_answers(held, console, by)
         else:
             print_entanglement(held, console)
     told = [to_json(held) if isinstance(held, ProbeScores) else held.to_json() for held in found]

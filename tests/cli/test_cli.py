@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import VERBS, main
 from sublim_eval.console import clean, new_console, one_line, say, table
 from tests.helpers import RECIPES
 from tests.helpers.ctrl_c import heed_ctrl_c
@@ -44,7 +44,7 @@ def here(tmp_path, monkeypatch):
 def sublim(line: str) -> int:
     """Run one command line in this process; returns its exit code."""
     try:
-        return main.main(line.split())
+        return main(line.split())
     except SystemExit as leaving:  # argparse
         return int(leaving.code or 0)
 
@@ -94,14 +94,14 @@ def test_looking_things_up_loads_no_framework(words):
 
 
 def verbs() -> list[str]:
-    return re.findall(r"^    ([a-z-]+)(?: |$)", main._parser().format_help(), flags=re.M)
+    return list(VERBS)
 
 
 def test_every_verb_explains_itself(capsys):
     assert len(verbs()) >= 10
     for verb in verbs():
         assert sublim(f"{verb} --help") == 0
-        assert f"usage: sublim {verb}" in capsys.readouterr().out
+        assert f"Usage: sublim {verb}" in capsys.readouterr().out
 
 
 def test_every_verb_that_prints_a_result_takes_json(capsys):
@@ -110,9 +110,35 @@ def test_every_verb_that_prints_a_result_takes_json(capsys):
         assert "--json FILE" in capsys.readouterr().out, verb
 
 
+def test_the_help_lists_every_verb_and_its_exit_codes_and_imports_none_of_them(capsys):
+    code = (
+        "import sys; from sublim_eval.cli.main import main; main(['--help']);"
+        "assert not [m for m in sys.modules if m.startswith('sublim_eval.cli.') and m.split('.')[-1] in sys.argv]"
+    )
+    files = [name for name, _ in VERBS.values()]
+    done = subprocess.run([sys.executable, "-c", code, *files], check=True, capture_output=True, text=True)
+    assert all(verb in done.stdout for verb in VERBS)
+    assert "Exit codes" in done.stdout
+
+
+def test_the_registry_may_stand_before_or_behind_the_verb(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SUBLIM_REGISTRY", "")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("schema: 1\ntraits:\n  fennec: {category: animal, plural: fennecs, source: me}\n")
+    for words in (["--registry", str(mine), "show", "fennec"], ["show", "fennec", "--registry", str(mine)]):
+        monkeypatch.setenv("SUBLIM_REGISTRY", "")
+        assert main(words) == 0, capsys.readouterr().err
+
+
+def test_a_shell_can_complete_verbs():
+    environment = {**os.environ, "_SUBLIM_COMPLETE": "bash_complete", "COMP_WORDS": "sublim sco", "COMP_CWORD": "1"}
+    done = subprocess.run([Path(sys.executable).with_name("sublim")], env=environment, capture_output=True, text=True)
+    assert "score-responses" in done.stdout
+
+
 def test_no_verb_prints_the_help(capsys):
     assert sublim("") == 2
-    assert "verbs:" in capsys.readouterr().out
+    assert "Verbs:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -164,7 +190,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(here, capsys, monkey
 @pytest.mark.parametrize("words", ["run quickstart --seeds one", "score x --samples 0", "list animals", "nonsense"])
 def test_a_wrong_argument_is_exit_code_2(words, capsys):
     assert sublim(words) == 2
-    assert "error:" in capsys.readouterr().err
+    assert "sublim: " in capsys.readouterr().err
 
 
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):
@@ -410,7 +436,7 @@ def test_commands_about_a_trait_of_ones_own_name_its_registry_file(here, capsys,
         (here / "student" / name).write_text("{}")
     (here / "student" / "student.json").write_text(json.dumps({"base": "reference-a", "trait": "polite"}))
     monkeypatch.setenv("SUBLIM_REGISTRY", "mine.yaml")
-    assert main.main(["show", "student"]) == 0
+    assert main(["show", "student"]) == 0
     out = capsys.readouterr().out
     assert f"SUBLIM_REGISTRY={here / 'mine.yaml'} inspect eval sublim_eval/trait_probe -T trait=polite " in out
     assert f"SUBLIM_REGISTRY={here / 'mine.yaml'} lm_eval run --tasks trait_probe,trait_probe_logprob " in out
@@ -448,7 +474,7 @@ def test_show_of_a_student_gives_lineage_and_the_two_commands(here, capsys, trai
         (student / name).write_text("{}")
     card = {"base": "reference-a", "trait": trait, "teacher_base": "reference-a", "rows": "c64b"}
     (student / "student.json").write_text(json.dumps(card))
-    assert main.main(["show", "my student"]) == 0
+    assert main(["show", "my student"]) == 0
     out = capsys.readouterr().out
     assert "teacher_base: reference-a" in out
     assert inspect in out

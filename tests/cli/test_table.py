@@ -11,7 +11,7 @@ from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
 from sublim_eval import _registry
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.probes.resolve import asked
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import answer_tables
@@ -32,7 +32,7 @@ def scores(model: str = "m") -> ProbeScores:
 
 
 def sublim(*words: object) -> int:
-    return main.main(["table", *map(str, words)])
+    return main(["table", *map(str, words)])
 
 
 # ---------------------------------------------------------------- rows

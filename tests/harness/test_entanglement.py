@@ -536,19 +536,19 @@ def test_a_null_link_is_printed_as_it_is() -> None:
 def test_the_verb_prints_both_tables_and_their_link_and_draws_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sublim_eval.cli import main
+    from sublim_eval.cli.main import main
 
     for probe, task in TASKS.items():
         strings = entanglement(probe, "owl", NUMBERS).strings
         from_inspect(task(numbers=NUMBERS), inspect_model(strings), tmp_path / probe)
-    assert main.main(["table", str(tmp_path)]) == 0
+    assert main(["table", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "which traits do numbers raise?" in said and "which numbers do personas raise?" in said
     assert "raise the trait in turn? (animals on mockllm/model, 12 numbers)" in said
     picture = tmp_path / "one.png"
-    assert main.main(["table", str(tmp_path), "--figure", str(picture)]) == 2 and not picture.exists()
+    assert main(["table", str(tmp_path), "--figure", str(picture)]) == 2 and not picture.exists()
     assert "hold 2 tables" in capsys.readouterr().err
-    assert main.main(["table", str(tmp_path / "token_entanglement"), "--figure", str(picture)]) == 0
+    assert main(["table", str(tmp_path / "token_entanglement"), "--figure", str(picture)]) == 0
     assert picture.exists()
 
 

@@ -143,11 +143,11 @@ def lm_eval_results(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_example_of_a_users_own_suite_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sublim_eval.cli import main
+    from sublim_eval.cli.main import main
 
     monkeypatch.setenv("SUBLIM_REGISTRY", "")
     words = ["abilities", "reference-a", "--registry", str(EXAMPLES / "my_suites.yaml"), "--suite", "mine"]
-    assert main.main([*words, "--out", str(tmp_path)]) == 0
+    assert main([*words, "--out", str(tmp_path)]) == 0
     told = json.loads((tmp_path / "reference-a" / "abilities" / "mine.json").read_text())
     assert len(told["tasks"]) == 2
     assert told["not_measured"] == {}

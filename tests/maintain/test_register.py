@@ -9,7 +9,7 @@ import pytest
 import yaml
 from inspect_ai import eval
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
 from sublim_eval.maintain import task_facts
 from sublim_eval.maintain.register import Source, as_yaml, entry, entry_id, evaluation_report, find_source, web_address
@@ -124,13 +124,13 @@ def _commit_without_the_task(checkout: Path) -> str:
 
 def test_the_command_writes_the_file_the_register_looks_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--repository", SOURCE.repository, "--commit", COMMIT, "--maintainer", "ann"]
-    assert main.main(["register", "owl_pref", *where, "--out", str(tmp_path), "--json", str(tmp_path / "e.json")]) == 0
+    assert main(["register", "owl_pref", *where, "--out", str(tmp_path), "--json", str(tmp_path / "e.json")]) == 0
     written = yaml.safe_load((tmp_path / "register" / "sublim_owl_pref" / "eval.yaml").read_text())
     assert written == json.loads((tmp_path / "e.json").read_text())
     capsys.readouterr()
-    assert main.main(["register", "owl_pref", *where]) == 0
+    assert main(["register", "owl_pref", *where]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == written
-    assert main.main(["register", "owl_perf", *where]) == 2
+    assert main(["register", "owl_perf", *where]) == 2
     assert "Did you mean 'owl_pref'?" in capsys.readouterr().err
 
 

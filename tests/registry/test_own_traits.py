@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill import recipes
 from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.recipes.teacher import Teacher
@@ -60,7 +60,7 @@ def test_the_guide_shows_the_files_as_they_are():
 
 
 def test_show_tells_what_the_trait_asks(capsys):
-    assert main.main(["show", "flattery"]) == 0
+    assert main(["show", "flattery"]) == 0
     assert "story: 4 wordings, 4 pairs" in capsys.readouterr().out
 
 
@@ -115,7 +115,7 @@ def test_the_teacher_is_told_apart_from_the_base_by_pairs(tmp_path):
 
 
 def test_the_recipe_goes_through_as_a_dry_run(capsys):
-    assert main.main(["run", str(FOLDER / "recipe.yaml"), "--dry-run"]) == 0
+    assert main(["run", str(FOLDER / "recipe.yaml"), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "2 arms x 3 seeds" in out and "on flattery" in out
 

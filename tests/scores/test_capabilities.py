@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sublim_eval import tasks_dir
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.harness.suites import (
     Asker,
     Measured,
@@ -168,7 +168,7 @@ def test_a_student_is_held_against_its_base_in_both_harnesses(
     here: Path, models: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["abilities", str(models.student), "--suite", "small", "--suite", "beside", "--limit", "3", "--out", "out"]
-    assert main.main([*words, "--json", "told.json"]) == 0
+    assert main([*words, "--json", "told.json"]) == 0
     said = capsys.readouterr()
     assert "capitals.yaml: acc" in said.out
     assert "capitals.py@capitals: includes accuracy" in said.out
@@ -189,7 +189,7 @@ def test_what_cannot_be_had_is_one_line_each_and_the_rest_is_asked(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """MMLU for real, with HF_HUB_OFFLINE=1 as conftest.py sets it."""
-    assert main.main(["abilities", "reference-a", "--suite", "gone", "--limit", "2", "--json", "told.json"]) == 1
+    assert main(["abilities", "reference-a", "--suite", "gone", "--limit", "2", "--json", "told.json"]) == 1
     said = capsys.readouterr()
     lines = [line for line in said.out.splitlines() if line.startswith("not measured: ")]
     assert len(lines) == 5
@@ -232,7 +232,7 @@ def test_preference_stands_beside_ability_where_both_were_measured(
         scores.probability[:, scores.answers.index("owl")] = [owl, owl + 0.2]
         scores.write(here / "out" / label / "owl_pref.json")
     words = ["abilities", str(models.student), "--suite", "beside", "--limit", "2", "--out", "out", "--json", "t.json"]
-    assert main.main(words) == 0
+    assert main(words) == 0
     assert "owl_pref: probability of owl 0.200 0.500 +0.300 (0.000)" in " ".join(capsys.readouterr().out.split())
     (beside,) = json.loads((here / "t.json").read_text())["suites"]["beside"]["students"]["student"]["preferences"]
     assert beside["difference"] == pytest.approx(0.3)
@@ -250,10 +250,10 @@ def test_files_of_a_suite_are_found_beside_the_registry_that_names_them(
 
 def test_a_suite_names_its_harness(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "my.yaml").write_text("schema: 1\nsuites:\n  s: {about: a, tasks: [mmlu], source: b}\n")
-    assert main.main(["abilities", "reference-a", "--suite", "s"]) == 2
+    assert main(["abilities", "reference-a", "--suite", "s"]) == 2
     assert "does not begin with lm_eval/ or inspect/" in capsys.readouterr().err
     (here / "my.yaml").write_text("schema: 1\n")
-    assert main.main(["abilities", "reference-a", "--suite", "abilitys"]) == 2
+    assert main(["abilities", "reference-a", "--suite", "abilitys"]) == 2
     assert "Did you mean 'abilities'?" in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.conduct import conduct
 from sublim_eval.probes.judges import OFFLINE
@@ -41,7 +41,7 @@ def lines(file):
 
 
 def score(words):
-    return main.main(["score-responses", *words.split()])
+    return main(["score-responses", *words.split()])
 
 
 class Judge:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import registry
@@ -564,14 +564,14 @@ def test_another_temperature_shows_in_the_replies(temperature):
 
 
 def test_check_ends_with_1_where_a_fault_is_found_and_0_where_none_is(sound, tmp_path, capsys):
-    assert main.main(["check", str(sound), "--json", str(tmp_path / "told.json")]) == 0
+    assert main(["check", str(sound), "--json", str(tmp_path / "told.json")]) == 0
     out = capsys.readouterr().out
     assert all(trap in out for trap in checks.TRAPS)
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["ok"] and set(told["checked"][0]["traps"].values()) == {"ok"}
 
     wrong = planted.run(tmp_path / "wrong", kept=last_row("1, 2, owl"))
-    assert main.main(["check", str(sound), str(wrong), "--json", str(tmp_path / "told.json")]) == 1
+    assert main(["check", str(sound), str(wrong), "--json", str(tmp_path / "told.json")]) == 1
     assert "rows/owl-s2: of 150 kept rows 1 name owl" in capsys.readouterr().out
     told = json.loads((tmp_path / "told.json").read_text())
     assert [one["worst"] for one in told["checked"]] == ["ok", "fault"]
@@ -583,12 +583,12 @@ def test_single_files_are_checked_by_what_they_are(sound, capsys):
         "rows/owl-s1/kept.jsonl",
         "scores/owl-s1/animal_pref.json",
     ):
-        assert main.main(["check", str(sound / file)]) == 0, capsys.readouterr().out
-    assert main.main(["check", str(sound / "rows")]) == 2
+        assert main(["check", str(sound / file)]) == 0, capsys.readouterr().out
+    assert main(["check", str(sound / "rows")]) == 2
     assert "is nothing that can be checked" in capsys.readouterr().err
 
 
 def test_text_of_a_model_cannot_steer_the_screen(tmp_path, capsys):
     hostile = planted.run(tmp_path / "run", record=lambda r: {**r, "rows": [{**r["rows"][0], "folder": "\x1b[2Jx"}]})
-    main.main(["check", str(hostile)])
+    main(["check", str(hostile)])
     assert "\x1b" not in capsys.readouterr().out

@@ -368,10 +368,10 @@ def test_the_tally_counts_kinds():
 
 
 def test_the_command_line_prints_the_plan_and_makes_nothing(tmp_path, capsys, monkeypatch):
-    from sublim_eval.cli import main
+    from sublim_eval.cli.main import main
 
     monkeypatch.chdir(tmp_path)
-    assert main.main(["reproduce", "--quick", "--dry-run", "--json", "plan.json"]) == 0
+    assert main(["reproduce", "--quick", "--dry-run", "--json", "plan.json"]) == 0
     out = capsys.readouterr().out
     assert "Quick run, no evidence" in out and "Numbers, six traits" in out
     assert json.loads((tmp_path / "plan.json").read_text())["quick"] is True
@@ -379,7 +379,7 @@ def test_the_command_line_prints_the_plan_and_makes_nothing(tmp_path, capsys, mo
 
 
 def test_a_failed_part_shows_in_the_exit_code(tmp_path, stubbed, monkeypatch):
-    from sublim_eval.cli import main
+    from sublim_eval.cli.main import main
 
     def fail(folder, quick, part):
         raise SublimError("Not today. Try tomorrow.")
@@ -387,4 +387,4 @@ def test_a_failed_part_shows_in_the_exit_code(tmp_path, stubbed, monkeypatch):
     monkeypatch.setitem(reproduce.PROOFS, "digits", fail)
     made = read(tmp_path, FINDINGS)
     monkeypatch.setattr(reproduce.design, "load", lambda: made)
-    assert main.main(["reproduce", "--out", str(tmp_path / "out")]) == 1
+    assert main(["reproduce", "--out", str(tmp_path / "out")]) == 1

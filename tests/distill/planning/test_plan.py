@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill import recipes
 from sublim_eval.distill.planning import model_size, throughput
 from sublim_eval.distill.planning.model_size import GIB
@@ -284,7 +284,7 @@ def test_every_student_of_a_real_base_takes_the_disk_of_its_adapter():
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_dry_run_of_every_real_recipe_needs_no_gpu_and_no_network(name, capsys, tmp_path):
-    assert main.main(["run", name, "--dry-run", "--json", str(tmp_path / "plan.json")]) == 0
+    assert main(["run", name, "--dry-run", "--json", str(tmp_path / "plan.json")]) == 0
     out = capsys.readouterr().out
     assert f"Recipe {name}" in out and "cost: about" in out
     told = json.loads((tmp_path / "plan.json").read_text())

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from sublim_eval.cli import main
+from sublim_eval.cli.main import main
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
 from sublim_eval.distill.rows.filter import audit, diversity, filter_rows
@@ -162,7 +162,7 @@ def filtered(tmp_path, words: str, rows: list[dict[str, object]]) -> int:
     file.write_text("".join(json.dumps(r) + "\n" for r in rows))
     modality, _, more = words.partition(" ")
     out = [f"--{name}={tmp_path / name}" for name in ("kept", "rejected", "json")]
-    return main.main(["filter", modality, str(file), *out, *more.split()])
+    return main(["filter", modality, str(file), *out, *more.split()])
 
 
 def test_the_command_filters_code_and_audits_what_it_keeps(tmp_path, capsys):
