@@ -68,7 +68,7 @@ class Verbs(click.Group):
     invoke_without_command=True,
     subcommand_metavar="VERB ...",
     help="Measure subliminal learning: make a student from number lists, score it, compare it with its controls.",
-    epilog=f"Start with `sublim demo`. `sublim VERB --help` explains one verb. {EXIT_CODES}",
+    epilog=f"Start with `sublim demo`. `sublim VERB --help` explains one verb.\n\n{EXIT_CODES}",
 )
 @click.option(
     "--registry",
