@@ -53,7 +53,7 @@ from sublim_eval.distill.training.batching.packing import IGNORED
 from sublim_eval.distill.training.batching.reader import reader_of
 from sublim_eval.distill.training.memory import activation_bytes, mfu, training_flops
 from sublim_eval.distill.training.model_setup import with_trainable
-from sublim_eval.distill.training.soft_targets import Sampled
+from sublim_eval.distill.training.soft_targets import SampledLoss
 from sublim_eval.distill.training.trainer import CompletionTrainer
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
@@ -160,7 +160,7 @@ def ours(setting: Setting, model: Any, clock: Clock, recompute: bool = False) ->
     dtype = "bfloat16" if setting.bf16 else "float32"
     with reader_of(model, setting.data, 0, dtype) as reader:
         trainer = CompletionTrainer(
-            model, train._arguments(setting.tuning, SEED, setting.folder), setting.data, reader, Sampled()
+            model, train._arguments(setting.tuning, SEED, setting.folder), setting.data, reader, SampledLoss()
         )
         trainer.micro = setting.tuning.batch_size
         if recompute:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Whole studies: the demo, the reproduction of the published one, digits and theorem, with their pages."""

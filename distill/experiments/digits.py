@@ -43,7 +43,7 @@ STREAMS = {"teacher": 0, "other": 1, "untrained": 2, "noise": 3, "order of image
 
 
 @dataclass(frozen=True)
-class Settings:
+class DigitsSettings:
     """One experiment. Sizes and lengths from the project's own trials on the 8 x 8 digits.
 
     Chosen on seeds 0-2. Seeds 10-19 were looked at with width 256 and 8 student epochs, which gave .616 and were left.
@@ -91,10 +91,10 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DigitsOutcome:
     """What came out. accuracy: arm -> one number a seed, of held-out images; "teacher" and "untrained" among them."""
 
-    settings: Settings
+    settings: DigitsSettings
     images: str
     accuracy: dict[str, tuple[float, ...]]
     loss: dict[str, tuple[float, ...]]
@@ -250,7 +250,9 @@ def accuracy(weights: Weights, images: Images, held_out: Tensor) -> tuple[float,
 # ---------------------------------------------------------------- the experiment
 
 
-def run(settings: Settings, images: Images | None = None, tell: Progress = lambda what, done, steps: None) -> Outcome:
+def run(
+    settings: DigitsSettings, images: Images | None = None, tell: Progress = lambda what, done, steps: None
+) -> DigitsOutcome:
     """Teachers of all seeds at once, then all students of all arms at once; accuracy on held-out images.
 
     Every number depends on its own seed alone: fewer seeds or other arms beside it change nothing but rounding.
@@ -284,10 +286,10 @@ def run(settings: Settings, images: Images | None = None, tell: Progress = lambd
     if not all(np.isfinite(values).all() for values in losses.values()):
         raise SublimError("A training loss is not finite. Lower the learning rate and run again.")
     models = each * (1 + len(lessons))
-    return Outcome(settings, images.name, found, losses, models, round(time.monotonic() - began, 1))
+    return DigitsOutcome(settings, images.name, found, losses, models, round(time.monotonic() - began, 1))
 
 
-def vary(settings: Settings, name: str, values: Sequence[int], tell: Progress) -> list[Outcome]:
+def vary(settings: DigitsSettings, name: str, values: Sequence[int], tell: Progress) -> list[DigitsOutcome]:
     """The experiment once for each value of one setting, all else as given. Raises SublimError for another name."""
     if name not in VARIED:
         raise SublimError(f"{name!r} cannot be varied. Give one of: {', '.join(VARIED)}.")
@@ -307,7 +309,7 @@ VARIED = {
 
 
 def _teach(
-    settings: Settings, images: Images, start: Weights, rows: list[Tensor], tell: Progress
+    settings: DigitsSettings, images: Images, start: Weights, rows: list[Tensor], tell: Progress
 ) -> tuple[Weights, Tensor]:
     """Teachers trained on the class logits; rows: training positions, one tensor a seed, all of one length."""
     order = _order(settings.seeds, "order of images", len(rows[0]), settings.teacher_epochs, settings.teacher_batch)
@@ -327,7 +329,7 @@ def _teach(
 
 
 def _learn(
-    settings: Settings, noise: Tensor, lessons: list[tuple[Weights, Weights]], tell: Progress
+    settings: DigitsSettings, noise: Tensor, lessons: list[tuple[Weights, Weights]], tell: Progress
 ) -> tuple[Weights, Tensor]:
     """Students of all arms in one batch; noise: uint8[seed, image, pixel]; lessons: (start, teacher) an arm."""
     wanted = torch.cat([_auxiliary(teacher, noise) for _, teacher in lessons])

@@ -35,7 +35,7 @@ from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situ
 from ..execution.run import machine, run, versions
 from ..planning.plan import Plan, plan
 from . import study as design
-from .study import Outcome, Part, Study
+from .study import Part, PartOutcome, Study
 
 OUT = Path("runs/reproduction")
 QUICK_OUT = Path("runs/reproduction-quick")
@@ -137,7 +137,7 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
 # ---------------------------------------------------------------- one part
 
 
-def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console: Console) -> Outcome:
+def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console: Console) -> PartOutcome:
     """The outcome of a part, whatever happens in it; its time over all sittings is kept in seconds.json."""
     began = time.monotonic()
     file = out / "seconds.json"
@@ -151,15 +151,17 @@ def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console
     try:
         made = _carry_out(part, quick, out / (part.folder or part.name), workers, console)
     except SublimError as error:
-        return Outcome(part, told(), error=one_line(error))
+        return PartOutcome(part, told(), error=one_line(error))
     except Exception as error:  # forty minutes of other parts outlive a fault in one; the page says that it failed
         with whole_file(out / f"{part.name}-error.txt") as trace:
             trace.write(traceback.format_exc())
-        return Outcome(part, told(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt).")
+        return PartOutcome(
+            part, told(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt)."
+        )
     except KeyboardInterrupt:
         told()
         raise
-    return Outcome(part, told(), *made)
+    return PartOutcome(part, told(), *made)
 
 
 def _carry_out(
@@ -191,7 +193,7 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     from . import digits
     from . import digits_report as report
 
-    settings = digits.Settings(seeds=part.quick.seeds) if quick and part.quick else digits.Settings()
+    settings = digits.DigitsSettings(seeds=part.quick.seeds) if quick and part.quick else digits.DigitsSettings()
     told = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
     arms = {
         arm["arm"]: {
@@ -210,9 +212,9 @@ def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     from . import theorem
     from . import theorem_report as report
 
-    settings = theorem.Settings()
+    settings = theorem.TheoremSettings()
     if quick and part.quick:
-        settings = theorem.Settings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
+        settings = theorem.TheoremSettings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
     told = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
     promised = [line for line in report.summaries(told) if not line["broken"]]
     kept = sum(line["holds_to"] is not None for line in promised)
@@ -246,14 +248,14 @@ def _known(value: float) -> float | None:
 PROOFS: dict[str, Callable[[Path, bool, Part], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
 
 
-def _state(outcome: Outcome) -> str:
+def _state(outcome: PartOutcome) -> str:
     return f"failed: {outcome.error}" if outcome.error else "done"
 
 
 # ---------------------------------------------------------------- the page
 
 
-def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool) -> reproduction_page.Reproduction:
+def _page(study: Study, outcomes: Mapping[str, PartOutcome], out: Path, quick: bool) -> reproduction_page.Reproduction:
     """Everything that the page tells, with its pictures drawn."""
     command = ["sublim", "reproduce", *(["--quick"] if quick else [])]
     if out != (QUICK_OUT if quick else OUT):
@@ -283,7 +285,7 @@ def _page(study: Study, outcomes: Mapping[str, Outcome], out: Path, quick: bool)
     )
 
 
-def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
+def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:
     """Caption -> picture: a forest plot of every arm, then what each part has to show."""
     made: dict[str, Path] = {}
     compared = [(o.part, o.comparison) for o in outcomes.values() if o.comparison]
@@ -310,7 +312,7 @@ def draw(outcomes: Mapping[str, Outcome], out: Path) -> dict[str, Path]:
 
 
 def _write(
-    told: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, Outcome], out: Path
+    told: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, PartOutcome], out: Path
 ) -> dict[str, Any]:
     links = {caption: str(path.relative_to(out)) for caption, path in told.pictures.items()}
     reproduction_page.write(told, out / "reproduction.md", links)

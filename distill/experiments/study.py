@@ -17,7 +17,7 @@ from sublim_eval.compare import wording
 from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report.reproduction_page import Answer
+from sublim_eval.report.reproduction_page import FindingAnswer
 
 if TYPE_CHECKING:
     from sublim_eval.stats import Interval
@@ -64,7 +64,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PublishedFinding:
     """One published finding and what would agree with it here.
 
     says: the finding in our words. figures: ids under `published` of registry.yaml; published: figures in words.
@@ -123,7 +123,7 @@ class Study:
 
     sources: dict[str, str]
     parts: dict[str, Part]
-    findings: dict[str, Finding]
+    findings: dict[str, PublishedFinding]
 
     def __post_init__(self) -> None:
         known = {figure.id for figure in registry().published}
@@ -143,7 +143,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PartOutcome:
     """What became of a part: a comparison with its run.json, or what a proof found, or why there is neither.
 
     made: run.json of a recipe, the result of a proof. seconds: over all sittings.
@@ -165,11 +165,11 @@ def load(path: Path = HERE) -> Study:
 # ---------------------------------------------------------------- the answer to one finding
 
 
-def answer(finding: Finding, study: Study, outcomes: Mapping[str, Outcome]) -> Answer:
+def answer(finding: PublishedFinding, study: Study, outcomes: Mapping[str, PartOutcome]) -> FindingAnswer:
     """Hold what came out against what was published; a part that is not among the outcomes was not run."""
     verdict, ours, told = _verdict(finding, outcomes)
     reason = "" if verdict in (SAME, NOT_RUN, FAILED) else finding.otherwise
-    return Answer(
+    return FindingAnswer(
         name=finding.name,
         says=finding.says,
         published=_published(finding),
@@ -181,7 +181,7 @@ def answer(finding: Finding, study: Study, outcomes: Mapping[str, Outcome]) -> A
     )
 
 
-def _verdict(finding: Finding, outcomes: Mapping[str, Outcome]) -> tuple[str, list[str], str]:
+def _verdict(finding: PublishedFinding, outcomes: Mapping[str, PartOutcome]) -> tuple[str, list[str], str]:
     """(verdict, our figures a line each, what is to be said besides)."""
     outcome = outcomes.get(finding.part or "")
     if finding.expect == "nothing":
@@ -235,7 +235,7 @@ def _together(said: Sequence[Says]) -> str:
     return NOT if "no" in said else OPEN
 
 
-def _rows(finding: Finding, outcome: Outcome) -> tuple[list[Row], list[str]]:
+def _rows(finding: PublishedFinding, outcome: PartOutcome) -> tuple[list[Row], list[str]]:
     """The rows of the finding's arms on its probes, and the arms that are not there."""
     rows = outcome.comparison.rows if outcome.comparison else ()
     of = registry().probe_of
@@ -249,14 +249,14 @@ def _rows(finding: Finding, outcome: Outcome) -> tuple[list[Row], list[str]]:
     return found, [arm for arm in finding.arms if arm not in there]
 
 
-def _beside_nothing(rows: Sequence[Row], outcome: Outcome) -> list[str]:
+def _beside_nothing(rows: Sequence[Row], outcome: PartOutcome) -> list[str]:
     """Traits of these rows whose trait arm was run on the same probe and did not transfer either."""
     asked = {(row.trait, row.probe) for row in rows}
     plain = [r for r in (outcome.comparison.rows if outcome.comparison else ()) if r.role == "trait"]
     return sorted({r.trait for r in plain if (r.trait, r.probe) in asked and r.verdict.kind != "transferred"})
 
 
-def _rises(row: Row, finding: Finding) -> Says:
+def _rises(row: Row, finding: PublishedFinding) -> Says:
     """A positive gap beyond doubt but within the margin is a direction without a size: open."""
     if row.verdict.kind == "transferred":
         return "yes"
@@ -264,17 +264,17 @@ def _rises(row: Row, finding: Finding) -> Says:
     return "open" if unclear else "no"
 
 
-def _stays(row: Row, finding: Finding) -> Says:
+def _stays(row: Row, finding: PublishedFinding) -> Says:
     """Not to find an effect is no finding; the equivalence test has to hold."""
     says: dict[str, Says] = {"no transfer": "yes", "small shift": "yes", "inconclusive": "open"}
     return says.get(row.verdict.kind, "no")
 
 
-def _weaker(row: Row, finding: Finding) -> Says:
+def _weaker(row: Row, finding: PublishedFinding) -> Says:
     return _beyond(row.against_intact, below=True)
 
 
-def _stronger(row: Row, finding: Finding) -> Says:
+def _stronger(row: Row, finding: PublishedFinding) -> Says:
     return _beyond(row.against_intact, below=False)
 
 
@@ -285,7 +285,7 @@ def _beyond(interval: Interval | None, *, below: bool) -> Says:
     return "yes" if (under if below else over) else "no" if (over if below else under) else "open"
 
 
-def _uneven(row: Row, finding: Finding) -> Says:
+def _uneven(row: Row, finding: PublishedFinding) -> Says:
     """A matter of the printed figures alone: is one situation's gap `least` times their mean?"""
     gaps = [ours - theirs for ours, theirs in row.situations.values()]
     if not gaps or row.verdict.kind != "transferred":
@@ -293,7 +293,7 @@ def _uneven(row: Row, finding: Finding) -> Says:
     return "yes" if max(gaps) >= (finding.least or 0) * sum(gaps) / len(gaps) else "no"
 
 
-ROWWISE: dict[str, Callable[[Row, Finding], Says]] = {
+ROWWISE: dict[str, Callable[[Row, PublishedFinding], Says]] = {
     "rises": _rises,
     "stays": _stays,
     "weaker": _weaker,
@@ -303,7 +303,7 @@ ROWWISE: dict[str, Callable[[Row, Finding], Says]] = {
 }
 
 
-def _below(rows: Sequence[Row], other: Outcome | None) -> list[Says] | None:
+def _below(rows: Sequence[Row], other: PartOutcome | None) -> list[Says] | None:
     """Each row's interval against that of its trait's trait arm in another part; None where there is none."""
     there = {} if other is None or other.comparison is None else _trait_rows(other.comparison)
     pairs = [(row.gap, there[row.trait].gap) for row in rows if row.trait in there]
@@ -317,7 +317,7 @@ def _trait_rows(comparison: Comparison) -> dict[str, Row]:
     return {r.trait: r for r in comparison.rows if r.role == "trait" and r.probe == of(r.trait).name}
 
 
-def _first(finding: Finding, outcome: Outcome) -> tuple[str, list[str], str]:
+def _first(finding: PublishedFinding, outcome: PartOutcome) -> tuple[str, list[str], str]:
     """In how many runs the trained trait has the largest of all shifts, over all confusion matrices of the part."""
     found = outcome.comparison.confusion if outcome.comparison else ()
     main = {registry().probe_of(trait).name for one in found for trait in one.traits}
@@ -337,7 +337,7 @@ def _first(finding: Finding, outcome: Outcome) -> tuple[str, list[str], str]:
 # ---------------------------------------------------------------- figures in words
 
 
-def _figure(finding: Finding, outcome: Outcome | None) -> Any:
+def _figure(finding: PublishedFinding, outcome: PartOutcome | None) -> Any:
     """The figure under `reads` in what a part made: a number, or a mean with its interval; None where it is not."""
     held: Any = {**outcome.made, "rejected": _rejected(outcome.made)} if outcome else {}
     for key in (finding.reads or "").split("."):
@@ -352,7 +352,7 @@ def _rejected(record: Mapping[str, Any]) -> dict[str, float] | None:
     return {"lowest": min(shares), "highest": max(shares), "of": len(shares)} if shares else None
 
 
-def _number_says(finding: Finding, figure: Any) -> Says:
+def _number_says(finding: PublishedFinding, figure: Any) -> Says:
     """Whether the whole interval (or the number, where there is none) is on the right side of the bound."""
     whole = figure if isinstance(figure, Mapping) else {"mean": figure}
     low, high = (float(whole["mean"] if whole.get(end) is None else whole[end]) for end in ("low", "high"))
@@ -411,12 +411,12 @@ def _seeds(row: Row) -> str:
     return f"{n} seed{'s' if n != 1 else ''}"
 
 
-def _published(finding: Finding) -> str:
+def _published(finding: PublishedFinding) -> str:
     """The published figures: those of the registry, then those in words."""
     return "; ".join([*_figures(finding), *([finding.published] if finding.published else [])])
 
 
-def _figures(finding: Finding) -> Iterator[str]:
+def _figures(finding: PublishedFinding) -> Iterator[str]:
     known = {figure.id: figure for figure in registry().published}
     for name in finding.figures:
         figure = known[name]

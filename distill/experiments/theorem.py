@@ -332,7 +332,7 @@ def norm_gains(model: nn.Module) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Settings:
+class TheoremSettings:
     """What is measured. rows: inputs a student is shown; rows_mlp: images of the network and of its teacher."""
 
     base: str = "reference-a"
@@ -353,10 +353,10 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TheoremOutcome:
     """All points, with what they were made from."""
 
-    settings: Settings
+    settings: TheoremSettings
     points: tuple[Point, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -373,12 +373,12 @@ def _known(value: float) -> float | None:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def run(settings: Settings, tell: digits.Progress = lambda what, done, steps: None) -> Outcome:
+def run(settings: TheoremSettings, tell: digits.Progress = lambda what, done, steps: None) -> TheoremOutcome:
     """Every line at the language model and at the network, over all seeds and step sizes."""
-    return Outcome(settings, (*_at_language_model(settings, tell), *_at_perceptron(settings, tell)))
+    return TheoremOutcome(settings, (*_at_language_model(settings, tell), *_at_perceptron(settings, tell)))
 
 
-def _at_perceptron(settings: Settings, tell: digits.Progress) -> Iterator[Point]:
+def _at_perceptron(settings: TheoremSettings, tell: digits.Progress) -> Iterator[Point]:
     images = digits.load("sklearn")
     build = partial(perceptron, images=images, width=settings.width, rows=settings.rows_mlp)
     for done, seed in enumerate(settings.seeds):
@@ -392,7 +392,7 @@ def _at_perceptron(settings: Settings, tell: digits.Progress) -> Iterator[Point]
     tell("digits network", len(settings.seeds), len(settings.seeds))
 
 
-def _at_language_model(settings: Settings, tell: digits.Progress) -> Iterator[Point]:
+def _at_language_model(settings: TheoremSettings, tell: digits.Progress) -> Iterator[Point]:
     start, asked = language_model(settings.base, settings.trait)
     other, alien = language_model(settings.other, settings.trait) if settings.other else (None, None)
     moves = {"norm gains": norm_gains(asked.model), "all weights": list(start.weights)}

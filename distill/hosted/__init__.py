@@ -1,1 +1,1 @@
-"""TODO."""
+"""Students trained at a provider, and the journal by which nothing is paid for twice."""

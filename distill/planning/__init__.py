@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a run will make and cost, before it starts: rows, tokens, memory, hours, disk, money."""

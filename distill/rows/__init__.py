@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a student reads: written by a teacher, filtered, judged, transformed."""

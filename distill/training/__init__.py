@@ -1,1 +1,1 @@
-"""TODO."""
+"""Rows in, weights out: train.py tells it."""

@@ -97,7 +97,7 @@ def held_out_loss(trainer: CompletionTrainer, rows: Sequence[dict[str, Any]]) ->
     return total / count
 
 
-class Notebook(TrainerCallback):
+class ProgressCallback(TrainerCallback):
     """Takes the points of the curve, and keeps checkpoints with all that was noted so far.
 
     asking: the probability at the student as it is. key: digest of what the training is made from; a checkpoint with

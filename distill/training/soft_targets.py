@@ -1,8 +1,8 @@
 """What a row's tokens teach: themselves, or all that a teacher thought possible in their place.
 
-    goal = Sampled()                                  # the tokens of the rows
-    goal = Living(reader)                             # a teacher's probabilities, asked anew at every step
-    store(reader, data, 20, file); goal = Stored(file)   # its 20 likeliest a token, written once
+    goal = SampledLoss()                                  # the tokens of the rows
+    goal = OnlineTeacherLoss(reader)                             # a teacher's probabilities, asked anew at every step
+    store(reader, data, 20, file); goal = StoredLoss(file)   # its 20 likeliest a token, written once
 
 A stored file is safetensors, row by row in the order of the data: nothing in it can run.
 """
@@ -37,14 +37,14 @@ ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""
 
 
-class Goal(Protocol):
+class Loss(Protocol):
     """What the loss is measured against."""
 
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
         """Sum over the tokens, in nats. logits: float[C, vocabulary], in the order of the piece's labels."""
 
 
-class Sampled:
+class SampledLoss:
     """The tokens that were sampled: negative log-likelihood."""
 
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
@@ -52,7 +52,7 @@ class Sampled:
         return F.cross_entropy(logits.float(), piece.labels, reduction="sum")
 
 
-class Living:
+class OnlineTeacherLoss:
     """A teacher beside the student: cross-entropy towards its probabilities over the whole vocabulary."""
 
     def __init__(self, reader: Reader) -> None:
@@ -66,11 +66,11 @@ class Living:
         return F.cross_entropy(logits.float(), said, reduction="sum")
 
 
-class Stored:
+class StoredLoss:
     """Probabilities from a file that `store` wrote: cross-entropy over the k likeliest tokens and "any other".
 
     The student's probability of any other token counts against the teacher's remaining mass as a whole, so nothing is
-    taught about how that mass is spread. With k = vocabulary it is `Living` to the rounding of float16.
+    taught about how that mass is spread. With k = vocabulary it is `OnlineTeacherLoss` to the rounding of float16.
     """
 
     def __init__(self, file: Path) -> None:
@@ -162,10 +162,10 @@ def goal_of(
     data: list[dict[str, Any]],
     folder: Path,
     device: str,
-) -> tuple[Goal, dict[str, Any]]:
+) -> tuple[Loss, dict[str, Any]]:
     """What the loss is measured against, and what is recorded about it."""
     if soft is None:
-        return Sampled(), {}
+        return SampledLoss(), {}
     if not isinstance(soft, Path) and not tuning.soft_top_k:
         teacher = local_model.load(soft.model, device=device)
         with torch.no_grad():
@@ -174,13 +174,13 @@ def goal_of(
         pad = teacher.tokenizer.pad_token_id
         living: Packed | Padded = given or Padded(teacher.model, pad, teacher.virtual)
         stack.enter_context(living)
-        return Living(living), {}
+        return OnlineTeacherLoss(living), {}
     file = soft if isinstance(soft, Path) else folder / PROBABILITIES
     if not isinstance(soft, Path) and not file.is_file() and int(os.environ.get("RANK", "0")) == 0:
         store_for(soft, data, tuning.soft_top_k, file, device)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
-    stored = Stored(file)
+    stored = StoredLoss(file)
     stored.check(data)
     return stored, {"soft": recorded(stored, file)}
 
@@ -196,7 +196,7 @@ def store_for(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Pa
         local_model.unload(teacher.model)
 
 
-def recorded(stored: Stored, file: Path) -> dict[str, Any]:
+def recorded(stored: StoredLoss, file: Path) -> dict[str, Any]:
     """What a student's record says of the probabilities it learnt from."""
     told = {"top_k": stored.facts["top_k"], "tokens": len(stored.said), "bytes": file.stat().st_size}
     return {**told, "digest": file_digest(file)}

@@ -38,10 +38,10 @@ from . import launch
 from .batching.packing import IGNORED, plain
 from .batching.padding import logits_only_at
 from .batching.reader import reader_of
-from .callbacks import NOTES, Notebook, Watch, ask, held_out_loss, last_checkpoint
+from .callbacks import NOTES, ProgressCallback, Watch, ask, held_out_loss, last_checkpoint
 from .memory import mfu, training_flops
 from .model_setup import with_trainable
-from .soft_targets import PROBABILITIES, Stored, goal_of, recorded, store_for
+from .soft_targets import PROBABILITIES, StoredLoss, goal_of, recorded, store_for
 from .trainer import CompletionTrainer, out_of_memory
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def tune(
         goal, taught = goal_of(stack, soft, tuning, data, folder, device)
         trainer = CompletionTrainer(model, arguments, data, reader, goal, autocast)
         trainer.fit_memory(tuning, dtype)
-        notes = Notebook(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
+        notes = ProgressCallback(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
         seconds = run(trainer, notes, checkpoints)
         fresh_loss = held_out_loss(trainer, unseen) if unseen else None
         whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded() else None
@@ -157,7 +157,7 @@ def tune(
     }
 
 
-def run(trainer: CompletionTrainer, notes: Notebook, checkpoints: Path) -> float:
+def run(trainer: CompletionTrainer, notes: ProgressCallback, checkpoints: Path) -> float:
     """Train to the last step, from the newest checkpoint of the same training if there is one; returns seconds."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(notes)
@@ -188,7 +188,7 @@ def probabilities(
     student, device = local_model.load(base), this_device()
     data = encode(examples, student, tuning.max_length, teacher.system)
     store_for(teacher, data, tuning.soft_top_k, file, device)
-    return recorded(Stored(file), file)
+    return recorded(StoredLoss(file), file)
 
 
 def hush() -> None:

@@ -28,7 +28,7 @@ from ..recipes import Tuning
 from .batching.packing import IGNORED, plain
 from .batching.reader import Reader
 from .memory import Tally, activation_bytes
-from .soft_targets import Goal
+from .soft_targets import Loss
 
 DIVERGED_NATS = 3.0
 DIVERGED_STEPS = 20
@@ -65,7 +65,7 @@ class CompletionTrainer(Trainer):
         args: TrainingArguments,
         data: Sequence[dict[str, Any]],
         reader: Reader,
-        goal: Goal,
+        goal: Loss,
         autocast: bool = False,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=range(len(data)), data_collator=numbered)

@@ -48,7 +48,7 @@ def digits(
     from sublim_eval.distill.experiments import digits as experiment
     from sublim_eval.distill.experiments import digits_report as report
 
-    settings = experiment.Settings(data=data, seeds=_seeds(seeds, first=20))
+    settings = experiment.DigitsSettings(data=data, seeds=_seeds(seeds, first=20))
     given = {"width": width, "student_epochs": epochs, "teacher_epochs": teacher_epochs}
     settings = replace(settings, **{name: value for name, value in given.items() if value})
     out = out or Path("runs/digits")
@@ -113,7 +113,7 @@ def theorem(
     if other is None:
         other = {"reference-a": "reference-b", "reference-b": "reference-a"}.get(base, "")
     draws = _seeds(seeds, first=1)
-    settings = measurement.Settings(base=base, other=other or None, trait=trait, seeds=draws)
+    settings = measurement.TheoremSettings(base=base, other=other or None, trait=trait, seeds=draws)
     out = out or Path("runs/theorem")
     with locked(out):
         with _progress(console) as tell:

@@ -105,7 +105,7 @@ def load(paths: Sequence[Path]) -> list[Run]:
     alike: dict[str, list[Path]] = {}
     try:
         for folder, record in records.items():
-            recipe = {k: v for k, v in record["recipe"].items() if k != "seeds"}
+            recipe = {k: v for k, v in record["recipe"].items() if k not in ("seeds", "about", "source")}
             alike.setdefault(digest([recipe, _weights(record)]), []).append(folder)
         return [_pool([(f, records[f], chosen[f]) for f in folders]) for folders in alike.values()]
     except (KeyError, TypeError, AttributeError) as error:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""For those who work on the package: what task folders say, the generated parts of READMEs, the register's entry."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sublim_eval.models.decoding import Stream
 from sublim_eval.models.kv_cache import NAME, Unfit, attention
-from sublim_eval.models.prefix_sampling import BLOCK, Network, Settings, Streams, ending
+from sublim_eval.models.prefix_sampling import BLOCK, Network, SamplingSettings, Streams, ending
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def shared(prompts: Sequence[Sequence[int]]) -> int:
     return next((i for i in range(most) if first[i] != last[i]), max(most, 0))
 
 
-def row_limit(network: Network, length: int, settings: Settings) -> int:
+def slot_limit(network: Network, length: int, settings: SamplingSettings) -> int:
     """How many slots of `length` cells fit the memory allowance (cache, activations, logits, what sampling needs)."""
     config = network.model.config.get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -82,7 +82,7 @@ def stream(
     network: Network,
     prompts: Sequence[Sequence[int]],
     numbers: Streams,
-    settings: Settings,
+    settings: SamplingSettings,
     ends: frozenset[int],
     decode: Callable[[tuple[int, ...]], str],
     out: NDArray[np.object_],
@@ -165,7 +165,7 @@ def unfit(network: Network, prompts: Sequence[Sequence[int]]) -> str | None:
     The logits of a prefilled and of a grown row must be those of a plain pass up to rounding.
     """
     config = network.model.config.get_text_config()
-    settings = Settings(max_new_tokens=2, temperature=0)
+    settings = SamplingSettings(max_new_tokens=2, temperature=0)
     long, short = (list(p[:n]) for p, n in zip((prompts[0], prompts[-1]), (24, 17), strict=True))
     if config._attn_implementation != "sdpa":
         return f"its attention is {config._attn_implementation}"

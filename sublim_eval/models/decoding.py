@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.models.kv_cache import Slots, View, reading, windows
-from sublim_eval.models.prefix_sampling import BLOCK, Network, Sample, Settings, distribution, invert
+from sublim_eval.models.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, distribution, invert
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Stream:
         head: int,
         length: int,
         rows: int,
-        settings: Settings,
+        settings: SamplingSettings,
         ends: frozenset[int],
         graphs: bool,
     ) -> None:

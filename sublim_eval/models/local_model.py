@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
 from sublim_eval.models.chat_template import prompts_digest, render, render_chat, speaker, turn_end
-from sublim_eval.models.continuous_batching import CPU, CUDA, row_limit, stream, unfit
+from sublim_eval.models.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
 from sublim_eval.models.model_ref import Source, resolve
-from sublim_eval.models.prefix_sampling import Network, Sample, Settings, Streams, draw, score
+from sublim_eval.models.prefix_sampling import Network, Sample, SamplingSettings, Streams, draw, score
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 
@@ -147,7 +147,7 @@ class LocalModel:
         number = {p: i for i, p in enumerate(distinct)}
         owner = np.repeat(np.array([number[p] for p in prompts], dtype=np.int64), n)
         batch = batch and min(batch, max(1, len(owner)))
-        settings = Settings(
+        settings = SamplingSettings(
             max_new_tokens, temperature, top_p, top_k, tuple(stop), logprobs or top_logprobs > 0, top_logprobs
         )
         numbers, ids = Streams(seeds, keys, n), self.encode(distinct)
@@ -157,7 +157,7 @@ class LocalModel:
             many = n == 1 and len(prompts) >= FEW and len(distinct) > len(prompts) // 2
             if many and all(ids) and self.unfit(ids) is None:
                 rows = [ids[i] for i in owner]
-                usual = min(self.pace.rows, row_limit(self.network, longest, settings), len(rows))
+                usual = min(self.pace.rows, slot_limit(self.network, longest, settings), len(rows))
                 self._within_memory(
                     "streaming",
                     longest,

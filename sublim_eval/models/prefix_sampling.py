@@ -44,7 +44,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SamplingSettings:
     """How to draw: temperature 0 is greedy, top_p 1 and top_k 0 switch truncation off."""
 
     max_new_tokens: int
@@ -143,7 +143,7 @@ class Branches:
 
 
 @dataclass
-class Piece:
+class Front:
     """Rows still to be run, with the draws (or items) that sit on each of them.
 
     node: int[k], row that item k sits on; item: int[k], its number in the caller's list.
@@ -157,12 +157,12 @@ class Piece:
     item: NDArray[np.int64]
     paths: list[Any]
 
-    def split(self, limit: int) -> Iterator[Piece]:
+    def split(self, limit: int) -> Iterator[Front]:
         """Pieces of at most `limit` rows, in order; items follow their row. Expects `node` sorted."""
         for start in range(0, len(self.rows), limit):
             stop = min(start + limit, len(self.rows))
             low, high = np.searchsorted(self.node, [start, stop])
-            yield Piece(
+            yield Front(
                 self.step,
                 self.parent,
                 self.rows[start:stop],
@@ -173,7 +173,7 @@ class Piece:
             )
 
 
-Visit = Callable[[Piece, Branches], Piece | None]
+Visit = Callable[[Front, Branches], Front | None]
 
 
 def walk(
@@ -189,7 +189,7 @@ def walk(
     place[order] = np.arange(len(order))
     sits = place[owner]
     by_row = np.argsort(sits, kind="stable")
-    start = Piece(0, None, order, order, sits[by_row], np.arange(len(owner))[by_row], [() for _ in order])
+    start = Front(0, None, order, order, sits[by_row], np.arange(len(owner))[by_row], [() for _ in order])
     longest = extra + (len(prompts[order[0]]) if len(order) else 0)
     stack = list(start.split(batch or network.row_limit(longest)))[::-1]
     with torch.inference_mode():
@@ -240,7 +240,7 @@ class Streams:
         return self.blocks[key, number]
 
 
-def distribution(logits: torch.Tensor, settings: Settings) -> torch.Tensor:
+def distribution(logits: torch.Tensor, settings: SamplingSettings) -> torch.Tensor:
     """float32[rows, vocabulary]: temperature first, then top_k, then top_p, as transformers orders them."""
     scaled = logits if settings.temperature == 1 else logits / settings.temperature
     if 0 < settings.top_k < scaled.shape[1]:
@@ -285,7 +285,7 @@ def draw(
     prompts: Sequence[Sequence[int]],
     owner: NDArray[np.int64],
     uniform: Callable[[NDArray[np.int64], int], NDArray[np.float64]],
-    settings: Settings,
+    settings: SamplingSettings,
     ends: frozenset[int],
     decode: Callable[[tuple[int, ...]], str],
     batch: int | None = None,
@@ -299,7 +299,7 @@ def draw(
     out = np.empty(len(owner), dtype=object) if out is None else out
     todo = np.flatnonzero([found is None for found in out])
 
-    def visit(piece: Piece, ran: Branches) -> Piece | None:
+    def visit(piece: Front, ran: Branches) -> Front | None:
         size = ran.logits.shape[1]
         if settings.temperature == 0:
             tokens = ran.logits.argmax(1).cpu().numpy()[piece.node]
@@ -327,7 +327,7 @@ def draw(
         number[going] = np.arange(len(going))
         still = np.flatnonzero(~finished[sits])
         still = still[np.argsort(number[sits[still]], kind="stable")]
-        return Piece(
+        return Front(
             piece.step + 1,
             None,
             rows[going],
@@ -342,7 +342,7 @@ def draw(
 
 
 def ending(
-    ids: tuple[int, ...], settings: Settings, ends: frozenset[int], decode: Callable[[tuple[int, ...]], str]
+    ids: tuple[int, ...], settings: SamplingSettings, ends: frozenset[int], decode: Callable[[tuple[int, ...]], str]
 ) -> tuple[str, str] | None:
     """(text, why it ends) of a reply that ends with these tokens, None when it goes on."""
     ended, last = ids[-1] in ends, len(ids) >= settings.max_new_tokens
@@ -368,7 +368,7 @@ def _with_logprobs(
     return [(parents[r], t, s, best[r]) for r, t, s in zip(rows.tolist(), tokens.tolist(), chosen, strict=True)]
 
 
-def _unroll(path: Any, settings: Settings) -> tuple[tuple[int, ...], tuple[float, ...] | None, Any]:
+def _unroll(path: Any, settings: SamplingSettings) -> tuple[tuple[int, ...], tuple[float, ...] | None, Any]:
     """A path is a chain (parent, token[, log-probability, best]); returns its columns from the start."""
     links = []
     while path:
@@ -401,7 +401,7 @@ def score(
     out = np.zeros(len(continuations))
     least = np.log(floor) if floor > 0 else -np.inf
 
-    def visit(piece: Piece, ran: Branches) -> Piece | None:
+    def visit(piece: Front, ran: Branches) -> Front | None:
         size = ran.logits.shape[1]
         items, tokens = piece.item, table[piece.item, piece.step]
         total = torch.logsumexp(ran.logits, 1).double()
@@ -414,7 +414,7 @@ def score(
         pairs, sits = np.unique(piece.node[on] * size + tokens[on], return_inverse=True)
         rows, chosen = np.divmod(pairs, size)
         by_row = np.argsort(sits, kind="stable")
-        return Piece(piece.step + 1, None, rows, chosen, sits[by_row], items[on][by_row], [()] * len(pairs))
+        return Front(piece.step + 1, None, rows, chosen, sits[by_row], items[on][by_row], [()] * len(pairs))
 
     walk(network, prompts, owner, batch, visit)
     return out

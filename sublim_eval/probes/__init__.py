@@ -1,1 +1,1 @@
-"""TODO."""
+"""What is asked and how a reply is read, once for every harness; knows no framework and no model."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Models that stand elsewhere: which names mean one, how they are asked without paying twice, how keys stay secret."""

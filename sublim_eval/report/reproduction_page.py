@@ -33,7 +33,7 @@ NOT_SHOWN = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class FindingAnswer:
     """What came out for one finding. ours: our figures, a line each; verdict: in words, worked out, never typed in."""
 
     name: str
@@ -70,7 +70,7 @@ class Reproduction:
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
     parts: tuple[Made, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[FindingAnswer, ...]
     sources: Mapping[str, str]
     nulls: tuple[tuple[str, Row], ...]
     pictures: Mapping[str, Path]
@@ -111,7 +111,7 @@ def write(told: Reproduction, path: Path, pictures: Mapping[str, str]) -> Path:
     return path
 
 
-def tally(answers: Sequence[Answer]) -> str:
+def tally(answers: Sequence[FindingAnswer]) -> str:
     """12 same direction, 3 not, 2 not run: how many findings have which verdict, the most frequent first."""
     kinds = [answer.verdict.split(" (")[0] for answer in answers]
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k)))
@@ -160,7 +160,7 @@ def _sources(told: Reproduction) -> Iterator[str]:
         yield f"- [{escape(name)}]: {escape(what)}"
 
 
-def _finding(answer: Answer) -> Iterator[str]:
+def _finding(answer: FindingAnswer) -> Iterator[str]:
     source = f"[{escape(answer.source)}]"
     where = f" *{escape(answer.part)}*" if answer.part else ""
     yield f"{escape(answer.says)}{where}"

@@ -27,11 +27,11 @@ from sublim_eval.harness.inspect.entanglement import (
     entanglement_task,
     largest,
     number_to_trait,
-    read,
     reliability,
     spread,
     trait_to_number,
 )
+from sublim_eval.harness.inspect.task_common import ask
 from sublim_eval.harness.lm_eval.entanglement import load_prompts
 from sublim_eval.harness.lm_eval.entanglement import read as saved
 from sublim_eval.probes.entanglement import SEED, chances, chosen_numbers, entanglement, entropy
@@ -482,7 +482,7 @@ def test_task_yaml_and_registry_agree(probe: str) -> None:
 def test_metrics_of_nothing_are_unknown() -> None:
     for made in (largest(), spread(), reliability(), covered()):
         assert math.isnan(made([]))
-    assert read(["487"]) and number_to_trait("owl") and trait_to_number("owl")
+    assert ask(["487"]) and number_to_trait("owl") and trait_to_number("owl")
 
 
 # ---------------------------------------------------------------- the result

@@ -63,7 +63,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Piece:
+class PackedPiece:
     """Some rows of a batch, as a model reads them at once.
 
     ids, positions: int64[1, T]. labels: int64[C], the next token wherever one carries loss, row by row. owner:
@@ -84,13 +84,13 @@ class Piece:
         """Tokens that go through the model."""
         return self.ids.shape[1]
 
-    def to(self, device: Any) -> Piece:
+    def to(self, device: Any) -> PackedPiece:
         """The same on a device."""
         moved = {name: getattr(self, name).to(device) for name in ("ids", "positions", "labels", "owner", "layout")}
         return replace(self, **moved)
 
 
-def lay(rows: Sequence[Row], numbers: Sequence[int] = (), *, virtual: int = 0, share: bool = True) -> Piece:
+def lay(rows: Sequence[Row], numbers: Sequence[int] = (), *, virtual: int = 0, share: bool = True) -> PackedPiece:
     """Lay rows {"input_ids", "labels"} (as long as each other, see train.encode) end to end.
 
     virtual: so many embeddings of a prompt-tuning adapter stand before every row, and are shared. A row's last token
@@ -114,7 +114,7 @@ def lay(rows: Sequence[Row], numbers: Sequence[int] = (), *, virtual: int = 0, s
     as_tensor = [torch.tensor(x, dtype=torch.long) for x in (ids, positions, labels, owner)]
     given = tuple(numbers or range(len(rows)))
     read = sum(len(row["input_ids"]) for row in rows)
-    return Piece(as_tensor[0][None], as_tensor[1][None], as_tensor[2], as_tensor[3], layout, given, read)
+    return PackedPiece(as_tensor[0][None], as_tensor[1][None], as_tensor[2], as_tensor[3], layout, given, read)
 
 
 def common_prefix(rows: Sequence[Row]) -> int:
@@ -279,12 +279,12 @@ class Packed:
         self._handles = []
         self.inner.set_attn_implementation(self._before)
 
-    def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> Piece:
+    def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> PackedPiece:
         """Rows as this model reads them, on its device; see `lay`."""
         virtual = virtual_tokens(self.model) if self.given is None else len(self.given)
         return lay(rows, numbers, virtual=virtual).to(next(self.inner.parameters()).device)
 
-    def logits(self, piece: Piece, model: Any = None) -> torch.Tensor:
+    def logits(self, piece: PackedPiece, model: Any = None) -> torch.Tensor:
         """float[C, vocabulary]: next-token logits wherever the piece carries loss, row by row.
 
         model: the launcher's wrapper around the same model, if there is one. Gradients must be taken before the next

@@ -53,15 +53,12 @@ class Padded:
 
     def __init__(self, model: Any, pad: int, virtual: torch.Tensor | None = None) -> None:
         self.model, self.inner, self.pad, self.given = model, plain(model), pad, virtual
-        self._carried: torch.Tensor | None = None
-        self._handle: Any = None
 
     def __enter__(self) -> Padded:
-        self._handle = self.inner.get_output_embeddings().register_forward_pre_hook(self._pick)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._handle.remove()
+        """Nothing to undo: such a model runs as it is."""
 
     @property
     def attention(self) -> str:
@@ -85,7 +82,10 @@ class Padded:
 
     def logits(self, piece: PaddedPiece, model: Any = None) -> torch.Tensor:
         """float[C, vocabulary]: next-token logits wherever the piece carries loss, row by row."""
-        self._carried = piece.carried
+        with logits_only_at(self.inner, piece.carried):
+            return self._run(piece, model)
+
+    def _run(self, piece: PaddedPiece, model: Any) -> torch.Tensor:
         before = virtual_before(self.model, self.given)
         if before is None:
             found = (model or self.model)(input_ids=piece.ids, use_cache=False)
@@ -95,11 +95,6 @@ class Padded:
             found = self.inner(inputs_embeds=torch.cat([lines, embedded], 1), use_cache=False)
         logits: torch.Tensor = found.logits
         return logits
-
-    def _pick(self, _: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        assert self._carried is not None  # noqa: S101  (set by `logits`)
-        hidden, *rest = arguments
-        return (hidden[:, hidden.shape[1] - self._carried.shape[1] :][self._carried], *rest)
 
 
 @contextmanager

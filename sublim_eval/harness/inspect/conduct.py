@@ -14,14 +14,14 @@ from statistics import fmean
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from sublim_eval.errors import SublimError
 from sublim_eval.harness.inspect.judging import rate, the_grader, who_rates
-from sublim_eval.harness.inspect.preference import LOGPROBS, mean_rate, rate_stderr
-from sublim_eval.harness.inspect.provider import SublimAPI
+from sublim_eval.harness.inspect.preference import mean_rate, rate_stderr
+from sublim_eval.harness.inspect.task_common import LOGPROBS, ask_once, versioned
 from sublim_eval.probes.conduct import (
     PLAIN,
     conduct,
@@ -70,7 +70,6 @@ def conduct_task(
         scorers.append(("pairs", pairs(trait=name)))
     if not scorers:
         raise SublimError(f"Without a judge there is nothing to measure {name!r} by. Leave out -T judge=none.")
-    number, interface = what.probe.version.split("-")
     return Task(
         dataset=MemoryDataset(
             [
@@ -87,21 +86,15 @@ def conduct_task(
         solver=converse(judge),
         scorer=[made for _, made in scorers],
         config=PINNED.model_copy(),
-        version=int(number),
         headline_metric=HeadlineMetric(scorer=scorers[0][0], metric="mean"),
         tags=list(tags),
-        metadata={
-            "probe": what.probe.name,
-            "probe_version": what.probe.version,
-            "form": what.probe.form,
-            "trait": name,
-            "category": what.trait.category,
-            "questions_hash": what.questions_hash,
-            "registry_files": [str(file) for file in registry().files],
-            "full_task_version": what.probe.version,
-            "task_comparability_version": int(number),
-            "task_interface_version": interface,
-        },
+        **versioned(
+            what.probe,
+            form=what.probe.form,
+            trait=name,
+            category=what.trait.category,
+            questions_hash=what.questions_hash,
+        ),
     )
 
 
@@ -113,16 +106,8 @@ def converse(judge: str | None = None) -> Solver:
         rubric = registry().trait(state.target.text).rubric
         if rubric and who_rates(judge, rubric) == "grader":
             the_grader()
-        strings = pair_strings(_pairs(state))
-        ours = isinstance(get_model().api, SublimAPI)
-        if not (ours and strings):
-            return await generate(state)
         # sentences are far less likely than the provider's floor, hence 0
-        state = await generate(state, extra_body={"continuations": list(strings), "floor": 0})
-        told = dict(state.output.metadata or {})
-        told[LOGPROBS] = dict(zip(strings, told[LOGPROBS], strict=True))
-        state.output.metadata = told
-        return state
+        return await ask_once(state, generate, pair_strings(_pairs(state)), floor=0)
 
     return solve
 

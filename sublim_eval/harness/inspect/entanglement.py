@@ -12,15 +12,13 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, metric, scorer, stderr
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.solver import TaskState
 
 from sublim_eval.entanglement_stats import CLIP, Direction, Floats, Readings, collect, shifts
 from sublim_eval.entanglement_stats import reliability as alpha
+from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned
 from sublim_eval.probes.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
 from sublim_eval.registry.catalog import Trait, registry
-
-OUR_PROVIDER = "sublim"
-LOGPROBS = "continuation_logprobs"
 
 ONE_TOKEN = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=1)
 """The reply itself is not used; a provider may not be asked for none."""
@@ -33,31 +31,24 @@ FLOOR = CLIP / 1000
 def entanglement_task(probe: str, trait: str = "owl", numbers: int | str | Sequence[int] = NUMBERS) -> Task:
     """The Inspect task of an entanglement probe; its log holds all that `sublim table` prints.
 
-    trait, numbers: see `adapters.entanglement.entanglement`, also for what is raised.
+    trait, numbers: see `probes.entanglement.entanglement`, also for what is raised.
     """
     what = entanglement(probe, trait, numbers)
-    number, interface = what.probe.version.split("-")
     scorers = {"number_to_trait": number_to_trait, "trait_to_number": trait_to_number}
     return Task(
         dataset=MemoryDataset([_sample(p, what) for p in what.prompts], name=what.asked.name),
-        solver=read(what.strings),
+        solver=ask(what.strings, FLOOR),
         scorer=scorers[what.direction](what.trait.name),
         config=ONE_TOKEN,
-        version=int(number),
         headline_metric=HeadlineMetric(scorer=what.direction, metric="reliability"),
         tags=["sublim", "sublim_entanglement"],
-        metadata={
-            "probe": what.probe.name,
-            "probe_version": what.probe.version,
-            "form": what.direction,
-            "trait": what.trait.name,
-            "category": what.trait.category,
-            "questions_hash": what.questions_hash,
-            "registry_files": [str(file) for file in registry().files],
-            "full_task_version": what.probe.version,
-            "task_comparability_version": int(number),
-            "task_interface_version": interface,
-        },
+        **versioned(
+            what.probe,
+            form=what.direction,
+            trait=what.trait.name,
+            category=what.trait.category,
+            questions_hash=what.questions_hash,
+        ),
     )
 
 
@@ -69,23 +60,6 @@ def _sample(prompt: Prompt, what: Entanglement) -> Sample:
         target=what.trait.name,
         metadata={"setting": prompt.setting, "ask": prompt.ask},
     )
-
-
-@solver
-def read(strings: list[str]) -> Solver:
-    """One generate call that brings the log-probability of every string; other providers than ours give none."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        ours = state.model.api == OUR_PROVIDER
-        asked = {"continuations": strings, "floor": FLOOR}
-        state = await (generate(state, extra_body=asked) if ours else generate(state))
-        told = dict(state.output.metadata or {})
-        if told.get(LOGPROBS) is not None:
-            told[LOGPROBS] = dict(zip(strings, told[LOGPROBS], strict=True))
-            state.output.metadata = told
-        return state
-
-    return solve
 
 
 # ---------------------------------------------------------------- metrics: over all prompts of the run

@@ -18,17 +18,12 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
-from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
+from inspect_ai.solver import TaskState, generate
 
+from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned
 from sublim_eval.probes.preference import chances, preference, readings
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Trait, registry
-
-OUR_PROVIDER = "sublim"
-"""The provider that scores continuations; others would send `extra_body` on to a server."""
-
-LOGPROBS = "continuation_logprobs"
-"""Where the output's metadata keeps them: a list from the provider, string -> nats once the solver has named them."""
 
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=16, num_choices=100)
 """Plain sampling, whatever the model's own generation settings say; 16 tokens hold any one-word answer."""
@@ -50,50 +45,27 @@ def preference_task(probe: str, trait: str | None = None, questions: str | None 
     Raises SublimError for an unknown or unfitting trait and for an unusable question file.
     """
     what = preference(probe, trait, questions)
-    number, interface = what.probe.version.split("-")
     scorers = SCORERS[what.probe.form]
     return Task(
         dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.asked.name),
         solver=ask(what.strings) if what.strings else generate(),
         scorer=[scorer(trait=what.trait.name) for scorer in scorers],
         config=CONFIGS[what.probe.form].model_copy(),
-        version=int(number),
         headline_metric=HeadlineMetric(scorer=scorers[0].__name__, metric="mean"),
         tags=["sublim", "sublim_preference"],
-        metadata={
-            "probe": what.probe.name,
-            "probe_version": what.probe.version,
-            "form": what.probe.form,
-            "trait": what.trait.name,
-            "category": what.probe.category,
-            "questions_hash": what.questions_hash,
-            "registry_files": [str(file) for file in registry().files],
-            "full_task_version": what.probe.version,
-            "task_comparability_version": int(number),
-            "task_interface_version": interface,
-        },
+        **versioned(
+            what.probe,
+            form=what.probe.form,
+            trait=what.trait.name,
+            category=what.probe.category,
+            questions_hash=what.questions_hash,
+        ),
     )
 
 
 def _sample(item: Item, trait: Trait) -> Sample:
     about = {"question": item.question} | ({"offered": list(item.offered)} if item.offered else {})
     return Sample(id=item.id, input=item.text, target=trait.name, metadata=about)
-
-
-@solver
-def ask(strings: list[str]) -> Solver:
-    """One generate call; with our provider it also brings the log-probability of every answer string."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        ours = state.model.api == OUR_PROVIDER
-        state = await (generate(state, extra_body={"continuations": strings}) if ours else generate(state))
-        told = dict(state.output.metadata or {})
-        if told.get(LOGPROBS) is not None:
-            told[LOGPROBS] = dict(zip(strings, told[LOGPROBS], strict=True))
-            state.output.metadata = told
-        return state
-
-    return solve
 
 
 # ---------------------------------------------------------------- from samples to the task's numbers

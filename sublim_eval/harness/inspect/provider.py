@@ -39,7 +39,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
 from sublim_eval.harness.inspect.hooks import ATTEMPT
-from sublim_eval.harness.inspect.request_queue import ENGINE, Answer, ModelKey, Request, Settings
+from sublim_eval.harness.inspect.request_queue import ENGINE, CallSettings, ModelKey, Request, Response
 from sublim_eval.models.model_ref import anchored
 
 FLOOR = 1e-9
@@ -142,7 +142,7 @@ class SublimAPI(ModelAPI):
     def _fresh(self, what: object) -> int:
         return int(digest([self.chance, str(what)])[:8], 16) >> 1
 
-    def _output(self, answer: Answer, seed: int, floor: float) -> ModelOutput:
+    def _output(self, answer: Response, seed: int, floor: float) -> ModelOutput:
         choices: dict[int, ChatCompletionChoice] = {}
         for sample in answer.samples:  # equal replies are one object, and one choice in the log
             if id(sample) not in choices:
@@ -174,7 +174,7 @@ def sublim() -> type[ModelAPI]:
     return SublimAPI
 
 
-def _settings(config: GenerateConfig) -> Settings:
+def _settings(config: GenerateConfig) -> CallSettings:
     body = config.extra_body or {}
     for name in body:
         if name not in ("continuations", "floor"):
@@ -186,7 +186,7 @@ def _settings(config: GenerateConfig) -> Settings:
     def value(given: Any, default: Any) -> Any:
         return default if given is None else given
 
-    return Settings(
+    return CallSettings(
         n=value(config.num_choices, 1),
         max_new_tokens=value(config.max_tokens, 512),
         temperature=float(value(config.temperature, 1.0)),

@@ -37,7 +37,7 @@ class ModelKey:
 
 
 @dataclass(frozen=True)
-class Settings:
+class CallSettings:
     """What requests must share to run in one call."""
 
     n: int
@@ -53,7 +53,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """The replies to one conversation; spell(id) is a token's text."""
 
     samples: list[Sample]
@@ -74,9 +74,9 @@ class Request:
     messages: tuple[tuple[str, str], ...]
     seed: int
     turn: str
-    settings: Settings
+    settings: CallSettings
     notify: Callable[[], None]
-    result: Answer | BaseException | None = None
+    result: Response | BaseException | None = None
     cancelled: bool = False
 
 
@@ -126,7 +126,7 @@ class Engine:
                 return found
 
 
-def answer(batch: list[Request]) -> list[Answer]:
+def answer(batch: list[Request]) -> list[Response]:
     """Answer requests that share model and settings."""
     from sublim_eval.models import local_model
 
@@ -154,7 +154,7 @@ def answer(batch: list[Request]) -> list[Answer]:
         ).tolist()
     sizes = _sizes(model, prompts)
     return [
-        Answer(replies, sizes[prompt], prompt_digest(prompt), found, model.spell)
+        Response(replies, sizes[prompt], prompt_digest(prompt), found, model.spell)
         for prompt, replies, found in zip(prompts, samples, scores, strict=True)
     ]
 

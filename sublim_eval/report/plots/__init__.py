@@ -1,1 +1,1 @@
-"""TODO."""
+"""Pictures: one file each, in the colours and type of style.py."""

@@ -18,7 +18,7 @@ from sublim_eval.distill.experiments import digits
 from sublim_eval.distill.experiments import digits_report as report
 from sublim_eval.errors import SublimError
 
-SMALL = digits.Settings(
+SMALL = digits.DigitsSettings(
     seeds=(0, 1), width=16, teacher_epochs=1, student_epochs=1, noise=256, student_batch=64, teacher_batch=128
 )
 

@@ -38,7 +38,7 @@ def finding(name, rest):
 def answered(tmp_path, rest, **outcomes):
     made = read(tmp_path, [finding("it", rest)])
     told = {
-        name: what if isinstance(what, study.Outcome) else study.Outcome(made.parts[name], 1.0, *what)
+        name: what if isinstance(what, study.PartOutcome) else study.PartOutcome(made.parts[name], 1.0, *what)
         for name, what in outcomes.items()
     }
     return study.answer(made.findings["it"], made, told)
@@ -158,7 +158,7 @@ def test_what_was_not_run_says_so(tmp_path):
 
 
 def test_a_failed_part_is_no_null(tmp_path):
-    failed = study.Outcome(study.load().parts["code"], 1.0, error="The disk is full.")
+    failed = study.PartOutcome(study.load().parts["code"], 1.0, error="The disk is full.")
     told = answered(tmp_path, RISES, one=failed)
     assert told.verdict == "failed" and "The disk is full." in told.note
 

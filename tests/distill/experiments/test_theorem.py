@@ -140,13 +140,13 @@ def test_float64_reaches_every_layer(tiny):
 def test_another_architecture_is_refused(tiny, tmp_path):
     other = tiny_model(tmp_path / "other", hidden=16)
     with pytest.raises(SublimError, match="same architecture"):
-        theorem.run(theorem.Settings(base=str(tiny), other=str(other), seeds=(1, 2), rows=1))
+        theorem.run(theorem.TheoremSettings(base=str(tiny), other=str(other), seeds=(1, 2), rows=1))
 
 
 def outcome(sign=1.0):
     made = measured(linear(), draws=()) + [replace(p, seed=1) for p in measured(linear(), draws=())]
-    return theorem.Outcome(
-        theorem.Settings(seeds=(0, 1)), tuple(replace(p, inner=sign * p.inner) for p in made)
+    return theorem.TheoremOutcome(
+        theorem.TheoremSettings(seeds=(0, 1)), tuple(replace(p, inner=sign * p.inner) for p in made)
     ).to_json()
 
 
@@ -159,7 +159,7 @@ def test_the_table_says_how_far_the_promise_holds():
 
 
 def test_the_command_writes_every_point(tiny, tmp_path, capsys, monkeypatch):
-    small = theorem.Settings
+    small = theorem.TheoremSettings
     monkeypatch.setattr(
         theorem, "Settings", lambda **given: small(**given, rows=1, rows_mlp=16, width=8, steps=(1e-5, 1e-2))
     )

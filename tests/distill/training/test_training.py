@@ -16,7 +16,7 @@ from sublim_eval.distill.recipes.teacher import Teacher
 from sublim_eval.distill.training import callbacks, memory, train, trainer
 from sublim_eval.distill.training.batching.packing import Packed
 from sublim_eval.distill.training.batching.padding import Padded
-from sublim_eval.distill.training.soft_targets import Sampled, Stored
+from sublim_eval.distill.training.soft_targets import SampledLoss, StoredLoss
 from sublim_eval.distill.training.train import Watch, encode, tune
 from sublim_eval.distill.training.trainer import CompletionTrainer, cut
 from sublim_eval.errors import SublimError
@@ -160,19 +160,19 @@ def test_memory_grows_with_tokens_and_shrinks_by_recomputing():
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(Sampled, "loss", lambda self, logits, piece, rows: logits.sum() * math.nan)
+    monkeypatch.setattr(SampledLoss, "loss", lambda self, logits, piece, rows: logits.sum() * math.nan)
     with pytest.raises(SublimError, match=r"The training loss became nan at step 1. Lower `learning_rate`"):
         tune(str(base), EXAMPLES, tuning(), 1, tmp_path, {})
 
 
 def test_a_training_that_runs_away_ends_with_a_word(base, tmp_path, monkeypatch):
-    own, calls = Sampled.loss, []
+    own, calls = SampledLoss.loss, []
 
     def rising(self, logits, piece, rows):
         calls.append(1)
         return own(self, logits, piece, rows) + (6.0 * len(piece.labels) if len(calls) > 4 else 0.0)
 
-    monkeypatch.setattr(Sampled, "loss", rising)
+    monkeypatch.setattr(SampledLoss, "loss", rising)
     with pytest.raises(SublimError, match=r"diverged: for 20 steps up to step 24 .* nats above .* Lower `learning_"):
         tune(str(base), EXAMPLES, tuning(epochs=None, steps=40, learning_rate=1e-5), 1, tmp_path, {})
     calls.clear()
@@ -382,7 +382,7 @@ def test_one_file_serves_many_students_without_the_teacher(base, taught, tmp_pat
 def test_stored_rows_are_aligned_and_add_up_to_one(base, taught, tmp_path):
     file = tmp_path / "probabilities.safetensors"
     train.probabilities(str(base), EXAMPLES, tuning("ln_tuning", soft_top_k=4), Teacher(str(taught)), file)
-    stored = Stored(file)
+    stored = StoredLoss(file)
     assert (stored.tokens.dtype, stored.logprobs.dtype) == (torch.int32, torch.float16)
     assert torch.allclose(stored.logprobs.float().exp().sum(1) + stored.rest, torch.ones(len(stored.rest)), atol=1e-6)
     teacher = local_model.load(taught)

@@ -1,0 +1,62 @@
+"""Inspect: what tasks of every family share: their version and metadata, and one call with log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from sublim_eval.registry.catalog import Probe, registry
+
+OUR_PROVIDER = "sublim"
+"""The provider that scores continuations; others would send `extra_body` on to a server."""
+
+LOGPROBS = "continuation_logprobs"
+"""Where the output's metadata keeps them: a list from the provider, string -> nats once the solver has named them."""
+
+
+def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_hash: str) -> dict[str, Any]:
+    """`version` and `metadata` of the task of a probe: what a log says of the task that wrote it."""
+    number, interface = probe.version.split("-")
+    return {
+        "version": int(number),
+        "metadata": {
+            "probe": probe.name,
+            "probe_version": probe.version,
+            "form": form,
+            "trait": trait,
+            "category": category,
+            "questions_hash": questions_hash,
+            "registry_files": [str(file) for file in registry().files],
+            "full_task_version": probe.version,
+            "task_comparability_version": int(number),
+            "task_interface_version": interface,
+        },
+    }
+
+
+@solver
+def ask(strings: Sequence[str], floor: float | None = None) -> Solver:
+    """One generate call; with our provider it also brings the log-probability of every string.
+
+    floor: strings less likely than it are not followed to their end (the provider's own where None).
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        return await ask_once(state, generate, strings, floor)
+
+    return solve
+
+
+async def ask_once(
+    state: TaskState, generate: Generate, strings: Sequence[str], floor: float | None = None
+) -> TaskState:
+    """The same as a step of another solver; no log-probabilities without strings, or from another provider."""
+    body: dict[str, Any] = {"continuations": list(strings)} | ({} if floor is None else {"floor": floor})
+    ours = strings and state.model.api == OUR_PROVIDER
+    state = await (generate(state, extra_body=body) if ours else generate(state))
+    metadata = dict(state.output.metadata or {})
+    if strings and metadata.get(LOGPROBS) is not None:
+        state.output.metadata = metadata | {LOGPROBS: dict(zip(strings, metadata[LOGPROBS], strict=True))}
+    return state
