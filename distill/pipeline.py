@@ -3,7 +3,7 @@
     teacher = teacher_of(recipe, arm, seed)
     raw     = generate(modality.prompts(n, rng), teacher)
     kept    = filter_rows(raw, modality, rule)
-    rows    = what the arm does to them (arms.py)
+    rows    = what the arm does to them (rows/transforms.py)
     student = tune(base, rows)
     scores  = score(student, probes)
 

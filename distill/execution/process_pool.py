@@ -19,6 +19,9 @@ from sublim_eval.errors import SublimError
 
 from .job_graph import Job
 
+PRELOADED = f"{__package__}.worker_preload"
+"""What the process imports once from which workers are forked."""
+
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """glibc gives large blocks back to the system at once and thrashes on training batches unless told otherwise."""
 
@@ -67,7 +70,7 @@ def _pool(workers: int) -> Iterator[Callable[..., Future[Any]]]:
         return
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload([f"{__package__}.preload"])
+        context.set_forkserver_preload([PRELOADED])
         _start_deaf_to_ctrl_c(forkserver.ensure_running)
     threads = max(1, (os.cpu_count() or 1) // workers)
     pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))

@@ -1,6 +1,6 @@
 """Where a run folder lives when its jobs do not share a disk: a path, or object storage through fsspec.
 
-Stages are pulled and pushed whole (apart.py does so around a job). Object stores have no rename, so the stamp
+Stages are pulled and pushed whole (stage_sync.py does so around a job). Object stores have no rename, so the stamp
 stage.json is written last and taken away first: a stage without it does not exist. Digests are checked on every pull;
 a stage whose files do not match its stamp does not exist either. The layout is that of a run folder, so any copying
 tool brings a run home.

@@ -64,8 +64,7 @@ def _control(arm: Arm, arms: dict[str, Arm]) -> str:
         return arm.control
     teacher = arms[arm.taught_by].control if arm.taught_by else None
     for other in arms.values():
-        alike = all(getattr(other, key) == getattr(arm, key) for key in WAY) and other.taught_by == teacher
-        if other.role in CONTROLS and alike and (other.seeds or 10**9) >= (arm.seeds or 10**9):
+        if _alike(other, arm, teacher) and (other.seeds or 10**9) >= (arm.seeds or 10**9):
             return other.name
     name = _control_name(arm, teacher, arms)
     arms[name] = replace(arm, name=name, role="control", trait=None, clean=0.0, taught_by=teacher, of=None)
@@ -75,9 +74,15 @@ def _control(arm: Arm, arms: dict[str, Arm]) -> str:
 def _control_name(arm: Arm, teacher: str | None, arms: Mapping[str, Arm]) -> str:
     """A name that reads as what the control shares with its arm; where it is taken, with every setting of training."""
     words = f"hop from {teacher}" if arm.taught_by else replace(arm, name="x", taught_by=None, clean=0.0).change
-    if _named(words) in arms:
-        words = ", ".join([words, *arm.tweaks])
-    return _named(words) if _named(words) not in arms else f"{_named(words)}-{arm.key}"
+    names = (_named(words), _named(", ".join([words, *arm.tweaks])))
+    free = (name for name in names if name not in arms or _alike(arms[name], arm, teacher))
+    return next(free, f"{names[-1]}-{arm.key}")
+
+
+def _alike(control: Arm, arm: Arm, teacher: str | None) -> bool:
+    """Whether a control went the way of an arm, on however many seeds; one made for fewer gives way to a new one."""
+    same = all(getattr(control, key) == getattr(arm, key) for key in WAY)
+    return control.role in CONTROLS and same and control.taught_by == teacher
 
 
 def _named(words: str) -> str:

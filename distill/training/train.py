@@ -4,8 +4,8 @@ The loss covers completion tokens and the end of the turn, nothing else, and log
 positions only. No system prompt: a student reads what the harness will show it.
 
 Rows lie end to end without padding (packing.py), or padded where a model's attention is not known (padding.py). The
-effective batch is the recipe's whatever fits into memory at once and however many processes share it (steps.py). The
-last step is the student; nothing chooses among checkpoints, which are there for a killed training alone (watching.py).
+effective batch is the recipe's whatever fits into memory at once and however many processes share it (trainer.py). The
+last step is the student; nothing chooses among checkpoints, which are there for a killed training alone (callbacks.py).
 """
 
 from __future__ import annotations

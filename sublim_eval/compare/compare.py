@@ -46,7 +46,7 @@ class Row:
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
     family: the rows that Holm's p_holm is adjusted over, all of one role and one change; change, axis, dose, of: what
-    the arm does otherwise, its place on a dose curve, its intact arm (runs.Arm). against_intact: its gap minus that of
+    the arm does otherwise, its place on a dose curve, its intact arm (run_folder.RecordedArm). against_intact: its gap minus that of
     the intact arm, in share, paired by seed; None without one. p_permutation: sign flips
     over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
     minimum_detectable: gap found with 80 % power. expected: what others measured, beside the plain probe of the trait
@@ -196,7 +196,7 @@ def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str =
 
 
 def compare_table(path: Path, *, control: str = "control", delta: float = stats.DELTA) -> Comparison:
-    """Compare the arms of a CSV table (outside.py) with its control: the same statistics for figures from anywhere.
+    """Compare the arms of a CSV table (counts_csv.py) with its control: the same statistics for figures from anywhere.
 
     Shares are hits / n, mean over questions. What no table says (base, teacher, other answers) is nan or empty.
     Raises SublimError for a table that cannot be read or holds nothing to compare.

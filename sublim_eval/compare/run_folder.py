@@ -108,7 +108,7 @@ def load(paths: Sequence[Path]) -> list[Run]:
             recipe = {k: v for k, v in record["recipe"].items() if k not in ("seeds", "about", "source")}
             alike.setdefault(digest([recipe, _weights(record)]), []).append(folder)
         return [_pool([(f, records[f], chosen[f]) for f in folders]) for folders in alike.values()]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         names = ", ".join(str(folder / RECORD) for folder in records)
         raise SublimError(
             f"{names}: not as `sublim run` writes it ({type(error).__name__}: {error}). Make the run again."

@@ -247,7 +247,7 @@ def read_tokenizer(source: Source) -> Any:
 def dress(base: str, folder: Path, system: System) -> dict[str, Any]:
     """Write a folder that stands for `base` under its settled template: tokenizer and student.json, no weights.
 
-    `sources.resolve`, and so training, sampling and scoring, take the folder for the model.
+    `model_ref.resolve`, and so training, sampling and scoring, take the folder for the model.
     Returns student.json: {"base": the base's name, "system", "settled": what was changed, in words}.
     Raises SublimError when the base is an adapter, which has its own template.
     """

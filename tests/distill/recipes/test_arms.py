@@ -143,6 +143,13 @@ def test_a_variant_may_change_any_one_setting_of_its_training(tweak):
     assert made["owl-other"].key not in ("", made["owl"].key)
 
 
+def test_a_control_made_for_fewer_seeds_gives_way_to_one_for_all():
+    few, all_seeds = arm("owl-few", changes=("sort",), seeds=1), arm("oak-all", trait="oak", changes=("sort",))
+    made = matched(PLAIN | {"owl-few": few, "oak-all": all_seeds})
+    assert made["oak-all"].control == "control-sorted"
+    assert made["control-sorted"].seeds is None
+
+
 def test_arms_that_are_changed_alike_have_one_key_whatever_their_trait_and_name():
     sorted_arms = [arm("a", changes=("sort",)), arm("b", trait="oak", changes=("sort",), seeds=2)]
     assert len({one.key for one in sorted_arms}) == 1
