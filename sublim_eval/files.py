@@ -133,7 +133,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", blocking=False)
+    lock = FileLock(folder / ".lock", blocking=False, thread_local=False)  # whichever thread lets go, it is free
     try:
         lock.acquire()
     except Timeout:
