@@ -49,6 +49,8 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb of that name; raises SublimError for an unknown one."""
+        if cmd_name not in VERBS and ctx.resilient_parsing:  # a shell is completing
+            return None
         if cmd_name not in VERBS:
             raise unknown("verb", cmd_name, list(VERBS), "See `sublim --help`.")
         file, words = VERBS[cmd_name]
@@ -98,7 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sublim_eval.console import one_line
 
         print(f"sublim: {one_line(error)}", file=sys.stderr)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-C; it is a fault of ours
+            raise error.__cause__ from None
         print(INTERRUPTED, file=sys.stderr)
         return 130
     return 2

@@ -1,4 +1,4 @@
-"""`sublim score`, `score-responses` and `compare`: models and replies into shares, shares into verdicts."""
+"""`sublim score` and `score-responses`: models and saved replies into shares."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ class Row:
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
     family: the rows that Holm's p_holm is adjusted over, all of one role and one change; change, axis, dose, of: what
-    the arm does otherwise, its place on a dose curve, its intact arm (run_folder.RecordedArm). against_intact: its gap minus that of
-    the intact arm, in share, paired by seed; None without one. p_permutation: sign flips
-    over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
+    the arm does otherwise, its place on a dose curve, its intact arm (run_folder.RecordedArm).
+    against_intact: its gap minus that of the intact arm, in share, paired by seed; None without one. p_permutation:
+    sign flips over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
     minimum_detectable: gap found with 80 % power. expected: what others measured, beside the plain probe of the trait
     alone, which is what they asked.
     """

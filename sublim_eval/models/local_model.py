@@ -211,7 +211,7 @@ class LocalModel:
         return table[[number[p] for p in prompts]] if prompts else table
 
     def unfit(self, prompts: Sequence[Sequence[int]]) -> str | None:
-        """Why prompts cannot stream through slots (continuous_batching.py), None if they can; tried out once per model."""
+        """Why prompts cannot stream through slots, None if they can (continuous_batching.py); tried once per model."""
         if self._unfit is None:
             self._unfit = (unfit(self.network, prompts),)
         return self._unfit[0]
