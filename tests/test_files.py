@@ -139,9 +139,9 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
 
 
 def test_the_lock_is_one_of_its_folder_and_free_once_let_go_of(tmp_path):
-    with locked(tmp_path / "run"), locked(tmp_path / "other"):
-        with pytest.raises(SublimError, match="Another run is writing"), locked(tmp_path / "run"):
-            pass
+    refused = pytest.raises(SublimError, match="Another run is writing")
+    with locked(tmp_path / "run"), locked(tmp_path / "other"), refused, locked(tmp_path / "run"):
+        pass
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "run"):
         1 / 0  # noqa: B018
     with locked(tmp_path / "run"):
