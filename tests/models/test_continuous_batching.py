@@ -162,7 +162,7 @@ def test_first_tokens_follow_the_models_distribution(folders: dict[str, Path]) -
         chances = model.model(torch.tensor([ids])).logits[0, -1].double().softmax(0).numpy()
     n = 3_000
     out = np.empty(n, dtype=object)
-    settings = continuous_batching.Settings(max_new_tokens=2)
+    settings = continuous_batching.SamplingSettings(max_new_tokens=2)
     numbers = continuous_batching.Streams([4] * n, [str(i) for i in range(n)], 1)
     rows = [ids] * n
     continuous_batching.stream(

@@ -201,7 +201,7 @@ def test_one_seed_has_no_interval(tmp_path):
 
 
 def test_the_command_writes_json_and_picture(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(digits, "Settings", lambda **given: replace(SMALL, **given))
+    monkeypatch.setattr(digits, "DigitsSettings", lambda **given: replace(SMALL, **given))
     out = tmp_path / "out"
     assert main(["digits", "--seeds", "2", "--out", str(out), "--json", str(tmp_path / "again.json")]) == 0
     told = json.loads((out / "digits.json").read_text())
@@ -211,7 +211,7 @@ def test_the_command_writes_json_and_picture(tmp_path, capsys, monkeypatch):
 
 
 def test_a_setting_can_be_varied(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(digits, "Settings", lambda **given: replace(SMALL, **given))
+    monkeypatch.setattr(digits, "DigitsSettings", lambda **given: replace(SMALL, **given))
     assert main(["digits", "--seeds", "2", "--out", str(tmp_path), "--vary", "width=8,16"]) == 0
     told = json.loads((tmp_path / "digits-width.json").read_text())
     assert [line["settings"]["width"] for line in told] == [8, 16]

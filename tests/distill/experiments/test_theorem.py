@@ -161,7 +161,7 @@ def test_the_table_says_how_far_the_promise_holds():
 def test_the_command_writes_every_point(tiny, tmp_path, capsys, monkeypatch):
     small = theorem.TheoremSettings
     monkeypatch.setattr(
-        theorem, "Settings", lambda **given: small(**given, rows=1, rows_mlp=16, width=8, steps=(1e-5, 1e-2))
+        theorem, "TheoremSettings", lambda **given: small(**given, rows=1, rows_mlp=16, width=8, steps=(1e-5, 1e-2))
     )
     out = tmp_path / "out"
     assert main(["theorem", "--base", str(tiny), "--other", "", "--seeds", "2", "--out", str(out)]) == 0
