@@ -27,7 +27,7 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import KEPT, ROWS, SCORES, STUDENTS, TEACHERS, seeded
 from sublim_eval.scores.evaluate import exact, score
 
-from .base_models import asked_base, base_hash, base_label, weights_hash
+from .base_templates import asked_base, base_hash, base_label, weights_hash
 from .modalities import MODALITIES, Rule
 from .recipes import Arm, Recipe
 from .recipes.lessons import lessons

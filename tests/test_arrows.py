@@ -57,6 +57,10 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "distill.stages": ({"errors", "files"}, "it makes folders whole and does not know what is in them"),
     "distill.modalities": (MADE_FROM, "prompts and a filter; who answers, and what for, is not its business"),
     "distill.recipes": (MADE_FROM | {"distill.modalities"}, "it is read before anything is made"),
+    "distill.base_templates": (
+        MADE_FROM | {"distill.recipes"},
+        "it names bases; whoever starts a run needs no torch for it",
+    ),
     "distill.base_models": (
         MADE_FROM | {"distill.devices", "distill.recipes"},
         "it lends bases to whoever trains and does not train",
@@ -84,13 +88,13 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     ),
     "distill.pipeline": (
         MADE_FROM
-        | {"distill.base_models", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
+        | {"distill.base_templates", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
         | {"distill.stages", "distill.teachers", "distill.training"},
         "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
     ),
     "distill.execution": (
         MADE_FROM
-        | {"distill.base_models", "distill.devices", "distill.pipeline", "distill.planning", "distill.provenance"}
+        | {"distill.base_templates", "distill.devices", "distill.pipeline", "distill.planning", "distill.provenance"}
         | {"distill.recipes", "distill.stages", "distill.training"},
         "it carries jobs to processes and nodes and looks into none of them",
     ),

@@ -16,7 +16,7 @@ from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest, locked, read_json, write_json
 from sublim_eval.registry.experiment import RECORD, ROWS, SCORES, STUDENTS, seeded
 
-from ..base_models import asked_base
+from ..base_templates import asked_base
 from ..planning.plan import Plan, plan
 from ..planning.throughput import remember
 from ..provenance import machine, versions

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.base_models import asked_base, base_hash
+from sublim_eval.distill.base_templates import asked_base, base_hash
 from sublim_eval.distill.execution.run import run
 from sublim_eval.files import read_json
 from sublim_eval.harness.suites import model_args
