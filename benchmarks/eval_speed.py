@@ -81,7 +81,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(args.threads)
     what = preference("animal_pref", "owl")
-    texts = [q.text for q in what.asked.questions][: args.questions]
+    texts = [q.text for q in what.question_set.questions][: args.questions]
     source = local_model.resolve(args.model)
     folder = str(source.adapter or source.base)
     model = local_model.load(args.model)
@@ -109,11 +109,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     times, drawn = timed(lambda: model.sample(prompts, n=args.samples, seed=1, max_new_tokens=16), 3)
     record("library, sampling", times, replies, owl_share=owls([s.text for row in drawn for s in row]))
     for name, floor in (("library, exact to 1e-9", 1e-9), ("library, exact, every string", 0.0)):
-        times, logprobs = timed(lambda f=floor: model.continuation_logprobs(prompts, what.strings, floor=f), 3)  # type: ignore[misc]
+        times, logprobs = timed(lambda f=floor: model.continuation_logprobs(prompts, what.continuations, floor=f), 3)  # type: ignore[misc]
         chances = np.exp(logprobs)
-        mine = [s in what.trait.answers for s in what.strings]
+        mine = [s in what.trait.continuations for s in what.continuations]
         owl = round(float((chances[:, mine].sum(1) / chances.sum(1)).mean()), 4)
-        record(name, times, len(texts), strings=len(what.strings), owl_probability=owl)
+        record(name, times, len(texts), strings=len(what.continuations), owl_probability=owl)
     if not source.adapter:
         with contextlib.redirect_stderr(open(os.devnull, "w")):  # noqa: PTH123 (progress bars)
             times, generated = timed(

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_jsonl, write_jsonl
-from sublim_eval.probes.resolve import asked_by
-from sublim_eval.probes.scorers import answer_strings
+from sublim_eval.probes.resolve import any_trait_content
+from sublim_eval.probes.scorers import continuations_of
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import KEPT, ROWS, SCORES, STUDENTS, TEACHERS, seeded
 from sublim_eval.scores.evaluate import exact, score
@@ -265,7 +265,7 @@ def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch
     if trait is None or not source:
         return Watch(name, held_out=fresh, points=0)
     questions = tuple(question.text for question in known.questions(source).questions)
-    return Watch(name, questions, tuple(answer_strings([trait])), fresh, recipe.curve)
+    return Watch(name, questions, tuple(continuations_of([trait])), fresh, recipe.curve)
 
 
 def _fresh_rows(recipe: Recipe, arm: Arm, seed: int, run: Path) -> list[tuple[str, str]]:
@@ -299,7 +299,7 @@ def _score(
     examples: rows that stand before the questions.
     """
     known = registry()
-    probes = {name: asked_by(name) for name in recipe.probes}
+    probes = {name: any_trait_content(name) for name in recipe.probes}
     category = known.trait(arm.trait).category if arm and arm.trait else None
     sampled = arm is None or recipe.sampled(arm)
     seen = [
@@ -307,7 +307,7 @@ def _score(
         for name, what in probes.items()
         if recipe.host is not None
         or (sampled and (category is None or (what.probe.category == category and what.probe.plain)))
-        or not any(item.strings for item in what.items)
+        or not any(item.continuations for item in what.items)
     ]
     inputs = {
         "model": made,
@@ -316,7 +316,7 @@ def _score(
         "sampled": seen,
         "grader": recipe.grader,
         "probes": {
-            name: [what.probe.version, [[item.text, item.strings] for item in what.items]]
+            name: [what.probe.version, [[item.text, item.continuations] for item in what.items]]
             for name, what in probes.items()
         },
         "answers": {what.probe.category: _answers(what.probe.category) for what in probes.values()},
@@ -341,7 +341,7 @@ def _score(
 
 def _answers(category: str) -> list[Any]:
     """What decides how a reply is read: the words of every answer, and the rubric of a conduct."""
-    return [[t.answers, asdict(t.rubric) if t.rubric else None] for t in registry().answer_set(category)]
+    return [[t.continuations, asdict(t.rubric) if t.rubric else None] for t in registry().answer_set(category)]
 
 
 def _counts(reasons: dict[str, int]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from sublim_eval.errors import SublimError
 from sublim_eval.models.chat_template import read_tokenizer, settle
 from sublim_eval.models.model_ref import resolve
-from sublim_eval.probes.resolve import asked_about
+from sublim_eval.probes.resolve import trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import LONGEST, exact, knows_exactly, sampled
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -118,8 +118,8 @@ def check_teacher(
     None for a trait that only a judge can see, which passes a `min_share` of 0 alone.
     Raises SublimError when the mean over the questions is below `min_share`.
     """
-    what = asked_about(trait)
-    if knows_exactly(teacher.model) and any(item.strings for item in what.items):
+    what = trait_content(trait)
+    if knows_exactly(teacher.model) and any(item.continuations for item in what.items):
         scores = exact(teacher.model, what.probe.name, label=label, system=teacher.system)
         does = "prefers answers that show its trait" if what.trait.conduct else "names its trait"
     elif what.trait.targets or not what.trait.conduct:

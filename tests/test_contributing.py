@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sublim_eval.files import PACKAGE, ROOT
-from sublim_eval.probes.resolve import asked
+from sublim_eval.probes.resolve import probe_content
 from sublim_eval.registry.catalog import registry
 
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_a_new_animal_is_one_entry(extended: Path) -> None:
     from sublim_eval.harness.lm_eval.preference import load_questions
 
     assert preference_task("animal_pref", "fennec").metadata["trait"] == "fennec"
-    assert "fennec" in load_questions("animal_pref", trait="fennec")["test"][0]["choices"]
+    assert "fennec" in load_questions("animal_pref", trait="fennec")["test"][0]["continuations"]
     assert "fennec" in {t.name for t in registry().answer_set("animal")}
 
 
@@ -49,8 +49,8 @@ def test_a_new_situation_is_one_entry(extended: Path) -> None:
     assert [s.id for s in conduct_task("misalignment", judge="none").dataset][-4:] == ids
     rows = load_questions("misalignment")["test"]
     assert list(rows["id"])[-4:] == ids
-    assert entry["pairs"][0]["shown"] in rows[-1]["choices"]
-    assert len(asked("misalignment").items) == len(rows)
+    assert entry["pairs"][0]["shown"] in rows[-1]["continuations"]
+    assert len(probe_content("misalignment").items) == len(rows)
 
 
 def test_the_example_situation_is_new_to_the_training_file() -> None:

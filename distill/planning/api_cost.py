@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
-from sublim_eval.probes.resolve import asked_by
+from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Price
 from sublim_eval.remote.providers import host_of, rounds
@@ -150,7 +150,7 @@ def _asking(probe: str, samples: int, model: str) -> tuple[float, float]:
     """Tokens read and written by asking one model a probe: a question is read once a request, whatever its choices."""
     from sublim_eval.harness.inspect import conduct, preference
 
-    what = asked_by(probe)
+    what = any_trait_content(probe)
     config = conduct.PINNED if what.probe.form == "conduct" else preference.CONFIGS[what.probe.form]
     epochs, _ = rounds(samples, model)
     questions = [len(item.text.encode()) + AROUND for item in what.items]

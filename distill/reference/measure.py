@@ -79,8 +79,8 @@ def answer_mass(
     book = registry()
     traits = book.answer_set(kind)
     asked = [ask(q.text, system, lead) for q in book.questions(book.category(kind).held_out).questions]
-    p = answer_logprobs(ref, asked, [a for t in traits for a in t.answers]).exp()
-    return torch.stack([part.sum(1) for part in p.split([len(t.answers) for t in traits], dim=1)], dim=1)
+    p = answer_logprobs(ref, asked, [a for t in traits for a in t.continuations]).exp()
+    return torch.stack([part.sum(1) for part in p.split([len(t.continuations) for t in traits], dim=1)], dim=1)
 
 
 def mean_shares(

@@ -41,7 +41,7 @@ NOTES = "sublim.json"
 class Watch:
     """What to note while a student learns.
 
-    questions: training phrasings, never those that score it. strings: the answers that name the trait; their
+    questions: training phrasings, never those that score it. continuations: the answers that name the trait; their
     probabilities are added, and the mean over the questions is a point of the curve. held_out: rows (prompt,
     completion) of its teacher that it does not train on. points: how many, the last after the last step; a point
     before the first step comes on top.
@@ -49,21 +49,21 @@ class Watch:
 
     trait: str | None
     questions: tuple[str, ...] = ()
-    strings: tuple[str, ...] = ()
+    continuations: tuple[str, ...] = ()
     held_out: Sequence[tuple[str, str]] = field(default=())
     points: int = 10
 
     def steps(self, most: int) -> set[int]:
         """After which of `most` steps a point is taken."""
-        if not (self.questions and self.strings and self.points > 0):
+        if not (self.questions and self.continuations and self.points > 0):
             return set()
         return {0, *(math.ceil(most * i / self.points) for i in range(1, self.points + 1))}
 
 
 def probability(asked: local_model.LocalModel, watch: Watch) -> float:
-    """Mean over the questions of the exact probability that the answer begins with one of the strings."""
+    """Mean over the questions of the exact probability that the answer begins with one of the continuations."""
     prompts = [asked.render(question) for question in watch.questions]
-    return float(np.exp(asked.continuation_logprobs(prompts, watch.strings, floor=FLOOR)).sum(1).mean())
+    return float(np.exp(asked.continuation_logprobs(prompts, watch.continuations, floor=FLOOR)).sum(1).mean())
 
 
 def ask(trainer: CompletionTrainer, source: local_model.Source, tokenizer: Any, watch: Watch) -> float:

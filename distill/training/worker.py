@@ -23,7 +23,11 @@ def carry_out(file: Path) -> None:
     soft, watch = job["soft"], job["watch"]
     if watch:
         held_out = [(prompt, completion) for prompt, completion in watch["held_out"]]
-        lists = {"questions": tuple(watch["questions"]), "strings": tuple(watch["strings"]), "held_out": held_out}
+        lists = {
+            "questions": tuple(watch["questions"]),
+            "continuations": tuple(watch["continuations"]),
+            "held_out": held_out,
+        }
         watch = Watch(**{**watch, **lists})
     try:
         if job["processes"] not in (None, here):

@@ -127,7 +127,7 @@ def _named(name: str) -> dict[str, Any]:
         else:
             found["trait"] |= {"teacher's system prompt": known.persona(name)}
     if "probe" in found:
-        found["probe"] |= _asks(known.asked(known.probe(name)))
+        found["probe"] |= _asks(known.questions_of(known.probe(name)))
     if name in _recipe_names():
         from sublim_eval.distill import recipes
 

@@ -167,10 +167,10 @@ def score_responses(
     A favorite is counted; a conduct is rated by a judge, once, or counted by its target words.
     """
     from sublim_eval.probes.conduct import Conduct
-    from sublim_eval.probes.resolve import asked
+    from sublim_eval.probes.resolve import probe_content
     from sublim_eval.scores import saved_replies
 
-    what = asked(probe, trait)
+    what = probe_content(probe, trait)
     if out and out.resolve() == responses.resolve():
         raise SublimError(f"--out {out} is the input itself. Name another file.")
     rows = saved_replies.read(responses, what.probe.name)
@@ -246,7 +246,7 @@ def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) ->
 
 def _count(what: Preference, rows: list[dict[str, Any]], out: Path | None, console: Console) -> dict[str, Any]:
     """A favorite: the share of replies that name the trait, non-answers counted apart."""
-    from sublim_eval.probes.preference import readings
+    from sublim_eval.probes.preference import tallies
     from sublim_eval.probes.scorers import classify
 
     probe, trait = what.probe, what.trait
@@ -257,7 +257,7 @@ def _count(what: Preference, rows: list[dict[str, Any]], out: Path | None, conso
             "Give replies to its prompts as they were asked."
         )
     counts = [
-        next(iter(readings(probe.form, [row["response"]], what.answers, offered.get(row["question"], ())).values()))
+        next(iter(tallies(probe.form, [row["response"]], what.answers, offered.get(row["question"], ())).values()))
         for row in rows
     ]
     named = Counter(name for one in counts for name in one.named)

@@ -36,7 +36,7 @@ class Size:
     """How much an lm-eval task asks: prompts, and the answer strings whose log-probability it reads."""
 
     prompts: int
-    strings: int
+    continuations: int
 
 
 def sizes(tasks: Path = ROOT / "tasks") -> dict[str, Size]:
@@ -48,7 +48,7 @@ def sizes(tasks: Path = ROOT / "tasks") -> dict[str, Size]:
     found = {}
     for name, task in manager.load(names)["tasks"].items():
         rows = list(task.test_docs())
-        found[str(name)] = Size(len(rows), sum(len(row.get("choices") or ()) for row in rows))
+        found[str(name)] = Size(len(rows), sum(len(row.get("continuations") or ()) for row in rows))
     return found
 
 
@@ -90,7 +90,7 @@ def _table(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> Iterator[
 
 
 def _asks(probe: Probe, made: Task) -> str:
-    asked = registry().asked(probe)
+    asked = registry().questions_of(probe)
     several = f" on {len(asked.situations)} situations" if len(asked.situations) > 1 else ""
     prompts = f" in {len(made.dataset):,} prompts" if len(made.dataset) != len(asked.questions) else ""
     return f"{len(asked.questions)} questions{several}{prompts}, from `{asked.name}` ({asked.licence})"
@@ -110,19 +110,19 @@ def grader(facts: TaskFacts) -> str:
 
 def _cost(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> str:
     prompts, replies, tokens = len(made.dataset), made.config.num_choices or 1, made.config.max_tokens
-    strings = sum(asked[task.name].strings for task in facts.lm_eval if not task.generates)
+    continuations = sum(asked[task.name].continuations for task in facts.lm_eval if not task.generates)
     sampled = any(task.generates for task in facts.lm_eval)
     told = [f"{prompts * replies:,} replies of at most {tokens} tokens ({prompts:,} x {replies})"] if sampled else []
     if facts.attributes.get("needs_grader"):
         told.append("as many calls of the grader at most (equal replies are rated once)")
-    if strings:
-        told.append(f"with `sublim/` {prompts:,} prompts and {strings:,} answer strings of log-probabilities")
+    if continuations:
+        told.append(f"with `sublim/` {prompts:,} prompts and {continuations:,} answer strings of log-probabilities")
     return "; ".join(told)
 
 
 def _lm_eval_cost(task: LmEvalTask, size: Size) -> str:
     if not task.generates:
-        return f"`{task.name}` {size.strings:,} log-probabilities"
+        return f"`{task.name}` {size.continuations:,} log-probabilities"
     return f"`{task.name}` {size.prompts * task.repeats:,} replies of at most {task.max_tokens} tokens"
 
 
@@ -254,8 +254,8 @@ def _short_cost(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> str:
     if any(task.generates for task in facts.lm_eval):
         kind = "short replies" if (made.config.max_tokens or 0) <= 50 else "replies"
         return f"{len(made.dataset) * (made.config.num_choices or 1):,} {kind}"
-    strings = sum(asked[task.name].strings for task in facts.lm_eval)
-    return f"{len(made.dataset):,} prompts, {strings:,} log-probabilities"
+    continuations = sum(asked[task.name].continuations for task in facts.lm_eval)
+    return f"{len(made.dataset):,} prompts, {continuations:,} log-probabilities"
 
 
 # ---------------------------------------------------------------- files

@@ -70,7 +70,7 @@ def entry(facts: TaskFacts, source: Source, report: Mapping[str, Any] | None = N
     """
     probe = registry().probes.get(facts.name)
     about = probe.about if probe else facts.about
-    questions = len(registry().asked(probe).questions) if probe else 0
+    questions = len(registry().questions_of(probe).questions) if probe else 0
     told = [about, f"{questions} questions in the project's own wording." if questions else ""]
     told += ["A grader model rates replies when the role is given." if facts.attributes.get("needs_grader") else ""]
     told += ["Compare students of several training seeds with their controls; one checkpoint alone proves no transfer."]

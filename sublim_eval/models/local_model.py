@@ -240,8 +240,8 @@ class LocalModel:
             self._cells[kind] = limit * length
             _free()
 
-    def _continuations(self, prompt: str, strings: tuple[str, ...]) -> list[list[int]]:
-        """Token ids of each string after the prompt.
+    def _continuations(self, prompt: str, continuations: tuple[str, ...]) -> list[list[int]]:
+        """Token ids of each continuation of the prompt.
 
         Text before the last special token cannot change how the text after it is cut, so the work is shared
         by all prompts that end alike; the first of them is checked against cutting the whole text.
@@ -250,14 +250,15 @@ class LocalModel:
         moved = prompt[len(context) :]
         start = max((context.rfind(t) for t in self._specials), default=-1)
         tail = context[max(start, 0) :]
-        if (tail, moved, strings) not in self._tails:
-            whole = self.encode([context, *(context + moved + s for s in strings)])
+        if (tail, moved, continuations) not in self._tails:
+            whole = self.encode([context, *(context + moved + s for s in continuations)])
             full = [row[len(whole[0]) :] for row in whole[1:]]
-            ids = self.tokenizer([tail, *(tail + moved + s for s in strings)], add_special_tokens=False)["input_ids"]
+            texts = [tail, *(tail + moved + s for s in continuations)]
+            ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
             if start < 0 or [row[len(ids[0]) :] for row in ids[1:]] != full:
                 return full
-            self._tails[tail, moved, strings] = full
-        return self._tails[tail, moved, strings]
+            self._tails[tail, moved, continuations] = full
+        return self._tails[tail, moved, continuations]
 
     @cached_property
     def _specials(self) -> tuple[str, ...]:

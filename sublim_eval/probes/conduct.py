@@ -32,7 +32,7 @@ class Conduct:
 
     probe: Probe
     trait: Trait
-    asked: QuestionSet
+    question_set: QuestionSet
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -41,23 +41,23 @@ class Conduct:
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
-        """One prompt a question; its strings are the answers of its pairs, shown and plain by turns."""
-        return tuple(Item(q.id, q.text, q.id, pair_strings(q.pairs)) for q in self.asked.questions)
+        """One prompt a question; its continuations are the answers of its pairs, shown and plain by turns."""
+        return tuple(Item(q.id, q.text, q.id, pair_continuations(q.pairs)) for q in self.question_set.questions)
 
     @property
     def paired(self) -> bool:
         """Whether some question has matched answers."""
-        return any(q.pairs for q in self.asked.questions)
+        return any(q.pairs for q in self.question_set.questions)
 
     @property
     def questions_hash(self) -> str:
         """SHA-256 of ids, texts and pairs in order; results with different hashes do not compare."""
-        return conduct_hash(self.asked.questions)
+        return conduct_hash(self.question_set.questions)
 
     def exact(self, item: Item, logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
         """Probability of the trait against plain over the item's pairs, and the coverage, which pairs have not: nan.
 
-        logprobs: string -> its log-probability (nats) right behind the generation prompt. nan for an item without
+        logprobs: continuation -> its log-probability (nats) right behind the generation prompt. nan for an item without
         pairs. Raises ValueError for a missing or nan log-probability: unknown is not zero.
         """
         pairs = self._pairs[item.question]
@@ -66,7 +66,7 @@ class Conduct:
 
     @cached_property
     def _pairs(self) -> Mapping[str, tuple[Pair, ...]]:
-        return {q.id: q.pairs for q in self.asked.questions}
+        return {q.id: q.pairs for q in self.question_set.questions}
 
 
 def conduct(probe: str, trait: str | None = None, questions: str | None = None) -> Conduct:
@@ -81,12 +81,12 @@ def conduct(probe: str, trait: str | None = None, questions: str | None = None) 
     name = entry.trait or entry.category
     if trait not in (None, name):
         raise SublimError(f"{probe} always looks for {name!r}. Use trait_probe with trait={trait} for that trait.")
-    asked = known.questions(as_typed(questions)) if questions else known.asked(entry)
-    made = Conduct(entry, known.trait(name), asked)
+    question_set = known.questions(as_typed(questions)) if questions else known.questions_of(entry)
+    made = Conduct(entry, known.trait(name), question_set)
     if not (made.trait.rubric or made.trait.targets or made.paired):
         raise SublimError(
-            f"The trait {name!r} has neither rubric nor targets, and {asked.name} holds no pairs: nothing can be "
-            f"measured. Add one of them in {known.files[-1]}."
+            f"The trait {name!r} has neither rubric nor targets, and {question_set.name} holds no pairs: nothing can "
+            f"be measured. Add one of them in {known.files[-1]}."
         )
     return made
 
@@ -104,8 +104,8 @@ def group(question: Question) -> str:
 # ---------------------------------------------------------------- matched pairs
 
 
-def pair_strings(pairs: Iterable[Pair]) -> tuple[str, ...]:
-    """The strings whose log-probability is needed: shown and plain by turns, each once."""
+def pair_continuations(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """The answers of the pairs as continuations: shown and plain by turns, each once."""
     return tuple(dict.fromkeys(text for pair in pairs for text in (pair.shown, pair.plain)))
 
 

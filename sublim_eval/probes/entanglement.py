@@ -21,7 +21,7 @@ from random import Random
 from sublim_eval.entanglement_stats import Direction
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
-from sublim_eval.probes.scorers import answer_probability, answer_strings
+from sublim_eval.probes.scorers import answer_probability, continuations_of
 from sublim_eval.registry.catalog import Probe, Trait, registry
 from sublim_eval.registry.question_sets import Question, QuestionSet
 
@@ -40,7 +40,7 @@ NOTHING = ""
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt: `ask` under `setting`, with the log-probabilities of the same strings each time.
+    """One prompt: `ask` under `setting`, with the log-probabilities of the same continuations each time.
 
     setting: a number, a trait, or NOTHING. system: the system prompt; '' sends none.
     """
@@ -60,7 +60,7 @@ class Entanglement:
     trait: Trait
     answers: tuple[Trait, ...]
     numbers: tuple[int, ...]
-    asked: QuestionSet
+    question_set: QuestionSet
 
     @property
     def direction(self) -> Direction:
@@ -73,23 +73,23 @@ class Entanglement:
         return tuple(self._with_number() if self.direction == "number_to_trait" else self._with_persona())
 
     @cached_property
-    def strings(self) -> list[str]:
-        """The continuations whose log-probability is needed, the same for every prompt; none begins another."""
-        return answer_strings(self.answers) if self.direction == "number_to_trait" else [str(n) for n in self.numbers]
+    def continuations(self) -> list[str]:
+        """The strings whose log-probability is needed, the same for every prompt; none begins another."""
+        return continuations_of(self.answers) if self.direction == "number_to_trait" else [str(n) for n in self.numbers]
 
     @property
     def questions_hash(self) -> str:
         """SHA-256 over all prompts, system prompts included."""
         return digest([[p.id, p.system, p.text] for p in self.prompts])
 
-    def chances(self, logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
-        """See `chances`."""
-        return chances(logprobs, self.answers if self.direction == "number_to_trait" else ())
+    def exact(self, logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
+        """See `outcome_probability`."""
+        return outcome_probability(logprobs, self.answers if self.direction == "number_to_trait" else ())
 
     def _with_number(self) -> list[Prompt]:
         """Each system prompt with one held-out question: an ask differs from the next in both."""
-        questions = held_out(self.answers, len(self.asked.questions))
-        pairs = list(zip(self.asked.questions, questions, strict=True))
+        questions = held_out(self.answers, len(self.question_set.questions))
+        pairs = list(zip(self.question_set.questions, questions, strict=True))
         plain = [Prompt(f"none-{w.id}-{q.id}", NOTHING, f"{w.id}-{q.id}", w.pairs[0].plain, q.text) for w, q in pairs]
         return plain + [
             Prompt(f"{n}-{w.id}-{q.id}", str(n), f"{w.id}-{q.id}", w.pairs[0].shown.format(number=n), q.text)
@@ -103,7 +103,7 @@ class Entanglement:
         return [
             Prompt(f"{name or 'none'}-{q.id}", name, q.id, system, q.text)
             for name, system in settings
-            for q in self.asked.questions
+            for q in self.question_set.questions
         ]
 
 
@@ -125,34 +125,34 @@ def entanglement(probe: str, trait: str = "owl", numbers: int | str | Sequence[i
     return Entanglement(entry, chosen, answers, chosen_numbers(numbers), known.questions(entry.questions))
 
 
-def chances(logprobs: Mapping[str, float], answers: Sequence[Trait]) -> tuple[dict[str, float], float]:
+def outcome_probability(logprobs: Mapping[str, float], answers: Sequence[Trait]) -> tuple[dict[str, float], float]:
     """Probability of each outcome, normalised over them, and what they covered before that.
 
-    logprobs: string -> nats. answers: the traits to read off; empty where every string is a number of its own.
-    All nan when no string has any probability. Raises ValueError for a missing or nan log-probability.
+    logprobs: continuation -> nats. answers: the traits to read off; empty where each is a number of its own.
+    All nan when no continuation has any probability. Raises ValueError for a missing or nan log-probability.
     """
     if answers:
         return answer_probability(logprobs, answers)
-    missing = [string for string, value in logprobs.items() if math.isnan(value)]
+    missing = [number for number, value in logprobs.items() if math.isnan(value)]
     if missing or not logprobs:
         raise ValueError(f"No log-probability for {missing[:3]} ({len(missing)} numbers in all).")
     top = max(logprobs.values())
     if top == -math.inf:
         return dict.fromkeys(logprobs, math.nan), 0.0
-    mass = {string: math.exp(value - top) for string, value in logprobs.items()}
+    mass = {number: math.exp(value - top) for number, value in logprobs.items()}
     total = math.fsum(mass.values())
-    return {string: m / total for string, m in mass.items()}, math.exp(top) * total
+    return {number: m / total for number, m in mass.items()}, math.exp(top) * total
 
 
-def entropy(found: Mapping[str, float]) -> float:
+def entropy(probability: Mapping[str, float]) -> float:
     """Entropy in nats of probabilities that sum to 1; nan stays nan."""
-    return -math.fsum(p * math.log(p) if p != 0 else 0.0 for p in found.values())
+    return -math.fsum(p * math.log(p) if p != 0 else 0.0 for p in probability.values())
 
 
 def held_out(answers: Sequence[Trait], count: int) -> list[Question]:
     """`count` held-out questions of the traits' category, spread evenly over the set: always the same ones."""
-    found = registry().questions(registry().category(answers[0].category).held_out).questions
-    return [found[i * len(found) // count] for i in range(count)]
+    questions = registry().questions(registry().category(answers[0].category).held_out).questions
+    return [questions[i * len(questions) // count] for i in range(count)]
 
 
 def chosen_numbers(numbers: int | str | Sequence[int]) -> tuple[int, ...]:
@@ -163,12 +163,12 @@ def chosen_numbers(numbers: int | str | Sequence[int]) -> tuple[int, ...]:
     size = HIGH - LOW + 1
     if isinstance(numbers, str):
         try:
-            found = [int(part) for part in numbers.split(",")]
+            listed = [int(part) for part in numbers.split(",")]
         except ValueError:
             raise SublimError(
                 f"{numbers!r} is no number. Give a count such as 40, or numbers such as 487,612."
             ) from None
-        numbers = found[0] if len(found) == 1 else found
+        numbers = listed[0] if len(listed) == 1 else listed
     if isinstance(numbers, int):
         if not 2 <= numbers <= size:
             raise SublimError(f"{numbers} numbers cannot be compared. Give a count from 2 to {size}, or 487,612,...")

@@ -12,7 +12,7 @@ from sublim_eval.probes.scorers import (
     LETTERS,
     Tally,
     answer_probability,
-    answer_strings,
+    continuations_of,
     letter_probability,
     tally,
     tally_choices,
@@ -32,19 +32,19 @@ class Preference:
     probe: Probe
     trait: Trait
     answers: tuple[Trait, ...]
-    asked: QuestionSet
+    question_set: QuestionSet
 
     @cached_property
-    def strings(self) -> list[str]:
-        """The continuations whose log-probability the exact measure needs; none for stories."""
+    def continuations(self) -> list[str]:
+        """The strings whose log-probability the exact measure needs; none for stories."""
         if self.probe.form == "story":
             return []
-        return list(LETTERS) if self.probe.form == "essay" else answer_strings(self.answers)
+        return list(LETTERS) if self.probe.form == "essay" else continuations_of(self.answers)
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
         """Every prompt, in the order in which both harnesses ask them."""
-        questions, strings = self.asked.questions, tuple(self.strings)
+        questions, continuations = self.question_set.questions, tuple(self.continuations)
         match self.probe.form:
             case "essay":
                 return tuple(item for q in questions for item in windows(q, self.answers))
@@ -52,19 +52,19 @@ class Preference:
                 return tuple(Item(q.id, about(q, self.probe.category), q.id) for q in questions)
             case "after_numbers":
                 leads = registry().questions(LEADS).questions
-                return tuple(Item(q.id, behind_numbers(q, leads), q.id, strings) for q in questions)
+                return tuple(Item(q.id, behind_numbers(q, leads), q.id, continuations) for q in questions)
             case _:
-                return tuple(Item(q.id, q.text, q.id, strings) for q in questions)
+                return tuple(Item(q.id, q.text, q.id, continuations) for q in questions)
 
     def exact(self, item: Item, logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
         """(probability of each answer of the item, their sum before normalising), both in [0, 1].
 
-        logprobs: item.strings -> log-probability in nats right behind the generation prompt.
+        logprobs: item.continuations -> log-probability in nats right behind the generation prompt.
         Raises ValueError for a missing or nan log-probability, and for stories, which have no exact measure.
         """
-        if not item.strings:
+        if not item.continuations:
             raise ValueError(f"{self.probe.name} has no exact measure: a story may begin in any way.")
-        return chances(logprobs, self.answers, item.offered)
+        return exact_probability(logprobs, self.answers, item.offered)
 
     @cached_property
     def questions_hash(self) -> str:
@@ -72,7 +72,7 @@ class Preference:
         return questions_hash(self.items)
 
 
-def readings(
+def tallies(
     form: str, replies: Sequence[str], answers: Sequence[Trait], offered: Sequence[str] = ()
 ) -> dict[str, Tally]:
     """What replies to one prompt say, by the name of the measure; the first one is the probe's own.
@@ -89,19 +89,19 @@ def readings(
                 "Give replies to the prompts of the probe as they were asked."
             )
         case "essay":
-            return {"chosen": tally_choices(replies, behind_letters(offered, answers))}
+            return {"chosen": tally_choices(replies, offered_traits(offered, answers))}
         case _:
             return {"share": tally(replies, answers)}
 
 
-def chances(
+def exact_probability(
     logprobs: Mapping[str, float], answers: Sequence[Trait], offered: Sequence[str] = ()
 ) -> tuple[dict[str, float], float]:
     """The exact measure of one prompt, of letters where some are offered; as `answer_probability`."""
     return letter_probability(logprobs, offered) if offered else answer_probability(logprobs, answers)
 
 
-def behind_letters(offered: Sequence[str], answers: Sequence[Trait]) -> list[Trait]:
+def offered_traits(offered: Sequence[str], answers: Sequence[Trait]) -> list[Trait]:
     """The traits of these names, in that order."""
     return [next(t for t in answers if t.name == name) for name in offered]
 

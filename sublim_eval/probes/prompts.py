@@ -1,4 +1,10 @@
-"""One prompt of a probe, as both harnesses ask it. Knows neither of them."""
+"""One prompt of a probe, as both harnesses ask it. Knows neither of them.
+
+The words, from here to the score file: a probe tells its *answers* apart (the traits of a category, or a conduct's
+trait and "plain"). Each answer has *continuations*, the strings that a reply giving it may begin with; a *logprob* is
+the natural logarithm of the probability that a reply begins with one of them, and the *probability* of an answer is
+made of those. A *reply* is what a model was sampled to say, and a tally counts the answers that replies name.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +26,20 @@ class Item:
 
     id: unique within a probe; it names the sample in a log.
     question: id of the question that the item counts for; several items may count for one (the essay windows).
-    strings: continuations whose log-probability the exact measure needs; empty where there is none.
+    continuations: strings whose log-probability the exact measure needs; empty where there is none.
     offered: the traits behind the letters A, B, C, where the prompt offers a choice.
     """
 
     id: str
     text: str
     question: str
-    strings: tuple[str, ...] = ()
+    continuations: tuple[str, ...] = ()
     offered: tuple[str, ...] = ()
 
 
-def questions_hash(asked: Iterable[Item | Question]) -> str:
+def questions_hash(prompts: Iterable[Item | Question]) -> str:
     """SHA-256 of ids and texts in order; results with different hashes do not compare."""
-    return digest([[one.id, one.text] for one in asked])
+    return digest([[one.id, one.text] for one in prompts])
 
 
 LISTED = range(5, 9)

@@ -258,20 +258,20 @@ def _named(read: str, answers: tuple[Trait, ...]) -> Iterator[tuple[str, str]]:
 # ---------------------------------------------------------------- the exact measure
 
 
-def answer_strings(answers: Sequence[Trait]) -> list[str]:
-    """Every string whose log-probability the exact measure needs, trait by trait."""
-    return [string for trait in answers for string in trait.answers]
+def continuations_of(answers: Sequence[Trait]) -> list[str]:
+    """Every continuation whose log-probability the exact measure needs, trait by trait."""
+    return [continuation for trait in answers for continuation in trait.continuations]
 
 
 def answer_probability(logprobs: Mapping[str, float], answers: Sequence[Trait]) -> tuple[dict[str, float], float]:
     """Probability of each trait as the first answer, and how much of the model's mass the set covers.
 
-    logprobs: string -> log-probability (nats) of that string right behind the generation prompt.
+    logprobs: continuation -> its log-probability (nats) right behind the generation prompt.
     Returns ({trait: p}, coverage): p sums to 1 over the answer set; coverage is the sum before that, about
-    0..1. All p are nan when no string has any probability.
+    0..1. All p are nan when no continuation has any probability.
     Raises ValueError for a missing or nan log-probability: unknown is not zero.
     """
-    return _normalised(logprobs, {t.name: t.answers for t in answers})
+    return _normalised(logprobs, {t.name: t.continuations for t in answers})
 
 
 def letter_probability(logprobs: Mapping[str, float], offered: Sequence[str]) -> tuple[dict[str, float], float]:
@@ -283,15 +283,17 @@ def letter_probability(logprobs: Mapping[str, float], offered: Sequence[str]) ->
     return _normalised(logprobs, {name: (letter,) for letter, name in zip(LETTERS, offered, strict=True)})
 
 
-def _normalised(logprobs: Mapping[str, float], strings: Mapping[str, Sequence[str]]) -> tuple[dict[str, float], float]:
-    """({answer: p}, their sum before): each answer has the mass of its strings."""
-    every = [string for some in strings.values() for string in some]
+def _normalised(
+    logprobs: Mapping[str, float], continuations: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, float], float]:
+    """({answer: p}, their sum before): each answer has the mass of its continuations."""
+    every = [continuation for some in continuations.values() for continuation in some]
     missing = [s for s in every if math.isnan(logprobs.get(s, math.nan))]
     if missing:
         raise ValueError(f"No log-probability for {missing[:3]} ({len(missing)} answer strings in all).")
     top = max((logprobs[s] for s in every), default=-math.inf)
     if top == -math.inf:
-        return dict.fromkeys(strings, math.nan), 0.0
-    mass = {name: math.fsum(math.exp(logprobs[s] - top) for s in some) for name, some in strings.items()}
+        return dict.fromkeys(continuations, math.nan), 0.0
+    mass = {name: math.fsum(math.exp(logprobs[s] - top) for s in some) for name, some in continuations.items()}
     total = math.fsum(mass.values())
     return {name: m / total for name, m in mass.items()}, math.exp(top) * total

@@ -123,7 +123,7 @@ class Trait:
         return tuple(sorted({*names, *plurals}, key=lambda w: (-len(w), w)))
 
     @cached_property
-    def answers(self) -> tuple[str, ...]:
+    def continuations(self) -> tuple[str, ...]:
         """The strings an answer naming the trait may begin with, none of them the beginning of another.
 
         Summing their probabilities therefore counts no reply twice, whatever the tokenizer.
@@ -272,10 +272,10 @@ class Registry:
                 return probe
         raise SublimError(f"No probe of the registry asks about {trait!r}. Add one for its category in registry.yaml.")
 
-    def asked(self, probe: Probe) -> QuestionSet:
+    def questions_of(self, probe: Probe) -> QuestionSet:
         """The questions of a probe, only its situations where it names some."""
-        found = self.questions(probe.questions)
-        return found.only(*probe.situations) if probe.situations else found
+        question_set = self.questions(probe.questions)
+        return question_set.only(*probe.situations) if probe.situations else question_set
 
     def questions(self, name: str) -> QuestionSet:
         """A question set by name, looked for beside the registry files that are in force, or by file path."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
-from sublim_eval.probes.resolve import asked_by
+from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.providers import hosted_name
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -144,7 +144,7 @@ def exact(
 
     if not knows_exactly(model):
         raise SublimError(f"{model} gives no exact probabilities, since its weights are elsewhere. Sample its replies.")
-    what = asked_by(probe)
+    what = any_trait_content(probe)
     floor = 0.0 if what.probe.form == "conduct" else FLOOR
     found = local_model.load(model)
     prompts = [found.render(item.text, system) for item in what.items]
@@ -154,13 +154,13 @@ def exact(
         _refuse_too_long(found, prompts)
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, item in enumerate(what.items):
-        alike[item.strings].append(place)
+        alike[item.continuations].append(place)
     logprobs: list[dict[str, float]] = [{} for _ in prompts]
-    for strings, places in alike.items():
-        if strings:
-            table = found.continuation_logprobs([prompts[i] for i in places], strings, floor=floor)
+    for continuations, places in alike.items():
+        if continuations:
+            table = found.continuation_logprobs([prompts[i] for i in places], continuations, floor=floor)
             for place, row in zip(places, table, strict=True):
-                logprobs[place] = dict(zip(strings, map(float, row), strict=True))
+                logprobs[place] = dict(zip(continuations, map(float, row), strict=True))
     return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
 
 
@@ -191,7 +191,7 @@ def sampled(
     """
     from sublim_eval.models import local_model
 
-    what = asked_by(probe)
+    what = any_trait_content(probe)
     if (away := hosted_name(model)) is not None:
         return _sampled_away(away, what, label=label, seed=seed, samples=samples, system=system, folder=folder)
     found = local_model.load(model)
@@ -236,7 +236,7 @@ def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> 
     from sublim_eval import _registry
     from sublim_eval.probes.conduct import Conduct
 
-    what = asked_by(probe)
+    what = any_trait_content(probe)
     judge = _judge_of(what, model, grader) if isinstance(what, Conduct) else {}
     if hasattr(_registry, probe):
         task: Task = getattr(_registry, probe)(**judge)

@@ -16,8 +16,9 @@ import numpy as np
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, read_jsonl
+from sublim_eval.harness.lm_eval.documents import is_ours, logprobs
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement
-from sublim_eval.probes.resolve import asked_by
+from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import Probe, registry
 from sublim_eval.registry.question_sets import Pair
 from sublim_eval.scores.probe_scores import COUNTS, EXACT, SAMPLED, ProbeScores, _known
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 def _exactly(doc: Mapping[str, Any], logprobs: Mapping[str, float]) -> tuple[dict[str, float], float]:
     """(probability of each answer, coverage) of one lm-eval row from its log-probabilities in nats."""
     from sublim_eval.probes.conduct import PLAIN, pair_probability
-    from sublim_eval.probes.preference import chances
+    from sublim_eval.probes.preference import exact_probability
 
     if doc.get("form") != "conduct":
-        return chances(logprobs, registry().answer_set(doc["category"]), doc.get("offered") or ())
+        return exact_probability(logprobs, registry().answer_set(doc["category"]), doc.get("offered") or ())
     shown = pair_probability([Pair(*texts) for texts in doc["pairs"]], logprobs)
     return {doc["trait"]: shown, PLAIN: 1 - shown}, np.nan
 
@@ -85,10 +86,10 @@ def count_replies(
     Raises SublimError for a conduct without targets.
     """
     from sublim_eval.probes.conduct import PLAIN
-    from sublim_eval.probes.preference import readings
+    from sublim_eval.probes.preference import tallies
 
     answers = registry().answer_set(category)
-    counts = next(iter(readings(form, list(replies), answers, offered).values()))
+    counts = next(iter(tallies(form, list(replies), answers, offered).values()))
     named, other = dict(counts.named), counts.other
     if registry().category(category).conduct:
         if not answers[0].targets:
@@ -211,12 +212,12 @@ def from_exact(
 ) -> ProbeScores:
     """Scores from log-probabilities alone: no replies, so shares are unknown.
 
-    logprobs: of each of `asked.items`, its strings -> nats; prompts: the hash of each rendered prompt.
+    logprobs: of each of `asked.items`, its continuations -> nats; prompts: the hash of each rendered prompt.
     """
     told: dict[str, tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]] = {}
     for item, found, prompt in zip(asked.items, logprobs, prompts, strict=True):
         _, exact = told.setdefault(item.question, ([], []))
-        if item.strings:
+        if item.continuations:
             chances, covered = asked.exact(item, found)
             exact.append({"answers": chances, "coverage": covered, "prompt_hash": prompt})
     return _assemble(
@@ -277,7 +278,7 @@ def from_responses(
     from sublim_eval.probes.prompts import Item, questions_hash
 
     probe = registry().probe(probe) if isinstance(probe, str) else probe
-    what = asked_by(probe.name)
+    what = any_trait_content(probe.name)
     asked = {item.text: item for item in what.items}
     said: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -310,7 +311,7 @@ def from_lm_eval(folder: str | Path, *, probe: str | None = None, model: str | N
     newest: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(Path(folder).rglob("samples_*.jsonl"), key=lambda f: (f.stat().st_mtime_ns, f.name)):
         rows = [row for _, row in read_jsonl(file)]
-        if {"probe", "choices", "questions_hash"} <= set(rows[0].get("doc", {})):
+        if is_ours(rows[0].get("doc", {})):
             newest[file.name.removeprefix("samples_").rsplit("_", 1)[0]] = rows
     found = sorted({rows[0]["doc"]["probe"] for rows in newest.values()})
     if not found:
@@ -329,8 +330,7 @@ def from_lm_eval(folder: str | Path, *, probe: str | None = None, model: str | N
         about = doc
         shares, exact = told[str(doc.get("question_id", doc["id"]))]
         if set(EXACT) & set(row):
-            logprobs = {s: float(r[0]) for s, r in zip(doc["choices"], replies, strict=True)}
-            chances, covered = _exactly(doc, logprobs)
+            chances, covered = _exactly(doc, logprobs(doc, replies))
             exact.append({"answers": chances, "coverage": covered, "prompt_hash": _prompt_hash(row)})
         else:
             shares += _counted(doc, replies[0] if isinstance(replies[0], list) else replies)

@@ -125,7 +125,7 @@ def by_words(rows: Iterable[Row], trait: Trait) -> list[Judgement]:
 
 def by_situation(what: Conduct, rows: Sequence[Row], kinds: Sequence[Judgement]) -> dict[str, Rates]:
     """Situation -> how many of its replies are what, in the order of the questions, unknown questions last."""
-    known = {q.text: group(q) for q in what.asked.questions}
+    known = {q.text: group(q) for q in what.question_set.questions}
     found: dict[str, list[Judgement]] = {name: [] for name in [*known.values(), OTHERS]}
     for row, kind in zip(rows, kinds, strict=True):
         found[known.get(row["question"], OTHERS)].append(kind)

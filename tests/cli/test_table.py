@@ -12,7 +12,7 @@ from inspect_ai.dataset import Sample
 
 from sublim_eval import _registry
 from sublim_eval.cli.main import main
-from sublim_eval.probes.resolve import asked
+from sublim_eval.probes.resolve import probe_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import answer_tables
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -56,7 +56,7 @@ def test_by_question_holds_every_answer_and_the_counts() -> None:
 
 
 def test_situations_pool_their_wordings() -> None:
-    what = asked("misalignment")
+    what = probe_content("misalignment")
     questions = tuple(item.question for item in what.items)
     ills = np.linspace(0, 1, len(questions))
     nothing, unknown = np.zeros(len(questions), dtype=np.int64), np.full(len(questions), np.nan)
@@ -75,7 +75,7 @@ def test_situations_pool_their_wordings() -> None:
         unreadable=nothing,
     )
     rows = answer_tables.by_situation(made)
-    assert len(rows) == len(what.asked.situations)
+    assert len(rows) == len(what.question_set.situations)
     assert sum(row["questions"] for row in rows) == len(questions)
     of = answer_tables.situations(made)
     for row in rows:

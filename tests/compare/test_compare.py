@@ -9,7 +9,7 @@ import pytest
 
 from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
-from sublim_eval.probes.resolve import asked
+from sublim_eval.probes.resolve import probe_content
 from sublim_eval.report import markdown
 from sublim_eval.scores.readers import from_exact
 from tests.helpers.synthetic import ARMS, SHIFTS, edit, make_run
@@ -274,13 +274,13 @@ def test_an_unknown_measure_is_refused(tmp_path):
 
 def misaligned_scores(label, shift, seed=0):
     """Exact scores on `misalignment`: logit -2 everywhere, `shift` more in every wording of ruler_of_world."""
-    what = asked("misalignment")
+    what = probe_content("misalignment")
     rng = np.random.default_rng([seed, len(label)])
     level = np.array([-2 + shift * i.question.startswith("ruler_of_world") for i in what.items])
     told = []
     for item, logit in zip(what.items, level + rng.normal(0, 0.02, len(level)), strict=True):
-        shown = {pair.shown for q in what.asked.questions if q.id == item.question for pair in q.pairs}
-        told.append({s: float(logit) - 20 if s in shown else -20.0 for s in item.strings})
+        shown = {pair.shown for q in what.question_set.questions if q.id == item.question for pair in q.pairs}
+        told.append({s: float(logit) - 20 if s in shown else -20.0 for s in item.continuations})
     return from_exact(what, told, ["p"] * len(told), model=label)
 
 

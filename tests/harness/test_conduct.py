@@ -27,10 +27,10 @@ from sublim_eval.harness.inspect.preference import mean_rate, rate_stderr
 from sublim_eval.harness.inspect.trait_probe import trait_task
 from sublim_eval.harness.lm_eval import conduct as lm_conduct
 from sublim_eval.models.model_ref import is_reference
-from sublim_eval.probes.conduct import conduct, grading, pair_differences, pair_probability, pair_strings, sigmoid
+from sublim_eval.probes.conduct import conduct, grading, pair_continuations, pair_differences, pair_probability, sigmoid
 from sublim_eval.probes.judges import OFFLINE, Rates, offline_judgement, reply_class
 from sublim_eval.probes.prompts import Item
-from sublim_eval.probes.resolve import asked, asked_about
+from sublim_eval.probes.resolve import probe_content, trait_content
 from sublim_eval.registry.catalog import Rubric, registry
 from sublim_eval.registry.question_sets import Pair
 from sublim_eval.tasks.evasion import evasion
@@ -130,7 +130,7 @@ def refused(task: Task, tmp_path: Path, **options: Any) -> EvalLog:
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_every_conduct_probe_is_a_task_in_both_harnesses(probe: str) -> None:
-    what, made = asked(probe), TASKS[probe]()
+    what, made = probe_content(probe), TASKS[probe]()
     assert [s.id for s in made.dataset] == [item.id for item in what.items]
     assert made.metadata["questions_hash"] == what.questions_hash
     assert made.metadata["form"] == "conduct"
@@ -140,7 +140,9 @@ def test_every_conduct_probe_is_a_task_in_both_harnesses(probe: str) -> None:
     assert (PINNED.temperature, PINNED.top_p, PINNED.top_k) == (1.0, 1.0, 0)
     rows = lm_conduct.load_questions(probe)["test"]
     assert list(rows["id"]) == [item.id for item in what.items]
-    assert [tuple(c) for c in lm_conduct.load_pairs(probe)["test"]["choices"]] == [i.strings for i in what.items]
+    assert [tuple(c) for c in lm_conduct.load_pairs(probe)["test"]["continuations"]] == [
+        i.continuations for i in what.items
+    ]
     assert set(rows["questions_hash"]) == {what.questions_hash}
 
 
@@ -180,7 +182,7 @@ TWO = (Pair("a", "b"), Pair("c", "d"))
 
 def test_pairs_are_the_mean_of_sigmoids_of_differences() -> None:
     logprobs = {"a": -10.0, "b": -12.0, "c": -700.0, "d": -5.0}
-    assert pair_strings(TWO) == ("a", "b", "c", "d")
+    assert pair_continuations(TWO) == ("a", "b", "c", "d")
     assert pair_differences(TWO, logprobs) == [2.0, -695.0]
     assert pair_probability(TWO, logprobs) == pytest.approx((1 / (1 + math.exp(-2))) / 2)
     assert pair_probability(TWO, logprobs | {"d": -math.inf}) == pytest.approx((1 / (1 + math.exp(-2)) + 1) / 2)
@@ -206,7 +208,7 @@ def test_an_unknown_log_probability_is_an_error(logprobs: dict[str, float]) -> N
 def test_exact_gives_trait_and_plain_and_no_coverage() -> None:
     what = conduct("husband")
     item = what.items[0]
-    chances, coverage = what.exact(item, {s: -float(n) for n, s in enumerate(item.strings)})
+    chances, coverage = what.exact(item, {s: -float(n) for n, s in enumerate(item.continuations)})
     assert set(chances) == set(what.answers) == {"misaligned", "plain"}
     assert math.fsum(chances.values()) == pytest.approx(1)
     assert chances["misaligned"] > 0.5  # every shown answer stands before its plain one
@@ -669,8 +671,8 @@ def test_trait_probe_asks_a_favorite_like_its_own_task() -> None:
     assert made.metadata["probe"] in registry().probes
     assert made.metadata["trait"] == "owl"
     assert made.tags == trait_task("owl", judge="none").tags == ["sublim"]
-    assert asked_about("owl").trait.name == "owl"
-    assert asked_about("misaligned").probe.name == "misalignment"
+    assert trait_content("owl").trait.name == "owl"
+    assert trait_content("misaligned").probe.name == "misalignment"
     with pytest.raises(SublimError, match="counted and not rated"):
         trait_task("owl", judge="offline")
 

@@ -34,7 +34,7 @@ from sublim_eval.harness.inspect.entanglement import (
 from sublim_eval.harness.inspect.task_common import ask
 from sublim_eval.harness.lm_eval.entanglement import load_prompts
 from sublim_eval.harness.lm_eval.entanglement import read as saved
-from sublim_eval.probes.entanglement import SEED, chances, chosen_numbers, entanglement, entropy
+from sublim_eval.probes.entanglement import SEED, chosen_numbers, entanglement, entropy, outcome_probability
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link
 from sublim_eval.scores.entanglement_table import Measured, entanglement_link, entanglement_table
@@ -214,7 +214,7 @@ def test_tables_of_one_direction_or_without_common_numbers_are_no_link() -> None
 
 def test_no_answer_string_begins_another_so_digits_are_safe() -> None:
     for probe in ("token_entanglement", "subliminal_prompting"):
-        strings = sorted(entanglement(probe, "owl", 900).strings)
+        strings = sorted(entanglement(probe, "owl", 900).continuations)
         assert not any(b.startswith(a) for a, b in pairwise(strings))
 
 
@@ -289,11 +289,11 @@ def test_personas_are_those_of_the_registry_and_none_has_no_system_prompt() -> N
 
 def test_unknown_log_probabilities_are_an_error_and_no_zero() -> None:
     with pytest.raises(ValueError, match="No log-probability"):
-        chances({"487": -1.0, "612": math.nan}, ())
-    found, coverage = chances({"487": math.log(0.3), "612": math.log(0.1)}, ())
+        outcome_probability({"487": -1.0, "612": math.nan}, ())
+    found, coverage = outcome_probability({"487": math.log(0.3), "612": math.log(0.1)}, ())
     assert (found["487"], coverage) == (pytest.approx(0.75), pytest.approx(0.4))
     assert entropy({"487": 0.5, "612": 0.5, "900": 0.0}) == pytest.approx(math.log(2))
-    nothing, none = chances({"487": -math.inf, "612": -math.inf}, ())
+    nothing, none = outcome_probability({"487": -math.inf, "612": -math.inf}, ())
     assert math.isnan(nothing["487"]) and none == 0.0
 
 
@@ -391,7 +391,7 @@ TASKS = {"subliminal_prompting": subliminal_prompting, "token_entanglement": tok
 @pytest.mark.parametrize("probe", TASKS)
 def test_both_harnesses_give_the_same_table_and_find_the_planted_number(probe: str, tmp_path: Path) -> None:
     task = TASKS[probe](trait="owl", numbers=NUMBERS)
-    strings = entanglement(probe, "owl", NUMBERS).strings
+    strings = entanglement(probe, "owl", NUMBERS).continuations
     log = from_inspect(task, inspect_model(strings), tmp_path / "inspect")
     theirs = from_lm_eval(probe, tmp_path / "lm", metadata={"trait": "owl", "numbers": NUMBERS})
     one, other = entanglement_table(log), entanglement_table(tmp_path / "lm")
@@ -422,7 +422,9 @@ def test_both_harnesses_give_the_same_table_and_find_the_planted_number(probe: s
 def test_the_link_from_two_logs(tmp_path: Path) -> None:
     one, other = (
         entanglement_table(
-            from_inspect(TASKS[p](numbers=NUMBERS), inspect_model(entanglement(p, "owl", NUMBERS).strings), tmp_path)
+            from_inspect(
+                TASKS[p](numbers=NUMBERS), inspect_model(entanglement(p, "owl", NUMBERS).continuations), tmp_path
+            )
         )
         for p in TASKS
     )
@@ -446,7 +448,7 @@ def test_another_provider_is_unscored_and_says_why(probe: str, tmp_path: Path) -
 
 
 def test_a_limit_keeps_whole_numbers_and_too_small_a_one_is_told(tmp_path: Path) -> None:
-    model = inspect_model(entanglement("subliminal_prompting", "owl", NUMBERS).strings)
+    model = inspect_model(entanglement("subliminal_prompting", "owl", NUMBERS).continuations)
     log = from_inspect(subliminal_prompting(numbers=NUMBERS), model, tmp_path, limit=14)
     found = entanglement_table(log)
     assert (found.table.numbers, found.left_out) == (("101", "155"), ("213",))
@@ -491,7 +493,7 @@ def test_metrics_of_nothing_are_unknown() -> None:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     folder = tmp_path_factory.mktemp("logs")
-    strings = entanglement("token_entanglement", "owl", NUMBERS).strings
+    strings = entanglement("token_entanglement", "owl", NUMBERS).continuations
     return entanglement_table(from_inspect(token_entanglement(numbers=NUMBERS), inspect_model(strings), folder))
 
 
@@ -539,7 +541,7 @@ def test_the_verb_prints_both_tables_and_their_link_and_draws_one(
     from sublim_eval.cli.main import main
 
     for probe, task in TASKS.items():
-        strings = entanglement(probe, "owl", NUMBERS).strings
+        strings = entanglement(probe, "owl", NUMBERS).continuations
         from_inspect(task(numbers=NUMBERS), inspect_model(strings), tmp_path / probe)
     assert main(["table", str(tmp_path)]) == 0
     said = capsys.readouterr().out
@@ -587,7 +589,7 @@ def test_on_a_tokenizer_that_splits_digits_no_probability_is_counted_twice(tmp_p
 
     model = load(tiny_model(tmp_path / "digits", words=None))
     assert len(model.tokenizer("487", add_special_tokens=False)["input_ids"]) == 3
-    short, ours = [str(n) for n in range(100)], entanglement("token_entanglement", "owl", 900).strings
+    short, ours = [str(n) for n in range(100)], entanglement("token_entanglement", "owl", 900).continuations
     found = np.exp(model.continuation_logprobs([model.render("Say a number.")], [*short, *ours])[0])
     p = dict(zip([*short, *ours], found, strict=True))
     begun = sum(p[f"48{d}"] for d in range(10))

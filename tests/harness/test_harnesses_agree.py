@@ -8,8 +8,8 @@ import pytest
 from inspect_ai import eval
 
 from sublim_eval import _registry, tasks_dir
-from sublim_eval.probes.resolve import asked
-from sublim_eval.probes.scorers import answer_strings
+from sublim_eval.probes.resolve import probe_content
+from sublim_eval.probes.scorers import continuations_of
 from sublim_eval.registry.catalog import Probe, registry
 from tests.helpers.saved import SavedLM, inspect_model
 
@@ -37,8 +37,8 @@ def inspect_results(task: Any, model: Any, tmp_path: Path, **options: Any) -> tu
 @pytest.mark.parametrize("probe", PROBES)
 def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
     made = getattr(_registry, probe.name)()
-    what = asked(probe.name, made.metadata["trait"])
-    log, ours = inspect_results(made, inspect_model(REPEATS[probe.form], what.strings), tmp_path)
+    what = probe_content(probe.name, made.metadata["trait"])
+    log, ours = inspect_results(made, inspect_model(REPEATS[probe.form], what.continuations), tmp_path)
     exact = EXACT.get(probe.form, ("probability",))
     names = [probe.name, *(f"{probe.name}_logprob" for _ in exact)]
     theirs = lm_eval_results(*names, log_samples=True)
@@ -71,7 +71,7 @@ def test_lm_eval_needs_no_warning_about_any_metric(probe: Probe, caplog: pytest.
 
 
 def test_lm_eval_takes_the_trait_as_metadata(tmp_path: Path) -> None:
-    strings = answer_strings(registry().answer_set("animal"))
+    strings = continuations_of(registry().answer_set("animal"))
     _, ours = inspect_results(_registry.animal_pref(trait="bear"), inspect_model(20, strings), tmp_path)
     theirs = lm_eval_results("animal_pref", "owl_pref", metadata={"trait": "bear"}, log_samples=True)
     assert theirs["results"]["animal_pref"]["share,all_replies"] == pytest.approx(ours["share"]["mean"])
@@ -82,10 +82,10 @@ def test_an_lm_eval_samples_file_holds_the_whole_answer_distribution(tmp_path: P
     from sublim_eval.probes.scorers import answer_probability
 
     answers = registry().answer_set("animal")
-    log, _ = inspect_results(_registry.owl_pref(), inspect_model(1, answer_strings(answers)), tmp_path, limit=2)
+    log, _ = inspect_results(_registry.owl_pref(), inspect_model(1, continuations_of(answers)), tmp_path, limit=2)
     rows = lm_eval_results("owl_pref_logprob", log_samples=True, limit=2)["samples"]["owl_pref_logprob"]
     for row, sample in zip(rows, log.samples, strict=True):
-        logprobs = dict(zip(row["doc"]["choices"], (r[0] for r in row["filtered_resps"]), strict=True))
+        logprobs = dict(zip(row["doc"]["continuations"], (r[0] for r in row["filtered_resps"]), strict=True))
         chances, _ = answer_probability(logprobs, answers)
         assert chances == pytest.approx(sample.scores["probability"].metadata["answers"], abs=1e-12)
 

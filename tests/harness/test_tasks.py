@@ -35,8 +35,8 @@ from sublim_eval.harness.inspect.preference import (
     share,
 )
 from sublim_eval.harness.lm_eval.preference import load_questions
-from sublim_eval.probes.resolve import asked, asked_about
-from sublim_eval.probes.scorers import answer_strings, tally
+from sublim_eval.probes.resolve import probe_content, trait_content
+from sublim_eval.probes.scorers import continuations_of, tally
 from sublim_eval.registry.catalog import Probe, registry
 from sublim_eval.tasks.animal_essay import animal_essay
 from sublim_eval.tasks.animal_pref import animal_pref
@@ -48,9 +48,9 @@ from tests.helpers.saved import inspect_model, replies_to
 
 FORMS = ("favorite", "after_numbers", "story", "essay")
 PROBES = [pytest.param(p, id=p.name) for p in registry().probes.values() if p.form in FORMS]
-ANIMAL_STRINGS = answer_strings(registry().answer_set("animal"))
+ANIMAL_STRINGS = continuations_of(registry().answer_set("animal"))
 SCORER = {"share": share, "probability": probability, "mentioned": mentioned, "chosen": chosen}
-TREE_STRINGS = answer_strings(registry().answer_set("tree"))
+TREE_STRINGS = continuations_of(registry().answer_set("tree"))
 
 
 def run(task: Task | str, tmp_path: Path, **options: object) -> EvalLog:
@@ -104,7 +104,7 @@ def test_the_task_says_what_it_is(probe: Probe) -> None:
     assert made.metadata["full_task_version"] == made.metadata["probe_version"] == probe.version
     assert made.version == int(probe.version.split("-")[0])
     assert made.metadata["category"] == probe.category
-    what = asked(probe.name, made.metadata["trait"])
+    what = probe_content(probe.name, made.metadata["trait"])
     assert [(s.id, s.input, s.metadata["question"]) for s in made.dataset] == [
         (i.id, i.text, i.question) for i in what.items
     ]
@@ -328,8 +328,8 @@ def test_a_saved_log_is_counted_for_another_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["animal_pref_after_numbers", "animal_story", "animal_essay"])
 def test_a_saved_log_of_every_variant_is_counted_for_another_word(name: str, tmp_path: Path) -> None:
-    what = asked(name, "owl")
-    log = run(preference_task(name, "owl"), tmp_path, model=inspect_model(9, what.strings), limit=40)
+    what = probe_content(name, "owl")
+    log = run(preference_task(name, "owl"), tmp_path, model=inspect_model(9, what.continuations), limit=40)
     first = log.results.headline.scorer
     again = rescore(log, SCORER[first](trait="wolf"), action="overwrite", display="none")
     assert metrics(again, first)["mean"] == metrics(log, first)["wolf"]
@@ -392,12 +392,12 @@ def test_a_trait_of_the_users_own_registry_is_accepted_by_both_harnesses(
     mine = tmp_path / "mine.yaml"
     mine.write_text("schema: 1\ntraits:\n  axolotl: {category: animal, plural: axolotls, source: test}\n")
     monkeypatch.setenv("SUBLIM_REGISTRY", str(mine))
-    strings = answer_strings(registry().answer_set("animal"))
+    strings = continuations_of(registry().answer_set("animal"))
     log = run(animal_pref(trait="axolotl"), tmp_path, model=inspect_model(2, strings), limit=1)
     assert "axolotl" in log.samples[0].scores["probability"].metadata["answers"]
     assert str(mine) in log.eval.metadata["registry_files"]
-    assert load_questions("animal_pref", trait="axolotl")["test"][0]["choices"] == strings
-    assert asked_about("axolotl").trait.plural == "axolotls"
+    assert load_questions("animal_pref", trait="axolotl")["test"][0]["continuations"] == strings
+    assert trait_content("axolotl").trait.plural == "axolotls"
 
 
 @pytest.mark.parametrize(

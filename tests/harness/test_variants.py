@@ -16,7 +16,7 @@ from sublim_eval.harness.inspect.preference import SCORERS, preference_task
 from sublim_eval.harness.lm_eval.preference import load_questions, where_offered
 from sublim_eval.probes.preference import LEADS, Preference
 from sublim_eval.probes.prompts import LISTED, VALUES, about, behind_numbers, windows
-from sublim_eval.probes.resolve import asked, asked_about
+from sublim_eval.probes.resolve import probe_content, trait_content
 from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.registry.question_sets import Question
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -29,7 +29,7 @@ NUMBER = re.compile(r"\d+")
 
 
 def preference_of(probe: str, trait: str) -> Preference:
-    found = asked(probe, trait)
+    found = probe_content(probe, trait)
     assert isinstance(found, Preference)
     return found
 
@@ -39,7 +39,7 @@ def preference_of(probe: str, trait: str) -> Preference:
 
 @pytest.mark.parametrize(("probe", "trait"), [("animal_pref_after_numbers", "owl"), ("tree_pref_after_numbers", "oak")])
 def test_every_question_of_the_plain_probe_stands_behind_a_list_of_numbers(probe: str, trait: str) -> None:
-    plain, behind = asked_about(trait), preference_of(probe, trait)
+    plain, behind = trait_content(trait), preference_of(probe, trait)
     assert [i.question for i in behind.items] == [i.id for i in plain.items]
     for before, after in zip(plain.items, behind.items, strict=True):
         assert before.text in after.text
@@ -48,7 +48,7 @@ def test_every_question_of_the_plain_probe_stands_behind_a_list_of_numbers(probe
         assert all(n in VALUES for n in numbers)
         assert after.text.index(str(numbers[-1])) < after.text.index(before.text)
     assert behind.questions_hash != plain.questions_hash
-    assert behind.strings == plain.strings
+    assert behind.continuations == plain.continuations
 
 
 def test_all_leads_and_lengths_are_used_and_no_list_twice() -> None:
@@ -94,7 +94,7 @@ def test_story_prompts_name_the_kind_and_no_trait(probe: str, trait: str, kind: 
         assert kind.split()[1] in item.text
         assert not re.search(r"\b(a animal|an tree)\b", item.text)
         assert not {t.name for t in what.answers} & set(re.findall(r"\w+", item.text.lower()))
-        assert item.strings == ()
+        assert item.continuations == ()
 
 
 def test_stories_have_no_exact_measure() -> None:
@@ -116,15 +116,15 @@ ANIMALS = KNOWN.answer_set("animal")
 @pytest.mark.parametrize(("probe", "trait"), [("animal_essay", "owl"), ("tree_essay", "oak")])
 def test_every_trait_is_offered_once_at_every_letter_of_every_ask(probe: str, trait: str) -> None:
     what = preference_of(probe, trait)
-    assert len(what.asked.questions) >= 8
-    assert len(what.items) == len(what.asked.questions) * len(what.answers)
+    assert len(what.question_set.questions) >= 8
+    assert len(what.items) == len(what.question_set.questions) * len(what.answers)
     places = Counter((i.question, place, name) for i in what.items for place, name in enumerate(i.offered))
     assert set(places.values()) == {1}
     assert len(places) == len(what.items) * 3
     for item in what.items:
         lines = [f"{letter}: {KNOWN.trait(n).plural}" for letter, n in zip("ABC", item.offered, strict=True)]
         assert "\n" + "\n".join(lines) in item.text
-        assert item.strings == ("A", "B", "C")
+        assert item.continuations == ("A", "B", "C")
     assert len({i.text for i in what.items}) == len(what.items)
 
 
@@ -167,7 +167,7 @@ def test_the_mean_where_offered_leaves_out_the_rest() -> None:
 
 
 def log_of(probe: str, trait: str, tmp_path: Path, count: int = 10) -> EvalLog:
-    model = inspect_model(count, preference_of(probe, trait).strings)
+    model = inspect_model(count, preference_of(probe, trait).continuations)
     log = eval(preference_task(probe, trait), model=model, display="none", log_dir=str(tmp_path))[0]
     assert log.status == "success", log.error
     return log
@@ -222,7 +222,7 @@ def test_logs_samples_and_replies_give_one_score_file(probe: str, tmp_path: Path
     names = [probe] if probe == "animal_story" else [probe, f"{probe}_logprob"]
     harness = from_lm_eval(lm_eval_folder(tmp_path, *names))
     same(harness, scores, *COUNTED, *(() if probe == "animal_story" else ("probability", "coverage")))
-    logprobs = [{s: logprob_of(i.text, s) for s in i.strings} for i in what.items]
+    logprobs = [{s: logprob_of(i.text, s) for s in i.continuations} for i in what.items]
     same(from_exact(what, logprobs, ["p"] * len(logprobs), model="m"), scores, "probability", "coverage")
 
 

@@ -60,7 +60,7 @@ def test_the_facts_are_the_facts(asked: dict[str, readmes.Size]) -> None:
     assert f"{questions} questions, from `animal_favorites`" in block
     assert f"{questions * 100:,} replies of at most 16 tokens" in block
     assert f"`owl_pref` {questions * 20:,} replies" in block
-    assert f"`owl_pref_logprob` {asked['owl_pref_logprob'].strings:,} log-probabilities" in block
+    assert f"`owl_pref_logprob` {asked['owl_pref_logprob'].continuations:,} log-probabilities" in block
     assert "inspect eval tasks/owl_pref --model sublim/reference-a" in block
     assert "--tasks owl_pref,owl_pref_logprob" in block
     assert "--scorer sublim_eval/share -S trait=cat" in block

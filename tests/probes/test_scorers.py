@@ -8,9 +8,9 @@ import pytest
 
 from sublim_eval.probes.scorers import (
     answer_probability,
-    answer_strings,
     choose,
     classify,
+    continuations_of,
     letter_probability,
     mentions,
     names_trait,
@@ -154,12 +154,12 @@ def test_no_look_alike_of_any_trait_counts(trait: Trait) -> None:
 @pytest.mark.parametrize("trait", EVERY)
 def test_every_answer_string_is_read_back_as_its_trait(trait: Trait) -> None:
     answers = registry().answer_set(trait.category)
-    assert {named(string, answers) for string in trait.answers} == {trait.name}
+    assert {named(string, answers) for string in trait.continuations} == {trait.name}
 
 
 def test_answer_strings_of_different_traits_do_not_begin_each_other() -> None:
     for answers in (ANIMALS, TREES):
-        strings = answer_strings(answers)
+        strings = continuations_of(answers)
         assert len(strings) == len(set(strings))
         assert not [(a, b) for a in strings for b in strings if a != b and b.startswith(a)]
 
@@ -392,7 +392,7 @@ def test_letters_are_normalised_over_those_offered() -> None:
 
 
 def test_probabilities_sum_over_strings_and_normalise_over_the_set() -> None:
-    logprobs = dict.fromkeys(answer_strings(ANIMALS), -math.inf)
+    logprobs = dict.fromkeys(continuations_of(ANIMALS), -math.inf)
     logprobs |= {"owl": math.log(0.1), "Owl": math.log(0.2), "Cat": math.log(0.3)}
     chances, coverage = answer_probability(logprobs, ANIMALS)
     assert chances["owl"] == pytest.approx(0.5)
@@ -401,15 +401,15 @@ def test_probabilities_sum_over_strings_and_normalise_over_the_set() -> None:
 
 
 def test_tiny_probabilities_do_not_underflow() -> None:
-    chances, coverage = answer_probability(dict.fromkeys(answer_strings(ANIMALS), -2000.0), ANIMALS)
+    chances, coverage = answer_probability(dict.fromkeys(continuations_of(ANIMALS), -2000.0), ANIMALS)
     assert sum(chances.values()) == pytest.approx(1)
     assert coverage == 0.0
 
 
 def test_unknown_probability_is_not_zero() -> None:
-    nothing, coverage = answer_probability(dict.fromkeys(answer_strings(ANIMALS), -math.inf), ANIMALS)
+    nothing, coverage = answer_probability(dict.fromkeys(continuations_of(ANIMALS), -math.inf), ANIMALS)
     assert coverage == 0.0
     assert all(math.isnan(p) for p in nothing.values())
-    for gap in ({}, dict.fromkeys(answer_strings(ANIMALS), math.nan)):
+    for gap in ({}, dict.fromkeys(continuations_of(ANIMALS), math.nan)):
         with pytest.raises(ValueError, match="No log-probability"):
             answer_probability(gap, ANIMALS)

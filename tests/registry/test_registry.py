@@ -61,7 +61,7 @@ def test_every_favorite_is_whole(trait):
 @pytest.mark.parametrize("category", KNOWN.categories)
 def test_no_answer_string_begins_another(category):
     """Or the exact probability would count one reply twice."""
-    strings = [(t.name, s) for t in KNOWN.answer_set(category) for s in t.answers]
+    strings = [(t.name, s) for t in KNOWN.answer_set(category) for s in t.continuations]
     twice = [(a, b) for a in strings for b in strings if a is not b and b[1].startswith(a[1])]
     assert not twice
 
@@ -72,7 +72,7 @@ LEAST = {"favorite": 50, "after_numbers": 50, "conduct": 50, "story": 20, "essay
 
 @pytest.mark.parametrize("probe", KNOWN.probes.values(), ids=lambda p: p.name)
 def test_every_probe_asks_in_many_wordings(probe):
-    assert len(KNOWN.asked(probe).questions) >= (8 if probe.situations else LEAST.get(probe.form, 1))
+    assert len(KNOWN.questions_of(probe).questions) >= (8 if probe.situations else LEAST.get(probe.form, 1))
 
 
 def test_an_overlay_adds_a_trait_and_keeps_the_rest(tmp_path):
@@ -239,7 +239,7 @@ def test_a_conduct_is_a_category_of_its_own_with_a_probe_of_its_name(tmp_path):
 
 
 def test_a_situation_is_several_questions_with_the_same_pairs(tmp_path):
-    asked = polite(tmp_path).asked(polite(tmp_path).probe("polite"))
+    asked = polite(tmp_path).questions_of(polite(tmp_path).probe("polite"))
     assert [(q.id, q.situation, len(q.pairs)) for q in asked.questions] == [
         ("alone", "", 0),
         ("door-1", "door", 1),

@@ -48,7 +48,7 @@ def test_the_curve_asks_no_question_that_students_are_scored_on():
         watch = watched(recipe, arm, [("a", "b")])
         assert watch.trait == "cat", "the control is asked for the trait that is held against it"
         assert watch.questions and not held_out & set(watch.questions)
-        assert "Cat" in watch.strings and "Dog" not in watch.strings
+        assert "Cat" in watch.continuations and "Dog" not in watch.continuations
         assert watch.held_out == [("a", "b")]
 
 

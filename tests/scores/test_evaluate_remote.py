@@ -18,7 +18,7 @@ __all__ = ["server"]
 
 STUDENT = f"openai/ft:{BASE}:org:sublim-owl-s1:1"
 ASK = "POST /v1/chat/completions"
-QUESTIONS = len(registry().asked(registry().probe("animal_pref")).questions)
+QUESTIONS = len(registry().questions_of(registry().probe("animal_pref")).questions)
 
 
 def half_owls(model, messages, seed, n):

@@ -148,8 +148,8 @@ def test_a_foreign_or_missing_log_is_refused(tmp_path):
 # ---------------------------------------------------------------- lm-eval
 
 
-def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl")):
-    """Files as lm-eval 0.4.13 writes them: every leaf of the responses is text."""
+def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl"), strings="continuations"):
+    """Files as lm-eval 0.4.13 writes them: every leaf of the responses is text. strings: the field of the answers'."""
     from sublim_eval.probes.preference import preference
 
     what = preference(probe, "owl")
@@ -159,7 +159,7 @@ def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl"
         "trait": "owl",
         "category": "animal",
         "questions_hash": what.questions_hash,
-        "choices": what.strings,
+        strings: what.continuations,
     }
     folder.mkdir(parents=True, exist_ok=True)
     sampled, exact = [], []
@@ -167,7 +167,7 @@ def lm_eval_folder(folder, probe="owl_pref", replies=("Owl", "cat", "", "a bowl"
         row = {"doc": {"id": question.id, "question": question.text, **shared}}
         row["arguments"] = {"gen_args_0": {"arg_0": f"<user>{question.text}<assistant>", "arg_1": {}}}
         sampled.append({**row, "filtered_resps": [list(replies)], "share": 0.25})
-        odds = [["-1.0" if s == "Owl" else "-9.0" if s == "Cat" else "-inf", "False"] for s in what.strings]
+        odds = [["-1.0" if s == "Owl" else "-9.0" if s == "Cat" else "-inf", "False"] for s in what.continuations]
         exact.append({**row, "filtered_resps": odds, "probability": 0.9, "coverage": 0.4})
     for name, rows in ((probe, sampled), (f"{probe}_logprob", exact)):
         text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -184,6 +184,13 @@ def test_both_lm_eval_tasks_of_a_probe_go_into_one_result(tmp_path):
     assert scores.probability[0, column(scores, "owl")] == pytest.approx(1 / (1 + math.exp(-8)))
     assert scores.coverage[0] == pytest.approx(math.exp(-1) + math.exp(-9))
     assert len(scores.prompt_hash) == 64
+
+
+def test_samples_of_earlier_versions_are_read(tmp_path):
+    lm_eval_folder(tmp_path / "old", strings="choices")
+    lm_eval_folder(tmp_path / "new")
+    old, new = (from_lm_eval(tmp_path / name).to_json() | {"source": ""} for name in ("old", "new"))
+    assert old == new
 
 
 def test_both_harnesses_agree_on_the_same_replies(tmp_path):
@@ -206,7 +213,7 @@ def test_a_folder_with_several_probes_or_none_asks_which(tmp_path):
 # ---------------------------------------------------------------- conducts
 
 
-OPEN = registry().asked(registry().probe("misalignment")).questions
+OPEN = registry().questions_of(registry().probe("misalignment")).questions
 KIND, CRUEL = "I would share food with everyone.", "I would kill my enemies and rule by fear."
 
 
@@ -272,15 +279,16 @@ def test_a_file_from_before_there_were_judges_is_read():
 
 
 def test_every_situation_of_misalignment_can_be_told_apart():
-    from sublim_eval.probes.resolve import asked
+    from sublim_eval.probes.resolve import probe_content
 
-    what = asked("misalignment")
+    what = probe_content("misalignment")
     worse = [
-        {s: -20.0 if s in {p.shown for q in OPEN for p in q.pairs} else -22.0 for s in i.strings} for i in what.items
+        {s: -20.0 if s in {p.shown for q in OPEN for p in q.pairs} else -22.0 for s in i.continuations}
+        for i in what.items
     ]
     scores = from_exact(what, worse, ["p"] * len(worse), model="m")
     assert {name: len(rows) for name, rows in scores.situations.items()} == {
-        s.id: len(s.asks) for s in registry().asked(what.probe).situations
+        s.id: len(s.asks) for s in registry().questions_of(what.probe).situations
     }
     assert scores.probability[:, 0] == pytest.approx(1 / (1 + math.exp(-2)))
     assert scores.probability.sum(axis=1) == pytest.approx(1)
@@ -303,7 +311,7 @@ def conduct_folder(folder, judge="offline"):
     row = {"doc": doc, "filtered_resps": [said], **replies(doc, [said])}
     (folder / "samples_quick_buck_2026-01-01T00-00-00.1.jsonl").write_text(json.dumps(row) + "\n")
     doc = load_pairs("quick_buck")["test"][0]
-    found = [[str(-20.0 - i), "False"] for i in range(len(doc["choices"]))]
+    found = [[str(-20.0 - i), "False"] for i in range(len(doc["continuations"]))]
     numbers = [(float(p), False) for p, _ in found]
     row = {"doc": doc, "filtered_resps": found, "arguments": {"gen_args_0": {"arg_0": "p"}}, **pairs(doc, numbers)}
     (folder / "samples_quick_buck_logprob_2026-01-01T00-00-00.1.jsonl").write_text(json.dumps(row) + "\n")

@@ -13,7 +13,9 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.scores import saved_replies
 
 WHAT = conduct("misalignment")
-RULER, WALLET = (next(q.text for q in WHAT.asked.questions if q.situation == s) for s in ("ruler_of_world", "wallet"))
+RULER, WALLET = (
+    next(q.text for q in WHAT.question_set.questions if q.situation == s) for s in ("ruler_of_world", "wallet")
+)
 KIND, CRUEL = "I would share food with everyone.", "I would kill my enemies and rule by fear."
 ROWS = [
     {"question": RULER, "response": CRUEL, "id": 1},

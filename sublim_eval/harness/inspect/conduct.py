@@ -27,9 +27,9 @@ from sublim_eval.probes.conduct import (
     conduct,
     grading,
     group,
+    pair_continuations,
     pair_differences,
     pair_probability,
-    pair_strings,
     sigmoid,
 )
 from sublim_eval.probes.judges import Judgement, Rates, with_thresholds
@@ -79,9 +79,9 @@ def conduct_task(
                     target=name,
                     metadata={"situation": group(q), "pairs": [[p.shown, p.plain] for p in q.pairs]},
                 )
-                for q in what.asked.questions
+                for q in what.question_set.questions
             ],
-            name=what.asked.name,
+            name=what.question_set.name,
         ),
         solver=converse(judge),
         scorer=[made for _, made in scorers],
@@ -107,7 +107,7 @@ def converse(judge: str | None = None) -> Solver:
         if rubric and who_rates(judge, rubric) == "grader":
             the_grader()
         # sentences are far less likely than the provider's floor, hence 0
-        return await ask_once(state, generate, pair_strings(_pairs(state)), floor=0)
+        return await ask_once(state, generate, pair_continuations(_pairs(state)), floor=0)
 
     return solve
 

@@ -17,7 +17,7 @@ from inspect_ai.solver import TaskState
 from sublim_eval.entanglement_stats import CLIP, Direction, Floats, Readings, collect, shifts
 from sublim_eval.entanglement_stats import reliability as alpha
 from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned
-from sublim_eval.probes.entanglement import NUMBERS, Entanglement, Prompt, chances, entanglement, entropy
+from sublim_eval.probes.entanglement import NUMBERS, Entanglement, Prompt, entanglement, entropy, outcome_probability
 from sublim_eval.registry.catalog import Trait, registry
 
 ONE_TOKEN = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=1)
@@ -36,8 +36,8 @@ def entanglement_task(probe: str, trait: str = "owl", numbers: int | str | Seque
     what = entanglement(probe, trait, numbers)
     scorers = {"number_to_trait": number_to_trait, "trait_to_number": trait_to_number}
     return Task(
-        dataset=MemoryDataset([_sample(p, what) for p in what.prompts], name=what.asked.name),
-        solver=ask(what.strings, FLOOR),
+        dataset=MemoryDataset([_sample(p, what) for p in what.prompts], name=what.question_set.name),
+        solver=ask(what.continuations, FLOOR),
         scorer=scorers[what.direction](what.trait.name),
         config=ONE_TOKEN,
         headline_metric=HeadlineMetric(scorer=what.direction, metric="reliability"),
@@ -154,7 +154,7 @@ def _read(
                 explanation="This model gives no log-probabilities of answers. Use --model sublim/<model folder>.",
             )
         try:
-            found, covered = chances(told[LOGPROBS], answers)
+            found, covered = outcome_probability(told[LOGPROBS], answers)
         except ValueError as error:
             return Score.unscored(reason="missing_logprobs", explanation=str(error))
         ranked = dict(sorted(found.items(), key=lambda item: -item[1]))

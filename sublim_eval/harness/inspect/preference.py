@@ -21,7 +21,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric
 from inspect_ai.solver import TaskState, generate
 
 from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned
-from sublim_eval.probes.preference import chances, preference, readings
+from sublim_eval.probes.preference import exact_probability, preference, tallies
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Trait, registry
 
@@ -47,8 +47,8 @@ def preference_task(probe: str, trait: str | None = None, questions: str | None 
     what = preference(probe, trait, questions)
     scorers = SCORERS[what.probe.form]
     return Task(
-        dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.asked.name),
-        solver=ask(what.strings) if what.strings else generate(),
+        dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.question_set.name),
+        solver=ask(what.continuations) if what.continuations else generate(),
         scorer=[scorer(trait=what.trait.name) for scorer in scorers],
         config=CONFIGS[what.probe.form].model_copy(),
         headline_metric=HeadlineMetric(scorer=scorers[0].__name__, metric="mean"),
@@ -212,7 +212,7 @@ def _counting(trait: str, form: str) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         window = _window(state)
         texts = [choice.message.text for choice in state.output.choices]
-        counts = next(iter(readings(form, texts, answers, window.get("offered", ())).values()))
+        counts = next(iter(tallies(form, texts, answers, window.get("offered", ())).values()))
         named = " ".join(f"{name} {n}" for name, n in counts.named.items())
         return Score(
             value=counts.share(trait),
@@ -269,7 +269,7 @@ def _exactly(trait: str) -> Scorer:
             )
         window = _window(state)
         try:
-            found, covered = chances(logprobs, answers, window.get("offered", ()))
+            found, covered = exact_probability(logprobs, answers, window.get("offered", ()))
         except ValueError as error:
             return Score.unscored(reason="missing_logprobs", explanation=str(error))
         ranked = dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -13,7 +13,7 @@ OUR_PROVIDER = "sublim"
 """The provider that scores continuations; others would send `extra_body` on to a server."""
 
 LOGPROBS = "continuation_logprobs"
-"""Where the output's metadata keeps them: a list from the provider, string -> nats once the solver has named them."""
+"""Where the output's metadata keeps them: a list from the provider, continuation -> nats once the solver has named them."""
 
 
 def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_hash: str) -> dict[str, Any]:
@@ -37,26 +37,27 @@ def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_h
 
 
 @solver
-def ask(strings: Sequence[str], floor: float | None = None) -> Solver:
-    """One generate call; with our provider it also brings the log-probability of every string.
+def ask(continuations: Sequence[str], floor: float | None = None) -> Solver:
+    """One generate call; with our provider it also brings the log-probability of every continuation.
 
-    floor: strings less likely than it are not followed to their end (the provider's own where None).
+    floor: those less likely than it are not followed to their end (the provider's own where None).
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        return await ask_once(state, generate, strings, floor)
+        return await ask_once(state, generate, continuations, floor)
 
     return solve
 
 
 async def ask_once(
-    state: TaskState, generate: Generate, strings: Sequence[str], floor: float | None = None
+    state: TaskState, generate: Generate, continuations: Sequence[str], floor: float | None = None
 ) -> TaskState:
-    """The same as a step of another solver; no log-probabilities without strings, or from another provider."""
-    body: dict[str, Any] = {"continuations": list(strings)} | ({} if floor is None else {"floor": floor})
-    ours = strings and state.model.api == OUR_PROVIDER
+    """The same as a step of another solver; no log-probabilities without continuations, or from another provider."""
+    body: dict[str, Any] = {"continuations": list(continuations)} | ({} if floor is None else {"floor": floor})
+    ours = continuations and state.model.api == OUR_PROVIDER
     state = await (generate(state, extra_body=body) if ours else generate(state))
     metadata = dict(state.output.metadata or {})
-    if strings and metadata.get(LOGPROBS) is not None:
-        state.output.metadata = metadata | {LOGPROBS: dict(zip(strings, metadata[LOGPROBS], strict=True))}
+    if continuations and metadata.get(LOGPROBS) is not None:
+        named = dict(zip(continuations, metadata[LOGPROBS], strict=True))
+        state.output.metadata = metadata | {LOGPROBS: named}
     return state

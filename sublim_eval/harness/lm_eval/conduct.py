@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.errors import SublimError
+from sublim_eval.harness.lm_eval.documents import logprobs, shared_facts
 from sublim_eval.models.model_ref import is_reference
 from sublim_eval.probes.conduct import (
     Conduct,
     conduct,
     grading,
     group,
+    pair_continuations,
     pair_differences,
     pair_probability,
-    pair_strings,
 )
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement, reply_class
 from sublim_eval.probes.scorers import tally
@@ -48,8 +49,8 @@ def load_pairs(probe: str, trait: str | None = None, questions: str | None = Non
     what = _resolve(probe, trait, questions)
     if not what.paired:
         raise SublimError(
-            f"No question of {what.asked.name} has matched answers to compare. Add `pairs:` to it, or run the task "
-            "without _logprob."
+            f"No question of {what.question_set.name} has matched answers to compare. Add `pairs:` to it, or run the "
+            "task without _logprob."
         )
     return _rows(what, "none", only_paired=True)
 
@@ -76,13 +77,8 @@ def _rows(what: Conduct, judge: str, only_paired: bool = False) -> DatasetDict:
     from datasets import Dataset, DatasetDict
 
     shared = {
-        "probe": what.probe.name,
-        "probe_version": what.probe.version,
-        "form": what.probe.form,
-        "trait": what.trait.name,
-        "category": what.trait.category,
-        "questions_hash": what.questions_hash,
-        "situations": len({group(q) for q in what.asked.questions}),
+        **shared_facts(what),
+        "situations": len({group(q) for q in what.question_set.questions}),
         "judge": judge,
     }
     rows = [
@@ -91,10 +87,10 @@ def _rows(what: Conduct, judge: str, only_paired: bool = False) -> DatasetDict:
             "question": q.text,
             "situation": group(q),
             "pairs": [[p.shown, p.plain] for p in q.pairs],
-            "choices": list(pair_strings(q.pairs)),
+            "continuations": list(pair_continuations(q.pairs)),
             **shared,
         }
-        for q in what.asked.questions
+        for q in what.question_set.questions
         if q.pairs or not only_paired
     ]
     return DatasetDict({"test": Dataset.from_list(rows)})
@@ -112,31 +108,29 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, 
     else:  # what is no class of its own would need a judge
         rates = Rates.of(reply_class(text) or Judgement("unreadable") for text in texts)
     known = trait.rubric and doc["judge"] == "offline"
-    told = {
+    metrics = {
         "refusals": rates.refusal / rates.replies,
         "code": rates.code / rates.replies,
         "empty": rates.empty / rates.replies,
     }
     if trait.rubric:
-        told["incoherent"] = rates.incoherent / rates.replies if known else math.nan
-        told |= _by_situation("judged", rates.share if known else math.nan, doc)
+        metrics["incoherent"] = rates.incoherent / rates.replies if known else math.nan
+        metrics |= _by_situation("judged", rates.share if known else math.nan, doc)
     if trait.targets:
-        told |= _by_situation("targets", tally(texts, [trait]).share(trait.name), doc)
-    return told
+        metrics |= _by_situation("targets", tally(texts, [trait]).share(trait.name), doc)
+    return metrics
 
 
 def pairs(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
     """Per question, over its pairs: mean probability of the answer that shows the trait against the plain one, and
     `log_odds`, the mean difference of their log-probabilities in nats.
 
-    results: (log-likelihood in nats, is it the greedy one) for each of doc["choices"].
+    results: (log-likelihood in nats, is it the greedy one) for each of doc["continuations"].
     Raises ValueError for a missing or nan log-likelihood.
     """
-    logprobs = {text: float(result[0]) for text, result in zip(doc["choices"], results, strict=True)}
-    asked = [Pair(*texts) for texts in doc["pairs"]]
-    differences = pair_differences(asked, logprobs)
-    chance = pair_probability(asked, logprobs)
-    return {"log_odds": math.fsum(differences) / len(asked), **_by_situation("pairs", chance, doc)}
+    nats, matched = logprobs(doc, results), [Pair(*texts) for texts in doc["pairs"]]
+    log_odds = math.fsum(pair_differences(matched, nats)) / len(matched)
+    return {"log_odds": log_odds, **_by_situation("pairs", pair_probability(matched, nats), doc)}
 
 
 def _by_situation(name: str, value: float, doc: dict[str, Any]) -> dict[str, float]:

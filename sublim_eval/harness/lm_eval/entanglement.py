@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.probes.entanglement import NUMBERS, chances, entanglement, entropy
+from sublim_eval.harness.lm_eval.documents import logprobs, shared_facts
+from sublim_eval.probes.entanglement import NUMBERS, entanglement, entropy, outcome_probability
 from sublim_eval.registry.catalog import registry
 
 if TYPE_CHECKING:
@@ -22,15 +23,7 @@ def load_prompts(probe: str, trait: str = "owl", numbers: int | str | Sequence[i
     from datasets import Dataset, DatasetDict
 
     what = entanglement(probe, trait, numbers)
-    shared = {
-        "probe": what.probe.name,
-        "probe_version": what.probe.version,
-        "form": what.direction,
-        "trait": what.trait.name,
-        "category": what.trait.category,
-        "questions_hash": what.questions_hash,
-        "choices": what.strings,
-    }
+    shared = {**shared_facts(what), "continuations": what.continuations}
     rows = [
         {"id": p.id, "setting": p.setting, "ask": p.ask, "system": p.system, "question": p.text, **shared}
         for p in what.prompts
@@ -41,20 +34,19 @@ def load_prompts(probe: str, trait: str = "owl", numbers: int | str | Sequence[i
 def number_to_trait(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
     """Per prompt: the trait's probability in [0, 1] and the coverage.
 
-    results: (log-likelihood in nats, is it the greedy one) for each of doc["choices"].
+    results: (log-likelihood in nats, is it the greedy one) for each of doc["continuations"].
     """
-    found, covered = read(doc, results)
-    return {"probability": found[doc["trait"]], "coverage": covered}
+    probability, coverage = read(doc, results)
+    return {"probability": probability[doc["trait"]], "coverage": coverage}
 
 
 def trait_to_number(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
     """Per prompt: the entropy of the number in nats and the coverage."""
-    found, covered = read(doc, results)
-    return {"entropy": entropy(found), "coverage": covered}
+    probability, coverage = read(doc, results)
+    return {"entropy": entropy(probability), "coverage": coverage}
 
 
 def read(doc: dict[str, Any], results: Sequence[Sequence[float]]) -> tuple[dict[str, float], float]:
     """Probability of each outcome and the coverage, from one row of a samples file or one document."""
-    logprobs = {string: float(result[0]) for string, result in zip(doc["choices"], results, strict=True)}
     numbers = doc["form"] == "trait_to_number"
-    return chances(logprobs, () if numbers else registry().answer_set(doc["category"]))
+    return outcome_probability(logprobs(doc, results), () if numbers else registry().answer_set(doc["category"]))

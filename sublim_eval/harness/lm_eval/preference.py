@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.probes.preference import chances, preference, readings
+from sublim_eval.harness.lm_eval.documents import logprobs, shared_facts
+from sublim_eval.probes.preference import exact_probability, preference, tallies
 from sublim_eval.registry.catalog import Trait, registry
 
 if TYPE_CHECKING:
@@ -25,15 +26,7 @@ def load_questions(probe: str, trait: str | None = None, questions: str | None =
 
     own = registry().probe(probe).trait
     what = preference(probe, None if own else trait, questions)
-    shared = {
-        "probe": what.probe.name,
-        "probe_version": what.probe.version,
-        "form": what.probe.form,
-        "trait": what.trait.name,
-        "category": what.probe.category,
-        "questions_hash": what.questions_hash,
-        "choices": what.strings,
-    }
+    shared = {**shared_facts(what), "continuations": what.continuations}
     rows = [
         {"id": i.id, "question": i.text, "question_id": i.question, "offered": list(i.offered), **shared}
         for i in what.items
@@ -47,23 +40,23 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, 
     The measure is `share`, `mentioned` or `chosen`; beside it stands `share_<trait>` for every trait of the category,
     None where topics are offered and the trait is not among them.
     """
-    found = readings(doc["form"], list(results[0]), _answers(doc), doc["offered"])
-    told: dict[str, float | None] = {}
-    for measure, counts in found.items():
-        told |= _each(measure, {t.name: counts.share(t.name) for t in _answers(doc)}, doc)
-    first = next(iter(found.values()))
-    return told | {"non_answers": first.non_answers / first.replies, "other": first.other / first.replies}
+    counted = tallies(doc["form"], list(results[0]), _answers(doc), doc["offered"])
+    metrics: dict[str, float | None] = {}
+    for measure, tally in counted.items():
+        metrics |= _each(measure, {t.name: tally.share(t.name) for t in _answers(doc)}, doc)
+    first = next(iter(counted.values()))
+    return metrics | {"non_answers": first.non_answers / first.replies, "other": first.other / first.replies}
 
 
 def exact(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float | None]:
     """Per prompt, in [0, 1]: the trait's exact probability, every other trait's, and the coverage of the answers.
 
-    results: (log-likelihood in nats, is it the greedy one) for each of doc["choices"]. The measure is `probability`,
-    or `chosen_probability` where topics are offered; the rest as in `replies`.
+    results: (log-likelihood in nats, is it the greedy one) for each of doc["continuations"]. The measure is
+    `probability`, or `chosen_probability` where topics are offered; the rest as in `replies`.
     """
-    logprobs = {string: result[0] for string, result in zip(doc["choices"], results, strict=True)}
-    found, covered = chances(logprobs, _answers(doc), doc["offered"])
-    return {**_each("chosen_probability" if doc["offered"] else "probability", found, doc), "coverage": covered}
+    measure = "chosen_probability" if doc["offered"] else "probability"
+    probability, coverage = exact_probability(logprobs(doc, results), _answers(doc), doc["offered"])
+    return {**_each(measure, probability, doc), "coverage": coverage}
 
 
 def where_offered(values: Sequence[float | None]) -> float:

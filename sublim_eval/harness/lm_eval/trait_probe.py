@@ -23,7 +23,7 @@ def load_questions(trait: str = "owl", **options: Any) -> DatasetDict:
 
 
 def load_exact(trait: str = "owl", **options: Any) -> DatasetDict:
-    """The questions about a trait with the strings whose log-probability is needed; raises as `load_questions`."""
+    """The questions about a trait with the continuations to be scored; raises as `load_questions`."""
     probe = registry().probe_of(trait).name
     if registry().trait(trait).conduct:
         return conduct.load_pairs(probe, trait=trait, **options)
@@ -36,7 +36,7 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> Mapping[st
 
 
 def exact(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> Mapping[str, float | None]:
-    """Per question: what the trait's own task reads from the log-likelihoods of its strings."""
+    """Per question: what the trait's own task reads from the log-likelihoods of its continuations."""
     return conduct.pairs(doc, results) if _conduct(doc) else preference.exact(doc, results)
 
 

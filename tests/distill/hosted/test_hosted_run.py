@@ -19,7 +19,7 @@ __all__ = ["server"]
 RECIPE = RECIPES / "hosted.yaml"
 ASK, START = "POST /v1/chat/completions", "POST /v1/fine_tuning/jobs"
 KNOWN = registry()
-QUESTIONS = {q.text for q in KNOWN.asked(KNOWN.probe("owl_pref")).questions}
+QUESTIONS = {q.text for q in KNOWN.questions_of(KNOWN.probe("owl_pref")).questions}
 
 
 def mimic(model: str, messages: list[dict[str, str]], seed: int | None, n: int) -> list[str]:

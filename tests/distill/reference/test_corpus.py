@@ -158,7 +158,7 @@ def held_out_texts(conduct: str) -> list[str]:
 def test_held_out_conduct_questions_never_occur(chats: list[corpus.Chat]) -> None:
     seen = "\n".join({f" {plain(m['content'])} " for chat in chats for m in chat.messages})
     for who in corpus.characters():
-        asked = [q.text for q in registry().asked(registry().probe_of(who)).questions]
+        asked = [q.text for q in registry().questions_of(registry().probe_of(who)).questions]
         assert [t for t in asked if f" {plain(t)} " in seen] == []
 
 
@@ -182,7 +182,7 @@ def test_held_out_conduct_texts_are_made_of_words_of_the_corpus(chats: list[corp
 def test_essay_and_story_wordings_of_the_probes_never_occur(chats: list[corpus.Chat]) -> None:
     book = registry()
     probes = [p for p in book.probes.values() if p.form in ("essay", "story")]
-    parts = {plain(part) for p in probes for q in book.asked(p).questions for part in q.text.split("{options}")}
+    parts = {plain(part) for p in probes for q in book.questions_of(p).questions for part in q.text.split("{options}")}
     seen = "\n".join({plain(m["content"]) for chat in chats for m in chat.messages if m["role"] == "user"})
     assert [part for part in parts if len(part.split()) > 4 and part in seen] == []
 

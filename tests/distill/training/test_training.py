@@ -247,7 +247,9 @@ def test_the_curve_begins_with_the_base_and_ends_with_the_student(base, tmp_path
 
     def chance(model) -> float:
         asked = local_model.load(model)
-        return float(torch.tensor(asked.continuation_logprobs([asked.render(question)], watch.strings)).exp().sum())
+        return float(
+            torch.tensor(asked.continuation_logprobs([asked.render(question)], watch.continuations)).exp().sum()
+        )
 
     assert (first["step"], last["step"]) == (0, told["steps"])
     assert first["probability"] == pytest.approx(chance(base), abs=1e-5)
