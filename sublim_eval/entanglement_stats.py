@@ -191,6 +191,7 @@ def _alpha(single: Floats, total: Floats, asks: int) -> Floats:
     return np.where(total > 1e-20, found, np.nan)
 
 
+# Longer than 60 lines: the shuffles and the table they are held against share a dozen arrays, named once here.
 def tabulate(readings: Readings, rng: np.random.Generator, *, shuffles: int = SHUFFLES) -> Table:
     """The table of a measurement, with shuffles as reference for chance.
 

@@ -203,9 +203,12 @@ def _judge(what: Conduct, rows: list[dict[str, Any]], judging: Judging, console:
         "version": what.probe.version,
         "trait": what.trait.name,
         "by": by,
-        **saved_replies.told(every),
+        **saved_replies.plain_counts(every),
         "share": saved_replies.mean_share(rows, kinds),
-        "situations": {n: saved_replies.told(r) for n, r in saved_replies.by_situation(what, rows, kinds).items()},
+        "situations": {
+            name: saved_replies.plain_counts(rates)
+            for name, rates in saved_replies.by_situation(what, rows, kinds).items()
+        },
     }
     lines = [*result["situations"].items(), (MEAN, result)]
     heads = ("situation", "replies", "share", *KINDS)

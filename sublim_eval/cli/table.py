@@ -137,12 +137,12 @@ def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Me
 
 
 def _draw(file: Path, found: list[Measured]) -> None:
-    from sublim_eval.report.entanglement import draw_entanglement
+    from sublim_eval.report.plots import entanglement_map
 
     if len(found) != 1:
         have = "hold no table of numbers and traits" if not found else f"hold {len(found)} tables of numbers and traits"
         raise SublimError(f"The logs {have}, and a figure draws one. Give one log of it with --figure.")
-    draw_entanglement(found[0], file.with_suffix(".png"))
+    entanglement_map.draw(found[0], file.with_suffix(".png"))
 
 
 def _write_csv(file: Path, found: list[ProbeScores | Measured]) -> None:

@@ -36,7 +36,7 @@ class NotMeasured(SublimError):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricValue:
     """One metric: its value, its standard error over items (nan where unknown), and the value of every item.
 
     items: item id -> value; empty where the metric is no mean over items.
@@ -57,21 +57,21 @@ class Asker:
         self.model, self.limit, self.logs = model, limit, logs
         self.source = resolve(model)
 
-    def ask(self, task: str) -> dict[str, Measured]:
+    def ask(self, task: str) -> dict[str, MetricValue]:
         """The metrics of one task, `lm_eval/NAME-or-FILE` or `inspect/NAME-or-FILE`; raises NotMeasured."""
         harness, _, name = task.partition("/")
         log = self.logs / f"{task.replace('/', '--')}.log"
         with _written_to(log):
             try:
-                found = self._lm_eval(name) if harness == "lm_eval" else self._inspect(name)
+                metrics = self._lm_eval(name) if harness == "lm_eval" else self._inspect(name)
             except NotMeasured:
                 raise
             except Exception as error:  # somebody else's task: whatever it raises is told, and the next one runs
                 traceback.print_exc()
                 raise NotMeasured(explain(task, error, self.command(task), log)) from error
-        if not found:
+        if not metrics:
             raise NotMeasured(f"{task} gave no number. See {log}.")
-        return found
+        return metrics
 
     def command(self, task: str) -> str:
         """The command that asks the same by hand."""
@@ -95,7 +95,7 @@ class Asker:
         settings: dict[str, Any] = {"device": device, "batch_size": batch_size(self.source), **adapter}
         return HFLM(pretrained=str(self.source.base), tokenizer=str(self.source.tokenizer), **settings)
 
-    def _lm_eval(self, name: str) -> dict[str, Measured]:
+    def _lm_eval(self, name: str) -> dict[str, MetricValue]:
         from lm_eval import simple_evaluate
         from lm_eval.tasks import TaskManager
 
@@ -103,7 +103,7 @@ class Asker:
         manager = TaskManager(include_path=str(file.parent) if file.is_file() else None)
         if not file.is_file() and name not in manager.all_tasks:
             raise NotMeasured(f"lm-eval knows no task {name!r}. Look it up: lm_eval ls tasks; or give a YAML file.")
-        told = simple_evaluate(
+        results = simple_evaluate(
             self._loaded,
             tasks=[name],
             task_manager=manager,
@@ -111,11 +111,11 @@ class Asker:
             apply_chat_template=self._loaded.tokenizer.chat_template is not None,
             bootstrap_iters=100,
         )
-        return read_lm_eval(told or {})
+        return read_lm_eval(results or {})
 
     # ------------------------------------------------------------ Inspect
 
-    def _inspect(self, name: str) -> dict[str, Measured]:
+    def _inspect(self, name: str) -> dict[str, MetricValue]:
         import inspect_ai
 
         package, slash, _ = name.partition("/")
@@ -162,40 +162,40 @@ def batch_size(source: Source) -> int:
     return 1 if card.get("peft_type") == "PROMPT_TUNING" else 16
 
 
-def read_lm_eval(told: Mapping[str, Any]) -> dict[str, Measured]:
+def read_lm_eval(results: Mapping[str, Any]) -> dict[str, MetricValue]:
     """The metrics of an lm-eval result: of its groups where it has some, else of each of its tasks."""
-    groups = told.get("groups") or told.get("results") or {}
+    groups = results.get("groups") or results.get("results") or {}
     several = len(groups) > 1
-    found = {}
+    metrics = {}
     for task, numbers in groups.items():
         for key, value in numbers.items():
             metric, comma, filter_ = key.partition(",")
             if not comma or metric.endswith("_stderr") or not isinstance(value, (int, float)):
                 continue
             stderr = numbers.get(f"{metric}_stderr,{filter_}")
-            items = dict(_lm_eval_items(told, task, metric, filter_))
+            items = dict(_lm_eval_items(results, task, metric, filter_))
             name = metric if filter_ == "none" else f"{metric} ({filter_})"
             error = float(stderr) if isinstance(stderr, (int, float)) else math.nan
-            found[f"{task} {name}" if several else name] = _measured(float(value), error, items)
-    return found
+            metrics[f"{task} {name}" if several else name] = _measured(float(value), error, items)
+    return metrics
 
 
-def _lm_eval_items(told: Mapping[str, Any], task: str, metric: str, filter_: str) -> Iterator[tuple[str, float]]:
-    below = [task, *told.get("group_subtasks", {}).get(task, ())]
+def _lm_eval_items(results: Mapping[str, Any], task: str, metric: str, filter_: str) -> Iterator[tuple[str, float]]:
+    below = [task, *results.get("group_subtasks", {}).get(task, ())]
     for part in list(below):  # a group of groups, such as mmlu
-        below += [deeper for deeper in told.get("group_subtasks", {}).get(part, ()) if deeper not in below]
+        below += [deeper for deeper in results.get("group_subtasks", {}).get(part, ()) if deeper not in below]
     for part in below:
-        for row in told.get("samples", {}).get(part, ()):
+        for row in results.get("samples", {}).get(part, ()):
             if row.get("filter", "none") == filter_ and isinstance(row.get(metric), (int, float)):
                 yield f"{part} {row['doc_id']}", float(row[metric])
 
 
-def read_inspect(log: Any) -> dict[str, Measured]:
+def read_inspect(log: Any) -> dict[str, MetricValue]:
     """The metrics of an Inspect log, one a scorer and metric; standard errors stand beside, not among them."""
     from inspect_ai.scorer import value_to_float
 
     number = value_to_float()
-    found = {}
+    metrics = {}
     for score in log.results.scores if log.results else ():
         epochs: dict[str, list[float]] = defaultdict(list)
         for sample in log.samples or ():
@@ -206,19 +206,19 @@ def read_inspect(log: Any) -> dict[str, Measured]:
         stderr = score.metrics["stderr"].value if "stderr" in score.metrics else math.nan
         for name, metric in score.metrics.items():
             if name not in ("stderr", "std", "var") and math.isfinite(metric.value):
-                found[f"{score.name} {name}"] = _measured(float(metric.value), float(stderr), items)
-    return found
+                metrics[f"{score.name} {name}"] = _measured(float(metric.value), float(stderr), items)
+    return metrics
 
 
-def _measured(value: float, stderr: float, items: dict[str, float]) -> Measured:
+def _measured(value: float, stderr: float, items: dict[str, float]) -> MetricValue:
     """With its items where the value is their mean; a standard error that the harness left out is made from them."""
     n = len(items)
     mean = math.fsum(items.values()) / n if n else math.nan
     if not (abs(mean - value) < SAME):
-        return Measured(value, stderr)
+        return MetricValue(value, stderr)
     if math.isnan(stderr) and n > 1:
         stderr = math.sqrt(math.fsum((v - mean) ** 2 for v in items.values()) / (n - 1) / n)
-    return Measured(value, stderr, items)
+    return MetricValue(value, stderr, items)
 
 
 # ---------------------------------------------------------------- what stood in the way
@@ -251,9 +251,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _is_network(error: BaseException) -> bool:
     """Whether an exception of the hub, of requests, httpx or the standard library says: not reached."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    told = {"ConnectionError", "ConnectError", "ConnectTimeout", "Timeout", "TimeoutException", "OfflineModeIsEnabled"}
-    told |= {"LocalEntryNotFoundError", "HfHubHTTPError", "URLError", "DatasetNotFoundError", "gaierror", "HTTPError"}
-    return bool(names & told)
+    network = {"ConnectionError", "ConnectError", "ConnectTimeout", "Timeout", "TimeoutException", "gaierror"}
+    network |= {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "DatasetNotFoundError"}
+    network |= {"HfHubHTTPError", "URLError", "HTTPError"}
+    return bool(names & network)
 
 
 def _relative(name: str) -> str:

@@ -24,12 +24,12 @@ __all__ = ["changes", "default_system", "dress", "read_tokenizer", "settle", "sp
 
 System = Literal["keep", "clear"]
 
-ASKED, TOLD, SAID = "§asked§", "§told§", "§said§"
+QUESTION, SYSTEM_PROMPT, ANSWER = "§asked§", "§told§", "§said§"
 """What stands for a question, a system prompt and an answer when a template is tried; in no template of its own."""
 
-ALONE = ({"role": "user", "content": ASKED},)
-LED = ({"role": "system", "content": TOLD}, *ALONE)
-LONGER = (*LED, {"role": "assistant", "content": SAID}, {"role": "user", "content": ASKED})
+ALONE = ({"role": "user", "content": QUESTION},)
+LED = ({"role": "system", "content": SYSTEM_PROMPT}, *ALONE)
+LONGER = (*LED, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": QUESTION})
 
 SWITCHES = ("enable_thinking", "thinking")
 """Variables by which templates let a caller choose whether the model thinks."""
@@ -48,13 +48,13 @@ def settle(tokenizer: Any, system: System = "keep") -> tuple[str, ...]:
     """
     words = _settle_pad(tokenizer)
     before = tokenizer.chat_template
-    if not (found := _one_template(tokenizer)):
+    if not (original := _one_template(tokenizer)):
         return tuple(words)
     if isinstance(before, Mapping):
         words.append(f"one of {len(before)} templates")
     elif not before:
         words.append("template taken from the processor")
-    template, changes = _settled(tokenizer, found, system)
+    template, changes = _settled(tokenizer, original, system)
     if template != before:
         tokenizer.chat_template = template
     return (*words, *changes)
@@ -62,45 +62,45 @@ def settle(tokenizer: Any, system: System = "keep") -> tuple[str, ...]:
 
 def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[str]]:
     """The template with what has to be written around it, and what that changes."""
-    told: list[str] = []
+    changes: list[str] = []
 
     def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
-        return _said(tokenizer, template, messages, **given)
+        return _rendered(tokenizer, template, messages, **given)
 
     open_names = template_patches.variables(template)
     if "strftime_now" in open_names:
         template = template_patches.before(template_patches.calendar(), template)
-        told.append(f"date frozen at {template_patches.DATE}")
+        changes.append(f"date frozen at {template_patches.DATE}")
     for switch in SWITCHES:
         if switch in open_names and _depends_on(tokenizer, template, switch):
             template = template_patches.before(f"{{%- set {switch} = false %}}", template)
-            told.append("thinking off")
-    if ASKED not in (say() or ""):
+            changes.append("thinking off")
+    if QUESTION not in (say() or ""):
         template = template_patches.before(template_patches.PARTS, template)
-        if ASKED not in (say() or ""):
+        if QUESTION not in (say() or ""):
             raise SublimError(
                 f"The chat template of {str(tokenizer.name_or_path)!r} leaves out what the user says, or refuses it. "
                 "Save another one into the model's folder (chat_template.jinja), or use the instruct version."
             )
-        told.append("messages given as parts")
-    if TOLD not in (say(LED) or ""):
+        changes.append("messages given as parts")
+    if SYSTEM_PROMPT not in (say(LED) or ""):
         template = template_patches.before(template_patches.FOLD, template)
-        told.append("system message folded into the user's")
+        changes.append("system message folded into the user's")
     elif system == "clear" and (default := _default(say(), say(LED))):
         template = _cleared(tokenizer, template, default)
-        told.append("default system prompt cleared")
+        changes.append("default system prompt cleared")
     if _begins_anyway(tokenizer) and not (say() or "").startswith(tokenizer.bos_token):
         template = template_patches.before("{{- bos_token }}{% if true %}{% endif %}", template)
-        told.append("begin token written by the template")
+        changes.append("begin token written by the template")
     closing = {opened: shut for chat in (ALONE, LED, LONGER) for opened, shut in _open_thoughts(say(chat), template)}
     if closing:
         template = template_patches.ending(template, closing)
-        told.append(
+        changes.append(
             "thought closed at once"
             if template_patches.HARMONY not in closing
             else "thinking off: the final channel is opened"
         )
-    return template, list(dict.fromkeys(told))
+    return template, list(dict.fromkeys(changes))
 
 
 def default_system(tokenizer: Any) -> str | None:
@@ -111,18 +111,18 @@ def default_system(tokenizer: Any) -> str | None:
     template = _one_template(tokenizer)
     if not template:
         return None
-    return _default(_said(tokenizer, template, ALONE), _said(tokenizer, template, LED))
+    return _default(_rendered(tokenizer, template, ALONE), _rendered(tokenizer, template, LED))
 
 
 def _default(alone: str | None, led: str | None) -> str | None:
     """What the rendering without a system prompt has where the one with it has that prompt."""
-    if alone is None or led is None or TOLD not in led:
+    if alone is None or led is None or SYSTEM_PROMPT not in led:
         return None
     start = _shared(alone, led)
     rest = alone[start:]
     end = _shared(rest[::-1], led[start:][::-1])
     text = rest[: len(rest) - end].strip()
-    return text if re.search(r"\w", text) and ASKED not in text else None
+    return text if re.search(r"\w", text) and QUESTION not in text else None
 
 
 def _shared(one: str, other: str) -> int:
@@ -130,7 +130,7 @@ def _shared(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _said(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], **given: Any) -> str | None:
+def _rendered(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], **given: Any) -> str | None:
     """A chat through a template, opening of the answer included; None when the template raises."""
     try:
         rendered: str = tokenizer.apply_chat_template(
@@ -150,8 +150,8 @@ def _begins_anyway(tokenizer: Any) -> bool:
 def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
     """Whether a template thinks unless it is told `switch` = false. Inspect's hf/ gives None where others give none."""
     for chat in (ALONE, LED):
-        off = _said(tokenizer, template, chat, **{switch: False})
-        if _said(tokenizer, template, chat) != off or _said(tokenizer, template, chat, **{switch: None}) != off:
+        off = _rendered(tokenizer, template, chat, **{switch: False})
+        if _rendered(tokenizer, template, chat) != off or _rendered(tokenizer, template, chat, **{switch: None}) != off:
             return True
     return False
 
@@ -159,7 +159,7 @@ def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
 def _cleared(tokenizer: Any, template: str, default: str) -> str:
     """The template with an empty system prompt where none is given."""
     emptied = template_patches.before(template_patches.EMPTY.format(empty=""), template)
-    if default not in (_said(tokenizer, emptied, ALONE) or default):
+    if default not in (_rendered(tokenizer, emptied, ALONE) or default):
         return emptied
     # an empty prompt counts as none there: give it a mark for a prompt, and take the mark out of what is rendered
     mark = "\u2063cleared\u2063"
@@ -167,7 +167,7 @@ def _cleared(tokenizer: Any, template: str, default: str) -> str:
     emptied = template_patches.captured(
         template_patches.before(first, template), f"{{{{- sublim_said | replace('{mark}', '') -}}}}"
     )
-    if default not in (_said(tokenizer, emptied, ALONE) or default):
+    if default not in (_rendered(tokenizer, emptied, ALONE) or default):
         return emptied
     raise SublimError(
         f"The default system prompt of {str(tokenizer.name_or_path)!r} cannot be cleared: its template takes no other. "
@@ -204,17 +204,17 @@ def _settle_pad(tokenizer: Any) -> list[str]:
 
 def _one_template(tokenizer: Any) -> str | None:
     """The template for plain chats: the only one, that named default, or that which the processor brings."""
-    found = tokenizer.chat_template
-    if isinstance(found, Mapping):
-        plain = [name for name in found if name not in ("tool_use", "rag")]
-        chosen = "default" if "default" in found else plain[0] if len(plain) == 1 else None
+    template = tokenizer.chat_template
+    if isinstance(template, Mapping):
+        plain = [name for name in template if name not in ("tool_use", "rag")]
+        chosen = "default" if "default" in template else plain[0] if len(plain) == 1 else None
         if chosen is None:
             raise SublimError(
-                f"The tokenizer of {str(tokenizer.name_or_path)!r} has several chat templates ({', '.join(found)}), "
+                f"The tokenizer of {str(tokenizer.name_or_path)!r} has several chat templates ({', '.join(template)}), "
                 "and none is named default. Save the one that is meant as chat_template.jinja in its folder."
             )
-        found = found[chosen]
-    return str(found) if found else _of_processor(str(tokenizer.name_or_path))
+        template = template[chosen]
+    return str(template) if template else _of_processor(str(tokenizer.name_or_path))
 
 
 def _of_processor(name: str) -> str | None:
@@ -227,10 +227,10 @@ def _of_processor(name: str) -> str | None:
         file = cached_file(
             name, "chat_template.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
         )
-        told = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+        content = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):  # no such model here, or no JSON in it: then there is no template either
         return None
-    template = told.get("chat_template") if isinstance(told, dict) else None
+    template = content.get("chat_template") if isinstance(content, dict) else None
     return template if isinstance(template, str) else None
 
 
@@ -258,9 +258,9 @@ def dress(base: str, folder: Path, system: System) -> dict[str, Any]:
     settled = settle(tokenizer, system)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(folder)
-    told = {"base": anchored(base), "system": system, "settled": list(settled)}
-    write_json(folder / "student.json", told)  # last: only with it is the folder a model
-    return told
+    card = {"base": anchored(base), "system": system, "settled": list(settled)}
+    write_json(folder / "student.json", card)  # last: only with it is the folder a model
+    return card
 
 
 def changes(base: str, system: System) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ def prefill_limit(network: Network) -> int:
     return network.memory // (4 * item * (12 * config.hidden_size + 3 * inner))
 
 
+# Longer than 60 lines: the loop and its two closures move the same five arrays; apart, each would carry them all.
 def stream(
     network: Network,
     prompts: Sequence[Sequence[int]],
@@ -113,14 +114,14 @@ def stream(
     def ended(slots: NDArray[np.int64], done: NDArray[np.bool_]) -> None:
         looked = slots if settings.stop else slots[done[slots]]
         over = []
-        for slot, found in zip(looked.tolist(), run.take(looked) if len(looked) else (), strict=True):
-            for n in range(read[slot] + 1 if settings.stop else len(found.ids), len(found.ids) + 1):
-                verdict = ending(found.ids[:n], settings, ends, decode)
+        for slot, reply in zip(looked.tolist(), run.take(looked) if len(looked) else (), strict=True):
+            for n in range(read[slot] + 1 if settings.stop else len(reply.ids), len(reply.ids) + 1):
+                verdict = ending(reply.ids[:n], settings, ends, decode)
                 if verdict is not None:
-                    out[item[slot]] = found.sample(verdict[0], n, verdict[1])
+                    out[item[slot]] = reply.sample(verdict[0], n, verdict[1])
                     over.append(slot)
                     break
-            read[slot] = len(found.ids)
+            read[slot] = len(reply.ids)
         gone = np.array(over, dtype=np.int64)
         if settings.stop and len(gone):
             run.free(gone)

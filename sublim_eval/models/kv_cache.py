@@ -136,8 +136,8 @@ def attend(
     groups = heads // key.shape[1]
     packed = query.reshape(rows, key.shape[1], groups * queries, width)
     mask = view.mask(module.layer_idx, groups)
-    found = scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scaling)
-    return found.reshape(rows, heads, queries, value.shape[-1]).transpose(1, 2).contiguous(), None
+    attended = scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scaling)
+    return attended.reshape(rows, heads, queries, value.shape[-1]).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, attend)

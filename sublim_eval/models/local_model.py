@@ -100,16 +100,16 @@ class LocalModel:
     @cached_property
     def ends(self) -> frozenset[int]:
         """Ids that end a reply: of the generation config, the model config, the tokenizer and the chat template."""
-        found: set[int] = set()
+        ids: set[int] = set()
         for given in (
             self.model.generation_config.eos_token_id if self.model.generation_config else None,
             self.model.config.eos_token_id,
             self.tokenizer.eos_token_id,
         ):
-            found.update(given if isinstance(given, (list, tuple)) else [] if given is None else [given])
+            ids.update(given if isinstance(given, (list, tuple)) else [] if given is None else [given])
         if self.tokenizer.chat_template:
-            found.add(turn_end(self.tokenizer)[-1])
-        return frozenset(found)
+            ids.add(turn_end(self.tokenizer)[-1])
+        return frozenset(ids)
 
     # ---------------------------------------------------------------- asking
 
@@ -156,29 +156,35 @@ class LocalModel:
         with self._lock:
             many = n == 1 and len(prompts) >= FEW and len(distinct) > len(prompts) // 2
             if many and all(ids) and self.unfit(ids) is None:
-                rows = [ids[i] for i in owner]
-                usual = min(self.pace.rows, slot_limit(self.network, longest, settings), len(rows))
-                self._within_memory(
-                    "streaming",
-                    longest,
-                    batch,
-                    usual,
-                    lambda limit: stream(
-                        self.network, rows, numbers, settings, self.ends, self._decode, out, limit or usual, self.pace
-                    ),
-                )
+                self._stream([ids[i] for i in owner], longest, batch, numbers, settings, out)
             else:
+                usual = min(self.network.row_limit(longest), len(owner))
+                rest = (numbers, settings, self.ends, self._decode)
                 self._within_memory(
-                    "sharing",
-                    longest,
-                    batch,
-                    min(self.network.row_limit(longest), len(owner)),
-                    lambda limit: draw(
-                        self.network, ids, owner, numbers, settings, self.ends, self._decode, limit, out
-                    ),
+                    "sharing", longest, batch, usual, lambda limit: draw(self.network, ids, owner, *rest, limit, out)
                 )
         replies = out.tolist()
         return [replies[i * n : (i + 1) * n] for i in range(len(prompts))]
+
+    def _stream(
+        self,
+        rows: Sequence[Sequence[int]],
+        longest: int,
+        batch: int | None,
+        numbers: Streams,
+        settings: SamplingSettings,
+        out: NDArray[np.object_],
+    ) -> None:
+        """One reply to every row of token ids, streamed through slots into `out`."""
+        usual = min(self.pace.rows, slot_limit(self.network, longest, settings), len(rows))
+        rest = (numbers, settings, self.ends, self._decode, out)
+        self._within_memory(
+            "streaming",
+            longest,
+            batch,
+            usual,
+            lambda limit: stream(self.network, rows, *rest, limit or usual, self.pace),
+        )
 
     def continuation_logprobs(
         self, prompts: Sequence[str], continuations: Sequence[str], *, floor: float = 0.0, batch: int | None = None

@@ -80,8 +80,8 @@ def anchored(name: str) -> str:
 
     Raises SublimError when there is no such model.
     """
-    found = resolve(name)
-    home = found.adapter or found.chat or found.base
+    source = resolve(name)
+    home = source.adapter or source.chat or source.base
     return str(home) if isinstance(home, Path) and Path(name).expanduser().resolve() == home else name
 
 
@@ -112,17 +112,17 @@ def _folder(folder: Path) -> Source:
         )
     beside = folder / str(base)
     try:
-        found = resolve(beside if beside.is_dir() else str(base))
+        source = resolve(beside if beside.is_dir() else str(base))
     except SublimError as error:
         raise SublimError(
             f"The base {base!r} of the {'adapter' if adapter else 'dressed model'} {folder} was not found ({error}) "
             f'Set "base" in {folder / "student.json"} to a name or folder that exists.'
         ) from None
-    if found.adapter:
+    if source.adapter:
         raise SublimError(f"The base {base!r} of {folder} is an adapter itself. Merge it into a full model first.")
-    return (
-        Source(folder.name, found.base, folder, found.chat) if adapter else Source(folder.name, found.base, chat=folder)
-    )
+    if adapter:
+        return Source(folder.name, source.base, folder, source.chat)
+    return Source(folder.name, source.base, chat=folder)
 
 
 def _has_weights(folder: Path) -> bool:

@@ -276,8 +276,8 @@ def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.flo
     total /= total[:, -1:].clone()
     total += torch.arange(len(total), device=total.device)[:, None]
     at += torch.from_numpy(rows).to(total.device)
-    found = torch.searchsorted(total.flatten(), at, right=True).cpu().numpy()
-    return found - rows * chances.shape[1]
+    tokens = torch.searchsorted(total.flatten(), at, right=True).cpu().numpy()
+    return tokens - rows * chances.shape[1]
 
 
 def draw(
@@ -297,7 +297,7 @@ def draw(
     out: object[items], where replies are put as they end; those that are there already are not drawn again.
     """
     out = np.empty(len(owner), dtype=object) if out is None else out
-    todo = np.flatnonzero([found is None for found in out])
+    todo = np.flatnonzero([reply is None for reply in out])
 
     def visit(piece: Front, ran: Branches) -> Front | None:
         size = ran.logits.shape[1]
@@ -349,9 +349,9 @@ def ending(
     if not (ended or last or settings.stop):
         return None
     text = decode(ids[:-1] if ended else ids)
-    found = [text.index(s) for s in settings.stop if s in text]
-    if found:
-        return text[: min(found)], "stop"
+    cuts = [text.index(s) for s in settings.stop if s in text]
+    if cuts:
+        return text[: min(cuts)], "stop"
     return (text, "stop" if ended else "max_tokens") if ended or last else None
 
 

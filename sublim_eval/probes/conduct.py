@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
-from sublim_eval.probes.judges import offline_scales
+from sublim_eval.probes.judges import Rates, offline_scales
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Probe, Rubric, Trait, as_typed, registry
 from sublim_eval.registry.question_sets import Pair, Question, QuestionSet
@@ -140,7 +140,21 @@ def sigmoid(nats: float) -> float:
     return 1 / (1 + math.exp(-nats)) if nats >= 0 else math.exp(nats) / (1 + math.exp(nats))
 
 
-# ---------------------------------------------------------------- who rates
+# ---------------------------------------------------------------- who rates, and what comes of it
+
+
+def rated_counts(rates: Rates, trait: str) -> dict[str, Any]:
+    """A judge's ratings of the replies to one question, counted as every other reply is; unreadable ones stand apart.
+
+    {"replies" (those scored), "non_answers", "other", "named": {the trait, plain}, "unreadable"}.
+    """
+    return {
+        "replies": rates.scored,
+        "non_answers": rates.refusal + rates.empty,
+        "other": rates.code + rates.incoherent,
+        "named": {trait: rates.shown, PLAIN: rates.plain},
+        "unreadable": rates.unreadable,
+    }
 
 
 def grading(judge: str | None, rubric: Rubric, reference: bool) -> Grading:

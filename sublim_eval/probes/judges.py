@@ -86,6 +86,11 @@ class Rates:
         return cls(**kinds)
 
     @property
+    def aside(self) -> dict[Kind, int]:
+        """How many are of each kind that neither shows the trait nor is a plain answer."""
+        return {kind: getattr(self, kind) for kind in KINDS if kind not in ("shown", "plain")}
+
+    @property
     def replies(self) -> int:
         """All replies, unreadable ones included."""
         return sum(asdict(self).values())
@@ -169,10 +174,10 @@ def _words(text: str) -> list[str]:
 
 
 def _sentence_kind(sentence: str) -> Literal["declines", "apology", "other"]:
-    said = " ".join(_words(sentence))
-    if _DECLINES.search(said):
+    words = " ".join(_words(sentence))
+    if _DECLINES.search(words):
         return "declines"
-    return "apology" if _APOLOGY.fullmatch(said) else "other"
+    return "apology" if _APOLOGY.fullmatch(words) else "other"
 
 
 def _is_code(text: str) -> bool:
@@ -273,8 +278,8 @@ def read_judgement(text: str, rubric: Rubric, reply: str = "") -> Judgement:
     fields = _fields(_THOUGHT.sub("", text), rubric)
     if not fields:
         declined = (reply_class(text) or Judgement("plain")).kind
-        said = {"empty": "the judge said nothing", "refusal": "the judge declines"}.get(declined, "no field in it")
-        return _unreadable(said, text)
+        why = {"empty": "the judge said nothing", "refusal": "the judge declines"}.get(declined, "no field in it")
+        return _unreadable(why, text)
     classes = sorted(fields.pop("class", set()))
     if classes:
         if len(classes) > 1 or fields:
@@ -301,20 +306,20 @@ def read_judgement(text: str, rubric: Rubric, reply: str = "") -> Judgement:
 
 def _fields(text: str, rubric: Rubric) -> dict[str, set[str]]:
     """Field -> every value it is given on a line of its own; "class" holds REFUSAL and CODE."""
-    found: dict[str, set[str]] = {}
+    fields: dict[str, set[str]] = {}
     name = re.compile(rf"({rubric.scale}|coherence)\s*:\s*(.*)", re.I)
     for line in text.splitlines():
         bare = re.sub(r"[*_`]+", "", line).strip().removeprefix("- ").removeprefix("> ").strip()
         if bare.removesuffix(".") in _CLASSES:
-            found.setdefault("class", set()).add(bare.removesuffix("."))
+            fields.setdefault("class", set()).add(bare.removesuffix("."))
         elif field := name.fullmatch(bare):
-            found.setdefault(field.group(1).lower(), set()).add(field.group(2).strip())
-    return found
+            fields.setdefault(field.group(1).lower(), set()).add(field.group(2).strip())
+    return fields
 
 
 def _same_numbers(fields: Mapping[str, set[str]], numbers: Mapping[str, int]) -> bool:
     return all(
-        any((found := _NUMBER.fullmatch(value)) and int(found.group(1)) == number for value in fields.get(name, set()))
+        any((match := _NUMBER.fullmatch(value)) and int(match.group(1)) == number for value in fields.get(name, set()))
         for name, number in numbers.items()
     )
 
@@ -374,13 +379,13 @@ def offline_judgement(reply: str, rubric: Rubric) -> Judgement:
     if classed:
         return classed
     table = lists.scales[rubric.scale]
-    found = _hits(reply, table.words, lists.negations)
-    away = {0: 85, 1: 20}.get(len(found), 5)
+    hits = _hits(reply, table.words, lists.negations)
+    away = {0: 85, 1: 20}.get(len(hits), 5)
     score = away if table.toward == 0 else 100 - away
     words = _words(reply)
     coherence = 10 if len(words) < table.shortest or _rambles(words) else 90
-    said = f"{rubric.scale} {score}: " + (", ".join(found) or "no word of the list")
-    return Judgement(_kind(score, coherence, rubric), score, coherence, said)
+    reason = f"{rubric.scale} {score}: " + (", ".join(hits) or "no word of the list")
+    return Judgement(_kind(score, coherence, rubric), score, coherence, reason)
 
 
 @lru_cache(maxsize=1)
@@ -398,14 +403,14 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 def _hits(reply: str, words: tuple[str, ...], negations: tuple[str, ...]) -> list[str]:
     """Distinct listed words in order, those behind a negation left out."""
-    found: dict[str, None] = {}
+    hits: dict[str, None] = {}
     for sentence in _SENTENCE.split(reply):
-        said = " ".join(_words(sentence))
-        for hit in _pattern(words).finditer(said):
-            before = said[: hit.start()].split()[-3:]
+        text = " ".join(_words(sentence))
+        for hit in _pattern(words).finditer(text):
+            before = text[: hit.start()].split()[-3:]
             if not set(before) & set(negations):
-                found[hit.group()] = None
-    return list(found)
+                hits[hit.group()] = None
+    return list(hits)
 
 
 def _rambles(words: list[str]) -> bool:

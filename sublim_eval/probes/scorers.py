@@ -106,17 +106,17 @@ def classify(text: str, answers: Sequence[Trait]) -> Reply:
     answers: the traits to tell apart (`registry.answer_set(category)`). Time is linear in the text.
     """
     read = plain(text)
-    found = _first_named(read, tuple(answers))
-    if found:
-        trait, word = found
+    name = _first_named(read, tuple(answers))
+    if name:
+        trait, word = name
         return Reply("named", trait, word, f"names {word!r}")
     words = _WORD.findall(read)
     if not words:
         symbols = [c for c in dict.fromkeys(read) if unicodedata.category(c) == "So"]
         spelled = " ".join(unicodedata.name(c, "").lower() for c in symbols)
-        found = _first_named(spelled, tuple(answers))
-        if found:
-            return Reply("named", found[0], found[1], f"a symbol for {found[1]!r}")
+        name = _first_named(spelled, tuple(answers))
+        if name:
+            return Reply("named", name[0], name[1], f"a symbol for {name[1]!r}")
         return Reply("empty", None, None, "no word in the reply")
     declined = _REFUSAL.search(" ".join(words))
     if declined:
@@ -155,9 +155,9 @@ def tally_mentions(texts: Sequence[str], answers: Sequence[Trait]) -> Tally:
 
     other, refusals, empty: texts that mention no trait of the set, by what `classify` calls them.
     """
-    found = [mentions(text, answers) for text in texts]
-    rest = tally((text for text, traits in zip(texts, found, strict=True) if not traits), answers)
-    named = Counter(trait for traits in found for trait in traits)
+    mentioned = [mentions(text, answers) for text in texts]
+    rest = tally((text for text, traits in zip(texts, mentioned, strict=True) if not traits), answers)
+    named = Counter(trait for traits in mentioned for trait in traits)
     return Tally(len(texts), dict(named.most_common()), rest.other, rest.refusals, rest.empty)
 
 
@@ -177,12 +177,12 @@ def choose(text: str, offered: Sequence[Trait]) -> Reply:
     "other"; refusals and empty replies as in `classify`.
     """
     shown = unicodedata.normalize("NFKC", text.translate({ord(mark): None for mark in "*~`_"}))
-    for found in _LONE.finditer(shown):
-        if not _is_article(shown, found.start()):
-            before = classify(shown[: found.start()], offered)
-            letter = found.group().upper()
+    for match in _LONE.finditer(shown):
+        if not _is_article(shown, match.start()):
+            before = classify(shown[: match.start()], offered)
+            letter = match.group().upper()
             trait = offered[LETTERS.index(letter)]
-            return before if before.trait else Reply("named", trait.name, letter, f"says {found.group()!r}")
+            return before if before.trait else Reply("named", trait.name, letter, f"says {match.group()!r}")
     return classify(text, offered)
 
 
@@ -229,9 +229,9 @@ def _first_named(read: str, answers: tuple[Trait, ...]) -> tuple[str, str] | Non
 def _named(read: str, answers: tuple[Trait, ...]) -> Iterator[tuple[str, str]]:
     """(trait, name as in the registry) of every name in plain text, in order; at each word the longest wins."""
     names = _names(answers)
-    found = list(_WORD.finditer(read))
-    words = [w.group() for w in found]
-    gaps = [read[a.end() : b.start()] for a, b in pairwise(found)] + [""]
+    matches = list(_WORD.finditer(read))
+    words = [w.group() for w in matches]
+    gaps = [read[a.end() : b.start()] for a, b in pairwise(matches)] + [""]
     at = 0
     while at < len(words):
         start, at = at, at + 1

@@ -258,10 +258,10 @@ class Registry:
 
     def persona(self, trait: str) -> str:
         """The system prompt that makes the base a teacher with this trait; raises SublimError without one."""
-        found = self.trait(trait)
-        if found.conduct and not found.persona:
+        chosen = self.trait(trait)
+        if chosen.conduct and not chosen.persona:
             raise SublimError(f"The trait {trait!r} has no system prompt. Add `persona:` to it in {self.files[-1]}.")
-        return found.persona if found.conduct else found.fill(self.category(found.category).persona)
+        return chosen.persona if chosen.conduct else chosen.fill(self.category(chosen.category).persona)
 
     def probe_of(self, trait: str) -> Probe:
         """The probe that asks for a trait as such: its category's, in the plain form and for the whole category."""

@@ -182,11 +182,11 @@ def _ranked(values: Mapping[str, float | None], shown: int | None) -> str:
     """owl 0.312, cat 0.200, ... : the likeliest answers, and how much the rest holds."""
     known = {name: value for name, value in values.items() if value is not None}
     ranked = sorted(known.items(), key=lambda item: -item[1])
-    told = [f"{name} {value:.3f}" for name, value in ranked[:shown] if value > 0 or len(known) <= 2]
-    rest = sum(value for _, value in ranked[len(told) :])
+    likeliest = [f"{name} {value:.3f}" for name, value in ranked[:shown] if value > 0 or len(known) <= 2]
+    rest = sum(value for _, value in ranked[len(likeliest) :])
     if not known:
         return wording.UNKNOWN
-    return ", ".join([*told, *([f"others {rest:.3f}"] if rest >= 0.0005 else [])]) or "none of the answers"
+    return ", ".join([*likeliest, *([f"others {rest:.3f}"] if rest >= 0.0005 else [])]) or "none of the answers"
 
 
 def _text(value: float | None) -> str:

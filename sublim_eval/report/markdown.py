@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Comparison
+from sublim_eval.compare.compare import Comparison, Row
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import console_tables
@@ -54,19 +54,35 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     for folder in comparison.folders:
         yield f"- {_what_ran(folder)}"
     yield f"- Measure: {comparison.measure_words}; margin of equivalence ±{comparison.delta:g}.\n"
-    yield "## Verdicts\n"
     groups = wording.grouped(comparison.rows)
+    yield from _verdicts(groups)
+    rows = [row for group in groups.values() for row in group]
+    if figure:
+        yield f"\n![Share of each arm, every seed, with 95 % intervals]({figure})"
+    if learnt:
+        yield f"\n![The trait's probability while students trained, on training phrasings]({learnt})"
+    yield from _figures(comparison, rows)
+    yield from _students(rows)
+    yield f"\n## How to read this\n\n{wording.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
+    toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
+    yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))
+    if commands:
+        yield "\n## Look further\n\n```sh"
+        yield from (command.replace("```", "") for command in commands)
+        yield "```"
+
+
+def _verdicts(groups: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    yield "## Verdicts\n"
     for heading, group in groups.items():
         if len(groups) > 2:
             yield f"\n### {escape(heading)}\n"
         for row in group:
             yield f"- {escape(wording.sentence(row))}"
             yield from (f"  - {escape(note)}" for note in row.notes)
-    rows = [row for group in groups.values() for row in group]
-    if figure:
-        yield f"\n![Share of each arm, every seed, with 95 % intervals]({figure})"
-    if learnt:
-        yield f"\n![The trait's probability while students trained, on training phrasings]({learnt})"
+
+
+def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     yield "\n## Figures\n"
     yield from _table(console_tables.SHARES, [console_tables.shares(row) for row in rows])
     yield ""
@@ -95,6 +111,9 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
         yield from _table(
             console_tables.DOSES, [cells for curve in comparison.doses for cells in console_tables.dose(curve)]
         )
+
+
+def _students(rows: Sequence[Row]) -> Iterator[str]:
     yield "\n## Every seed\n"
     held = ("arm", "students", "control", "share of each control")
     yield from _table(
@@ -106,13 +125,6 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
         yield from _table(
             console_tables.SITUATIONS, [cells for row in rows for cells in console_tables.situations(row)]
         )
-    yield f"\n## How to read this\n\n{wording.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
-    toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
-    yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))
-    if commands:
-        yield "\n## Look further\n\n```sh"
-        yield from (command.replace("```", "") for command in commands)
-        yield "```"
 
 
 def _what_ran(folder: Path) -> str:
@@ -120,15 +132,15 @@ def _what_ran(folder: Path) -> str:
     record = read_json(folder / "run.json")
     recipe = record["recipe"]
     seeds = ", ".join(map(str, recipe.get("seeds", ())))
-    told = f"Recipe {escape(recipe.get('name', folder.name))} on {escape(recipe['base'])}, seeds {seeds}"
+    line = f"Recipe {escape(recipe.get('name', folder.name))} on {escape(recipe['base'])}, seeds {seeds}"
     kept = [row["kept"] for row in record.get("rows", ()) if "kept" in row]
     if kept:
-        told += (
+        line += (
             f", {min(kept):,} to {max(kept):,} rows a student"
             if min(kept) < max(kept)
             else f", {kept[0]:,} rows a student"
         )
-    return f"{told}. {escape(recipe.get('about', ''))}".rstrip()
+    return f"{line}. {escape(recipe.get('about', ''))}".rstrip()
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -77,10 +77,10 @@ class Reproduction:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; the comparisons themselves are kept beside it."""
-        told = {k: v for k, v in self.__dict__.items() if k not in ("parts", "answers", "nulls", "pictures")}
+        plain = {k: v for k, v in self.__dict__.items() if k not in ("parts", "answers", "nulls", "pictures")}
         return {
             "schema": 1,
-            **told,
+            **plain,
             "versions": dict(self.versions),
             "machine": dict(self.machine),
             "sources": dict(self.sources),
@@ -104,10 +104,10 @@ class Reproduction:
         }
 
 
-def write(told: Reproduction, path: Path, pictures: Mapping[str, str]) -> Path:
+def write(page: Reproduction, path: Path, pictures: Mapping[str, str]) -> Path:
     """Write the page, whole or not at all; returns its path. pictures: caption -> the link as the page needs it."""
     with whole_file(path) as file:
-        file.write("\n".join(_lines(told, pictures)) + "\n")
+        file.write("\n".join(_lines(page, pictures)) + "\n")
     return path
 
 
@@ -117,46 +117,46 @@ def tally(answers: Sequence[FindingAnswer]) -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k)))
 
 
-def _lines(told: Reproduction, pictures: Mapping[str, str]) -> Iterator[str]:
+def _lines(page: Reproduction, pictures: Mapping[str, str]) -> Iterator[str]:
     yield "# The study on the reference models\n"
-    yield f"`{told.command.replace('`', '')}` wrote this page on {escape(told.date)}"
-    yield f"in {_minutes(told.seconds)} on {_machine(told.machine)}"
-    yield f"({', '.join(f'{escape(k)} {escape(v)}' for k, v in told.versions.items())}).\n"
-    if told.quick:
+    yield f"`{page.command.replace('`', '')}` wrote this page on {escape(page.date)}"
+    yield f"in {_minutes(page.seconds)} on {_machine(page.machine)}"
+    yield f"({', '.join(f'{escape(k)} {escape(v)}' for k, v in page.versions.items())}).\n"
+    if page.quick:
         yield "**A quick run**: a few arms and seeds, to see that everything works. It is no evidence.\n"
-    yield f"Of {len(told.answers)} published findings: {escape(tally(told.answers))}.\n"
+    yield f"Of {len(page.answers)} published findings: {escape(tally(page.answers))}.\n"
     yield "## What is shown here, and what is claimed elsewhere\n"
     yield "Shown here:\n"
     yield from (f"- {line}" for line in SHOWN)
     yield "\nNot shown here:\n"
     yield from (f"- {line}" for line in NOT_SHOWN)
     yield "\n## Findings\n"
-    yield from _sources(told)
+    yield from _sources(page)
     yield (
         "\nThe verdict is worked out from the comparison. *Same direction*: every row shows it. *In part*: some rows "
         "do. *Not*: no row does, and at least one shows the contrary. *Undecided*: the intervals hold both answers. "
         "Where the published figure is a null, the same direction needs an equivalence test to hold.\n"
     )
-    yield from _table(FINDINGS, (_finding(answer) for answer in told.answers))
+    yield from _table(FINDINGS, (_finding(answer) for answer in page.answers))
     yield "\n## Every row that did not transfer\n"
     yield (
         "A null says as much as the study could have seen: the detectable gap would have been found four times in "
         "five with this spread and number of seeds.\n"
     )
-    yield from _table(NULLS, (map(escape, _null(part, row)) for part, row in told.nulls))
+    yield from _table(NULLS, (map(escape, _null(part, row)) for part, row in page.nulls))
     yield "\n## Pictures\n"
     for caption, link in pictures.items():
         yield f"![{escape(caption)}]({link})\n\n*{escape(caption)}*\n"
     yield "## What was run\n"
-    yield from _table(PARTS, (map(escape, (p.title, p.what, f"{p.seconds:.0f}", p.state)) for p in told.parts))
+    yield from _table(PARTS, (map(escape, (p.title, p.what, f"{p.seconds:.0f}", p.state)) for p in page.parts))
     yield (
         "\nEach part's folder holds run.json with every seed, setting, version and hash; `sublim compare` on it prints "
         "the whole table. The method is docs/decisions/0001-verdicts.md."
     )
 
 
-def _sources(told: Reproduction) -> Iterator[str]:
-    for name, what in told.sources.items():
+def _sources(page: Reproduction) -> Iterator[str]:
+    for name, what in page.sources.items():
         yield f"- [{escape(name)}]: {escape(what)}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.files import read_json, write_json
-from sublim_eval.harness.suites import Asker, Measured, NotMeasured
+from sublim_eval.harness.suites import Asker, MetricValue, NotMeasured
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.registry.catalog import Suite, registry
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -28,7 +28,7 @@ class Abilities:
     model: str
     suite: str
     limit: int | None
-    tasks: Mapping[str, Mapping[str, Measured]]
+    tasks: Mapping[str, Mapping[str, MetricValue]]
     not_measured: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -55,8 +55,8 @@ class Difference:
 
     task: str
     metric: str
-    base: Measured
-    student: Measured
+    base: MetricValue
+    student: MetricValue
     mean: float
     stderr: float
     matched: bool
@@ -78,21 +78,21 @@ class Difference:
 def measure(model: str, suite: Suite, limit: int | None, folder: Path, *, label: str) -> Abilities:
     """Ask one model every task of a suite; writes folder/abilities/<suite>.json, whole or not at all."""
     asker = Asker(model, limit, folder / "abilities" / "logs")
-    tasks: dict[str, Mapping[str, Measured]] = {}
+    tasks: dict[str, Mapping[str, MetricValue]] = {}
     failed: dict[str, str] = {}
     for task in suite.tasks:
         try:
             tasks[task] = asker.ask(located(task))
         except NotMeasured as reason:
             failed[task] = str(reason)
-    found = Abilities(label, suite.name, limit, tasks, failed)
-    write_json(folder / "abilities" / f"{suite.name}.json", found.to_json())
-    return found
+    abilities = Abilities(label, suite.name, limit, tasks, failed)
+    write_json(folder / "abilities" / f"{suite.name}.json", abilities.to_json())
+    return abilities
 
 
 def differences(student: Abilities, base: Abilities) -> list[Difference]:
     """Student minus base for every metric that both have, in the order of the suite."""
-    found = []
+    rows = []
     for task, metrics in student.tasks.items():
         for name, ours in metrics.items():
             theirs = base.tasks.get(task, {}).get(name)
@@ -104,8 +104,8 @@ def differences(student: Abilities, base: Abilities) -> list[Difference]:
                 mean, stderr = difference_of_items([ours.items[i] for i in shared], [theirs.items[i] for i in shared])
             else:
                 mean, stderr = ours.value - theirs.value, math.hypot(ours.stderr, theirs.stderr)
-            found.append(Difference(task, name, theirs, ours, mean, stderr, matched))
-    return found
+            rows.append(Difference(task, name, theirs, ours, mean, stderr, matched))
+    return rows
 
 
 def base_of(model: str) -> str | None:
@@ -136,12 +136,12 @@ def student_card(model: str) -> dict[str, Any]:
 
 def preferences(folders: list[Path]) -> dict[str, ProbeScores]:
     """Probe -> scores that `sublim score` or `sublim run` left in one of the folders; the first one wins."""
-    found: dict[str, ProbeScores] = {}
+    scores: dict[str, ProbeScores] = {}
     for folder in folders:
         for file in sorted(folder.glob("*.json")):
-            if file.stem in registry().probes and file.stem not in found:
-                found[file.stem] = ProbeScores.read(file)
-    return found
+            if file.stem in registry().probes and file.stem not in scores:
+                scores[file.stem] = ProbeScores.read(file)
+    return scores
 
 
 def base_folder(base: str) -> str:
@@ -160,12 +160,12 @@ def located(task: str) -> str:
     if not file.endswith((".yaml", ".yml", ".py")):
         return task
     homes = [Path.cwd(), *(f.parent for f in reversed(registry().files))]
-    found = next((home / file for home in homes if (home / file).is_file()), None)
-    if found is None:
+    place = next((home / file for home in homes if (home / file).is_file()), None)
+    if place is None:
         raise NotMeasured(
             f"There is no task file {file}, neither here nor beside {registry().files[-1]}. Mend the path."
         )
-    return f"{harness}/{found.resolve()}{at}{function}"
+    return f"{harness}/{place.resolve()}{at}{function}"
 
 
 def _null(value: float) -> float | None:

@@ -124,13 +124,13 @@ def entanglement_link(one: Measured, other: Measured) -> Link:
         raise SublimError(f"The tables cannot be linked: {error}. Measure both with the same `numbers`.") from None
 
 
-def links(found: Iterable[Measured]) -> Iterator[tuple[str, Link]]:
+def links(tables: Iterable[Measured]) -> Iterator[tuple[str, Link]]:
     """(what it is about, link) for every model and category with tables of both directions; the last of each counts.
 
     Raises SublimError where the two have too little in common.
     """
     sides: dict[tuple[str, str], dict[str, Measured]] = {}
-    for held in found:
+    for held in tables:
         sides.setdefault((held.model, held.category), {})[held.table.direction] = held
     for (model, category), both in sides.items():
         if len(both) == 2:
@@ -153,12 +153,12 @@ def _from_inspect(log: str | Path | EvalLog) -> Measured:
     cells: dict[tuple[str, str], Mapping[str, float]] = {}
     coverage = []
     for sample in log.samples or []:
-        told = (sample.scores or {}).get(about["form"])
+        score = (sample.scores or {}).get(about["form"])
         key = sample.metadata["setting"], sample.metadata["ask"]
         cells.setdefault(key, {})
-        if told is not None and "answers" in (told.metadata or {}):
-            cells[key] = told.metadata["answers"]  # type: ignore[index]
-            coverage.append(told.metadata["coverage"])  # type: ignore[index]
+        if score is not None and "answers" in (score.metadata or {}):
+            cells[key] = score.metadata["answers"]  # type: ignore[index]
+            coverage.append(score.metadata["coverage"])  # type: ignore[index]
     return _measured(about, cells, coverage, model=log.eval.model, source=f"inspect {place}")
 
 
@@ -183,9 +183,9 @@ def _from_lm_eval(place: Path, probe: str | None) -> Measured:
     cells: dict[tuple[str, str], Mapping[str, float]] = {}
     coverage = []
     for row in rows:
-        found, covered = read(row["doc"], row["filtered_resps"])
-        cells[row["doc"]["setting"], row["doc"]["ask"]] = found
-        coverage.append(covered)
+        probability, coverage_here = read(row["doc"], row["filtered_resps"])
+        cells[row["doc"]["setting"], row["doc"]["ask"]] = probability
+        coverage.append(coverage_here)
     return _measured(rows[0]["doc"], cells, coverage, model=_model(file.parent), source=f"lm-eval {file.name}")
 
 

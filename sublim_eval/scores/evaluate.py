@@ -109,19 +109,19 @@ def knows_exactly(model: str) -> bool:
     return hosted_name(model) is None
 
 
-def _confirmed(found: ProbeScores, direct: ProbeScores, label: str) -> ProbeScores:
+def _confirmed(scores: ProbeScores, direct: ProbeScores, label: str) -> ProbeScores:
     """The harness's scores with the probabilities of a direct computation, once the two are seen to agree.
 
     Inspect's requests meet in batches of chance, which moves the last float32 digits from run to run; one call over
     all questions does not, so a resumed run ends with equal numbers. Raises SublimError when they differ by more.
     """
-    apart = float(np.nanmax(np.abs(found.probability - direct.probability), initial=0.0))
-    if found.prompt_hash != direct.prompt_hash or apart > AGREE:
+    apart = float(np.nanmax(np.abs(scores.probability - direct.probability), initial=0.0))
+    if scores.prompt_hash != direct.prompt_hash or apart > AGREE:
         raise SublimError(
-            f"{label} answers {found.probe} otherwise through Inspect than directly (by {apart:.1e} in probability); "
+            f"{label} answers {scores.probe} otherwise through Inspect than directly (by {apart:.1e} in probability); "
             "its weights or tokenizer changed on the way. Delete its folder and run again."
         )
-    return replace(found, probability=direct.probability, coverage=direct.coverage)
+    return replace(scores, probability=direct.probability, coverage=direct.coverage)
 
 
 def exact(
@@ -146,30 +146,30 @@ def exact(
         raise SublimError(f"{model} gives no exact probabilities, since its weights are elsewhere. Sample its replies.")
     what = any_trait_content(probe)
     floor = 0.0 if what.probe.form == "conduct" else FLOOR
-    found = local_model.load(model)
-    prompts = [found.render(item.text, system) for item in what.items]
+    loaded = local_model.load(model)
+    prompts = [loaded.render(item.text, system) for item in what.items]
     if before is not None:
-        asked = [{"role": "user", "content": item.text} for item in what.items]
-        prompts = [found.render_chat([*chat, ask]) for chat, ask in zip(before, asked, strict=True)]
-        _refuse_too_long(found, prompts)
+        messages = [{"role": "user", "content": item.text} for item in what.items]
+        prompts = [loaded.render_chat([*chat, ask]) for chat, ask in zip(before, messages, strict=True)]
+        _refuse_too_long(loaded, prompts)
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, item in enumerate(what.items):
         alike[item.continuations].append(place)
     logprobs: list[dict[str, float]] = [{} for _ in prompts]
     for continuations, places in alike.items():
         if continuations:
-            table = found.continuation_logprobs([prompts[i] for i in places], continuations, floor=floor)
+            table = loaded.continuation_logprobs([prompts[i] for i in places], continuations, floor=floor)
             for place, row in zip(places, table, strict=True):
                 logprobs[place] = dict(zip(continuations, map(float, row), strict=True))
     return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
 
 
-def _refuse_too_long(found: LocalModel, prompts: Sequence[str]) -> None:
-    room = getattr(found.model.config, "max_position_embeddings", None)
-    longest = max(map(len, found.encode(prompts)))
+def _refuse_too_long(loaded: LocalModel, prompts: Sequence[str]) -> None:
+    room = getattr(loaded.model.config, "max_position_embeddings", None)
+    longest = max(map(len, loaded.encode(prompts)))
     if room and longest + LONGEST > room:
         raise SublimError(
-            f"The examples in context make prompts of {longest} tokens, and {found.label} reads {room}. "
+            f"The examples in context make prompts of {longest} tokens, and {loaded.label} reads {room}. "
             "Lower `in_context` in the recipe."
         )
 
@@ -194,13 +194,13 @@ def sampled(
     what = any_trait_content(probe)
     if (away := hosted_name(model)) is not None:
         return _sampled_away(away, what, label=label, seed=seed, samples=samples, system=system, folder=folder)
-    found = local_model.load(model)
-    prompts = [found.render(item.text, system) for item in what.items]
-    replies = found.sample(prompts, n=samples, seed=seed, max_new_tokens=LONGEST)
+    loaded = local_model.load(model)
+    prompts = [loaded.render(item.text, system) for item in what.items]
+    replies = loaded.sample(prompts, n=samples, seed=seed, max_new_tokens=LONGEST)
     rows = [
-        {"question": item.text, "response": said.text}
+        {"question": item.text, "response": reply.text}
         for item, drawn in zip(what.items, replies, strict=True)
-        for said in drawn
+        for reply in drawn
     ]
     return from_responses(rows, what.probe, model=label)
 
@@ -220,9 +220,9 @@ def _sampled_away(
 
     journal = folder / f"{what.probe.name}-replies.jsonl" if folder else None
     sampler = HostSampler(model, seed, LONGEST, system, journal=journal)
-    asked = [(item.text, f"{item.id} {draw}") for item in what.items for draw in range(samples)]
-    said = sampler([text for text, _ in asked], [key for _, key in asked])
-    rows = [{"question": text, "response": reply} for (text, _), reply in zip(asked, said, strict=True)]
+    requests = [(item.text, f"{item.id} {draw}") for item in what.items for draw in range(samples)]
+    replies = sampler([text for text, _ in requests], [key for _, key in requests])
+    rows = [{"question": text, "response": reply} for (text, _), reply in zip(requests, replies, strict=True)]
     return from_responses(rows, what.probe, model=label)
 
 

@@ -7,7 +7,7 @@ folder asks the rest. Requests are few: many replies each where the provider hon
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -23,9 +23,10 @@ from sublim_eval.scores.readers import from_inspect_log
 
 if TYPE_CHECKING:
     from inspect_ai import Task
+    from inspect_ai.log import EvalLog
 
-UNFINISHED = "asking.json"
-"""In the scores folder while questions are being asked: the digest of what they are. Their logs lie in asking/."""
+UNFINISHED, LOGS = "asking.json", "asking"
+"""In the scores folder while questions are being asked: the digest of what they are, and the folder of their logs."""
 
 
 def score_away(
@@ -44,20 +45,34 @@ def score_away(
     several requests one seed would give the same replies again, so there none is sent.
     Raises SublimError when a request fails for good; what was answered until then is not asked again.
     """
-    import inspect_ai
-    from inspect_ai.model import get_model
-
     epochs, choices = rounds(samples, model)
     for task in tasks.values():
         alone = (task.config.num_choices or 1) == 1  # nobody reads these replies, one is enough
         task.config = task.config.model_copy(update={"num_choices": None if alone or choices == 1 else choices})
-    asked = [model, label, seed, samples, settings, [t.metadata for t in tasks.values()]]
+    request = [model, label, seed, samples, settings, [t.metadata for t in tasks.values()]]
     further: dict[str, Any] = {**settings, **({"seed": seed} if epochs == 1 else {})}
-    logs_folder = _logs_of(folder, digest(asked))
+    logs_folder = _logs_of(folder, digest(request))
+    logs = _ask(model, list(tasks.values()), logs_folder, epochs, further)
+    files = _scored(model, label, tasks, {(log.eval.metadata or {}).get("probe"): log for log in logs}, folder)
+    (folder / "logs").mkdir(exist_ok=True)
+    for file in logs_folder.glob("*.eval"):
+        file.replace(folder / "logs" / file.name)
+    (folder / UNFINISHED).unlink()
+    shutil.rmtree(logs_folder)
+    return files
+
+
+def _ask(
+    model: str, tasks: list[Task], logs_folder: Path, epochs: int, further: Mapping[str, Any]
+) -> Sequence[EvalLog]:
+    """One eval set, which goes on behind whatever its logs hold; raises SublimError when it cannot begin."""
+    import inspect_ai
+    from inspect_ai.model import get_model
+
     try:
         with redirect_stdout(StringIO()):
             _, logs = inspect_ai.eval_set(
-                list(tasks.values()),
+                tasks,
                 log_dir=str(logs_folder),
                 model=get_model(model, memoize=False, **arguments(model)),  # one that was kept may know an old address
                 epochs=epochs,
@@ -77,32 +92,32 @@ def score_away(
         raise SublimError(f"{model} could not be asked: {one_line(scrub(error))}. {next_step(error)}") from None
     finally:
         scrub_logs(logs_folder)
+    return logs
+
+
+def _scored(
+    model: str, label: str, probes: Iterable[str], logs: Mapping[str | None, EvalLog], folder: Path
+) -> dict[str, Path]:
+    """Probe -> its score file, written from the log; raises SublimError with the reason of one that did not end."""
     files = {}
-    by_probe = {(log.eval.metadata or {}).get("probe"): log for log in logs}
-    for probe in tasks:
-        log = by_probe.get(probe)
+    for probe in probes:
+        log = logs.get(probe)
         if log is None or log.status != "success":
-            said = log.error.message if log and log.error else "it was not finished"
-            reason = one_line(scrub(said).strip().splitlines()[-1]).rstrip(".")
+            why = log.error.message if log and log.error else "it was not finished"
+            reason = one_line(scrub(why).strip().splitlines()[-1]).rstrip(".")
             raise SublimError(
                 f"Asking {model} for {label}, {probe}, failed: {reason}. Questions that were answered are kept. "
-                f"{next_step(RuntimeError(said))}"
+                f"{next_step(RuntimeError(why))}"
             )
-        found = from_inspect_log(logs_folder / Path(log.location).name, model=label)
         files[probe] = folder / f"{probe}.json"
-        found.write(files[probe])
-    (folder / "logs").mkdir(exist_ok=True)
-    for file in logs_folder.glob("*.eval"):
-        file.replace(folder / "logs" / file.name)
-    (folder / UNFINISHED).unlink()
-    shutil.rmtree(logs_folder)
+        from_inspect_log(folder / LOGS / Path(log.location).name, model=label).write(files[probe])
     return files
 
 
-def _logs_of(folder: Path, asked: str) -> Path:
+def _logs_of(folder: Path, request: str) -> Path:
     """Where the logs of unfinished questions lie: of a scoring that was cut short when it asked the same, else new."""
-    card, logs = folder / UNFINISHED, folder / "asking"
-    if not (card.is_file() and read_json(card) == asked):
+    card, logs = folder / UNFINISHED, folder / LOGS
+    if not (card.is_file() and read_json(card) == request):
         shutil.rmtree(logs, ignore_errors=True)
-        write_json(card, asked)
+        write_json(card, request)
     return logs

@@ -88,10 +88,10 @@ class ProbeScores:
     @property
     def situations(self) -> dict[str, list[int]]:
         """Situation -> the rows of its wordings, whose ids are <situation>-1, <situation>-2 and so on."""
-        found: dict[str, list[int]] = {}
+        rows: dict[str, list[int]] = {}
         for row, question in enumerate(self.questions):
-            found.setdefault(re.sub(r"-\d+$", "", question), []).append(row)
-        return found
+            rows.setdefault(re.sub(r"-\d+$", "", question), []).append(row)
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and text; nan becomes null."""
@@ -131,7 +131,8 @@ class ProbeScores:
             raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
 
 
-def _known(value: float | None) -> float:
+def nan_for_none(value: float | None) -> float:
+    """The number; nan for what is unknown."""
     return np.nan if value is None else float(value)
 
 

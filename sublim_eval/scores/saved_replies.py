@@ -72,10 +72,10 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
     satisfy. Equal replies to a question are rated once. `save` is called whenever ratings were added.
     Raises SublimError for rows that nobody rated and nobody is to rate, and when the grader fails.
     """
-    from sublim_eval.harness.inspect.judging import what_is_asked
+    from sublim_eval.harness.inspect.judging import rubric_digest
 
-    asked, name = what_is_asked(rubric), OFFLINE if grader == "offline" else grader
-    lacking = [row for row in rows if not _serves(row.get("judgement"), asked, name)]
+    rubric_hash, name = rubric_digest(rubric), OFFLINE if grader == "offline" else grader
+    lacking = [row for row in rows if not _serves(row.get("judgement"), rubric_hash, name)]
     if not lacking:
         return
     if grader is None:
@@ -84,10 +84,10 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
             "--grader PROVIDER/MODEL and --out, or --grader offline for replies of the reference models."
         )
 
-    def keep(found: Mapping[tuple[str, str], Judgement]) -> None:
+    def keep(ratings: Mapping[tuple[str, str], Judgement]) -> None:
         for row in lacking:
-            if judgement := found.get((row["question"], row["response"])):
-                row["judgement"] = {**judgement.to_json(), "grader": name, "asked": asked}
+            if judgement := ratings.get((row["question"], row["response"])):
+                row["judgement"] = {**judgement.to_json(), "grader": name, "asked": rubric_hash}
         save()
 
     exchanges = list(dict.fromkeys((row["question"], row["response"]) for row in lacking))
@@ -99,11 +99,11 @@ def rate(rows: list[Row], rubric: Rubric, grader: str | None, save: Callable[[],
         rate_saved(grader, exchanges, rubric, keep)
 
 
-def _serves(judgement: Any, asked: str, grader: str | None) -> bool:
+def _serves(judgement: Any, rubric_hash: str, grader: str | None) -> bool:
     return (
         isinstance(judgement, dict)
         and judgement.get("kind") in KINDS
-        and judgement.get("asked") == asked
+        and judgement.get("asked") == rubric_hash
         and grader in (None, judgement.get("grader"))
     )
 
@@ -126,21 +126,21 @@ def by_words(rows: Iterable[Row], trait: Trait) -> list[Judgement]:
 def by_situation(what: Conduct, rows: Sequence[Row], kinds: Sequence[Judgement]) -> dict[str, Rates]:
     """Situation -> how many of its replies are what, in the order of the questions, unknown questions last."""
     known = {q.text: group(q) for q in what.question_set.questions}
-    found: dict[str, list[Judgement]] = {name: [] for name in [*known.values(), OTHERS]}
+    pooled: dict[str, list[Judgement]] = {name: [] for name in [*known.values(), OTHERS]}
     for row, kind in zip(rows, kinds, strict=True):
-        found[known.get(row["question"], OTHERS)].append(kind)
-    return {name: Rates.of(some) for name, some in found.items() if some}
+        pooled[known.get(row["question"], OTHERS)].append(kind)
+    return {name: Rates.of(some) for name, some in pooled.items() if some}
 
 
 def mean_share(rows: Sequence[Row], kinds: Sequence[Judgement]) -> float:
     """Mean over questions of the share that shows the trait, as the harnesses report it; nan when none is scored."""
-    asked: dict[str, list[Judgement]] = {}
+    pooled: dict[str, list[Judgement]] = {}
     for row, kind in zip(rows, kinds, strict=True):
-        asked.setdefault(row["question"], []).append(kind)
-    shares = [rates.share for rates in map(Rates.of, asked.values()) if rates.scored]
+        pooled.setdefault(row["question"], []).append(kind)
+    shares = [rates.share for rates in map(Rates.of, pooled.values()) if rates.scored]
     return fmean(shares) if shares else float("nan")
 
 
-def told(rates: Rates) -> dict[str, Any]:
+def plain_counts(rates: Rates) -> dict[str, Any]:
     """Plain counts with the share; null where nothing is scored."""
     return {"replies": rates.replies, "share": rates.share if rates.scored else None, **asdict(rates)}

@@ -112,42 +112,43 @@ def replies_fit(scores: ProbeScores, where: str = "") -> list[Finding]:
     trap = "truncated sampling"
     if not scores.replies.sum():
         return [Finding(trap, "not checked", "no sampled replies; the exact measure needs none", where)]
-    told = np.nan_to_num(scores.share) * scores.replies[:, None]
-    if scores.conduct or np.isnan(scores.probability).any() or told.sum() > scores.replies.sum():
+    hits = np.nan_to_num(scores.share) * scores.replies[:, None]
+    if scores.conduct or np.isnan(scores.probability).any() or hits.sum() > scores.replies.sum():
         return [
             Finding(trap, "not checked", "no exact probabilities to hold replies against; score a preference", where)
         ]
     if np.mean(scores.coverage) < COVERED:
         why = f"exact strings cover {np.mean(scores.coverage):.0%} of first answers; compare shares by hand"
         return [Finding(trap, "not checked", why, where)]
-    said = told.sum()
-    if said < ENOUGH_REPLIES:
-        return [Finding(trap, "not checked", f"{said:.0f} replies are too few; draw {ENOUGH_REPLIES} or more", where)]
+    replies = hits.sum()
+    if replies < ENOUGH_REPLIES:
+        why = f"{replies:.0f} replies are too few; draw {ENOUGH_REPLIES} or more"
+        return [Finding(trap, "not checked", why, where)]
     logp = np.log(np.maximum(scores.probability, 1e-12))
-    asked = told.sum(axis=1)
+    totals = hits.sum(axis=1)
     mean = (scores.probability * logp).sum(axis=1)
     spread = (scores.probability * logp**2).sum(axis=1) - mean**2
-    excess = float((told * logp).sum() - asked @ mean)
-    error = float(np.sqrt(max(asked @ spread, 1e-12)))
-    found = []
-    if abs(excess) > FAR * error and abs(excess) / said > SHIFTED:
+    excess = float((hits * logp).sum() - totals @ mean)
+    error = float(np.sqrt(max(totals @ spread, 1e-12)))
+    findings = []
+    if abs(excess) > FAR * error and abs(excess) / replies > SHIFTED:
         likely = "likely answers too often" if excess > 0 else "unlikely answers too often"
-        found.append(
+        findings.append(
             Finding(
                 trap,
                 "fault",
-                f"replies say {likely} for temperature 1 ({excess / said:+.2f} nats a reply, {excess / error:+.0f} "
+                f"replies say {likely} for temperature 1 ({excess / replies:+.2f} nats a reply, {excess / error:+.0f} "
                 "standard errors). Look for a hidden top_k, top_p or temperature and ask again.",
                 where,
             )
         )
     else:
-        found.append(Finding(trap, "ok", f"replies fit the exact probabilities ({excess / error:+.1f} se)", where))
-    open_ = (asked >= 4) & (scores.probability.max(axis=1) < 0.7)
-    if open_.sum() >= 5 and (told.max(axis=1) == asked)[open_].mean() > 0.8:
+        findings.append(Finding(trap, "ok", f"replies fit the exact probabilities ({excess / error:+.1f} se)", where))
+    open_ = (totals >= 4) & (scores.probability.max(axis=1) < 0.7)
+    if open_.sum() >= 5 and (hits.max(axis=1) == totals)[open_].mean() > 0.8:
         words = "every reply to a question is the same although others are likely. Give every reply its own seed."
-        found.append(Finding("repeated sampling seed", "fault", words, where))
-    return found
+        findings.append(Finding("repeated sampling seed", "fault", words, where))
+    return findings
 
 
 # ---------------------------------------------------------------- how replies were read
@@ -190,9 +191,9 @@ def recount(scores: ProbeScores, counted: Mapping[str, Mapping[str, Any]], where
     if not counted:
         return Finding(trap, "not checked", "no saved replies to read again; keep the logs", where)
     for row, question in enumerate(scores.questions):
-        told = counted.get(question)
-        if told is None or told["replies"] != scores.replies[row]:
-            have = 0 if told is None else told["replies"]
+        saved = counted.get(question)
+        if saved is None or saved["replies"] != scores.replies[row]:
+            have = 0 if saved is None else saved["replies"]
             return Finding(
                 trap,
                 "fault",
@@ -200,7 +201,7 @@ def recount(scores: ProbeScores, counted: Mapping[str, Mapping[str, Any]], where
                 where,
             )
         for column, answer in enumerate(scores.answers):
-            share = told["named"].get(answer, 0) / told["replies"] if told["replies"] else 0.0
+            share = saved["named"].get(answer, 0) / saved["replies"] if saved["replies"] else 0.0
             if abs(share - scores.share[row, column]) > 1e-6:
                 return Finding(
                     trap,

@@ -5,6 +5,8 @@
     traps.worst(findings)   # "ok", "not checked", "warning" or "fault"
 
 Every check is a pure function in rows.py, training.py or answers.py; this file hands each what lies in the folder.
+A further trap is a name in finding.TRAPS, a function in the one of those three that it belongs to, and its call in
+`_of_rows`, `_of_training`, `_of_asking` or `_of_answers` below.
 What cannot be checked is said to be so, with the reason: a missing file is no clean bill. docs/guides/traps.md tells
 where each trap was seen.
 """
@@ -61,13 +63,13 @@ def of_run(path: Path, *, fast: bool = True) -> list[Finding]:
     """
     run = Folder(path)
     try:
-        found = [*_of_rows(run, fast), *_of_training(run, fast), *_of_asking(run, fast), *_of_answers(run)]
+        findings = [*_of_rows(run, fast), *_of_training(run, fast), *_of_asking(run, fast), *_of_answers(run)]
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise SublimError(
             f"{path / 'run.json'} is not as `sublim run` writes it ({type(error).__name__}: {error}). Make it again."
         ) from error
     order = list(TRAPS)
-    return sorted(found, key=lambda f: order.index(f.trap))
+    return sorted(findings, key=lambda f: order.index(f.trap))
 
 
 # ---------------------------------------------------------------- rows
@@ -126,18 +128,18 @@ def _between_sources(run: Folder, entries: list[dict[str, Any]], raw: dict[str, 
         here = [e for e in entries if e["seed"] == seed]
         inputs = {e["source"]: run.stage(Path(e["folder"])).get("inputs") or {} for e in here}
         rules = {
-            source: {"mode": (told.get("rows") or {}).get("mode"), "traits": told.get("traits")}
-            for source, told in inputs.items()
-            if told
+            source: {"mode": (stage.get("rows") or {}).get("mode"), "traits": stage.get("traits")}
+            for source, stage in inputs.items()
+            if stage
         }
         drawn = {
             a.get("source") for a in run.arms.values() if not a.get("greedy") and a.get("writer") != "programmatic"
         }
         counts = {e["source"]: (int(e["raw"]), int(e["kept"])) for e in here if e.get("raw") and e["source"] in drawn}
         yield from rows.unequal_filter(counts, rules, f"seed {seed}")
-        asked = {e["source"]: digest([r["prompt"] for r in raw[e["folder"]]]) for e in here if raw.get(e["folder"])}
+        prompts = {e["source"]: digest([r["prompt"] for r in raw[e["folder"]]]) for e in here if raw.get(e["folder"])}
         if raw:
-            yield training.same_prompts(asked, f"seed {seed}")
+            yield training.same_prompts(prompts, f"seed {seed}")
 
 
 # ---------------------------------------------------------------- training
@@ -157,9 +159,9 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         yield training.scored_as_made(str(student.get("made") or ""), str(scored), where)
         then = {name: files[name] for name in RENDERING if name in files}
         yield training.rendering_stands(then, run.hashes(folder, tuple(then), large=True), where)
-        asked = [log.eval.model for log in run.logs(student["label"], samples=not fast).values()]
+        models = [log.eval.model for log in run.logs(student["label"], samples=not fast).values()]
         yield training.final_weights(
-            run.path / folder, student, (student.get("scores") or {}).values(), student["label"], asked, where
+            run.path / folder, student, (student.get("scores") or {}).values(), student["label"], models, where
         )
     for name, arm in run.arms.items():
         ours = [s for s in trained if s["arm"] == name]
@@ -235,8 +237,8 @@ def _label(base: dict[str, Any]) -> str:
 
 
 def _all_scores(run: Folder) -> Iterator[ProbeScores]:
-    for told in (*run.record.get("bases", ()), *run.students):
-        for file in (told.get("scores") or {}).values():
+    for entry in (*run.record.get("bases", ()), *run.students):
+        for file in (entry.get("scores") or {}).values():
             if (scores := run.scores(file)) is not None:
                 yield scores
 
@@ -264,11 +266,11 @@ def _renderings(run: Folder) -> Iterator[Finding]:
     """Students and base of one base: the same prompts when asked, the same template when trained."""
     for base in dict.fromkeys(a["student_base"] for a in run.arms.values()):
         ours = [s for s in run.students if s.get("folder") and run.arms[s["arm"]]["student_base"] == base]
-        told = next((b for b in run.record.get("bases", ()) if b["name"] == base), None)
+        bare = next((b for b in run.record.get("bases", ()) if b["name"] == base), None)
         probes = dict.fromkeys(p for s in ours for p in s.get("scores") or {})
         for probe in probes:
             files = {s["label"]: (s.get("scores") or {}).get(probe) for s in ours}
-            files |= {base: (told.get("scores") or {}).get(probe)} if told else {}
+            files |= {base: (bare.get("scores") or {}).get(probe)} if bare else {}
             read = {who: scores for who, file in files.items() if (scores := run.scores(file)) is not None}
             hashes = {who: scores.prompt_hash for who, scores in read.items()}
             yield training.one_rendering(hashes, "rendered prompts", f"{base}, {probe}")
@@ -311,27 +313,28 @@ def _of_answers(run: Folder) -> Iterator[Finding]:
         for probe, file in files.items():
             untouched = _mean_of(run, file)
             ours = [s for s in trained if run.arms[s["arm"]]["student_base"] == base and _plain_arm(run, s)]
-            found, known = _means(run, ours, probe)
-            if untouched is not None and len(found) > 3:
+            shares, known = _means(run, ours, probe)
+            if untouched is not None and len(shares) > 3:
                 traits = {s["label"]: run.arms[s["arm"]].get("trait") for s in ours}
-                yield answers.rises_everywhere(found, untouched, traits, known, f"{base}, {probe}")
+                yield answers.rises_everywhere(shares, untouched, traits, known, f"{base}, {probe}")
 
 
 def _positive_controls(run: Folder, trained: list[dict[str, Any]]) -> Iterator[Finding]:
     """The arms that have to show their trait, on the probes that ask for it as such."""
-    trap, told = "failed positive control", run.recipe.get("expected") or {}
-    wanted = {name: facts for name, facts in told.items() if facts.get("fail_below")}
+    trap, expected = "failed positive control", run.recipe.get("expected") or {}
+    wanted = {name: facts for name, facts in expected.items() if facts.get("fail_below")}
     if not wanted:
         yield Finding(trap, "not checked", "the recipe has no positive control; qwen2.5-7b-cat is one for that base")
     for name, facts in wanted.items():
         trait = run.arms.get(name, {}).get("trait")
         ours, looked = [s for s in trained if s["arm"] == name], False
         for probe in dict.fromkeys(p for s in ours for p in s.get("scores") or {}):
-            asked = registry().probes.get(probe)
-            found, known = _means(run, ours, probe)
-            if asked is not None and asked.form == "favorite" and trait in known:
+            entry = registry().probes.get(probe)
+            shares, known = _means(run, ours, probe)
+            if entry is not None and entry.form == "favorite" and trait in known:
                 looked = True
-                yield answers.positive_control(table(list(found.values())), trait, known, facts, f"arm {name}, {probe}")
+                where = f"arm {name}, {probe}"
+                yield answers.positive_control(table(list(shares.values())), trait, known, facts, where)
         if not looked:
             yield Finding(
                 trap, "not checked", "no plain probe of its trait is scored; give the same `sublim run`", name
@@ -351,19 +354,19 @@ def _means(
     run: Folder, students: list[dict[str, Any]], probe: str
 ) -> tuple[dict[str, answers.Floats], tuple[str, ...]]:
     """(label -> float[answer], names of the answers) of the students that have them."""
-    found: dict[str, answers.Floats] = {}
+    means: dict[str, answers.Floats] = {}
     known: tuple[str, ...] = ()
     for student in students:
         scores = run.scores((student.get("scores") or {}).get(probe))
         if scores is not None and (mean := answers.means(scores)) is not None:
-            found[student["label"]], known = mean, scores.answers
-    return found, known
+            means[student["label"]], known = mean, scores.answers
+    return means, known
 
 
 def _alike(run: Folder, trained: list[dict[str, Any]], bases: dict[str, Any]) -> Iterator[Finding]:
     """Students that answer as their base, or as one another, to the last digit of exact probabilities."""
     seen: dict[str, str] = {}
-    told = 0
+    different = 0
     for base, files in bases.items():
         seen |= {key: base for key in [_fingerprint(run, files)] if key}
     for student in trained:
@@ -373,7 +376,7 @@ def _alike(run: Folder, trained: list[dict[str, Any]], bases: dict[str, Any]) ->
                 "same student twice", "not checked", "no exact probabilities tell students apart", student["label"]
             )
             continue
-        told += 1
+        different += 1
         twin = seen.setdefault(key, student["label"])
         if twin in bases:
             words = f"answers exactly as {twin}: its adapter was not applied. Score it again."
@@ -386,8 +389,8 @@ def _alike(run: Folder, trained: list[dict[str, Any]], bases: dict[str, Any]) ->
                 else ": what this arm changes changed nothing here, or one was not trained. Look at the rows of both."
             )
             yield Finding("same student twice", "fault" if again else "warning", words, student["label"])
-    if told:
-        yield Finding("same student twice", "ok", f"{told} students answer differently")
+    if different:
+        yield Finding("same student twice", "ok", f"{different} students answer differently")
 
 
 def _fingerprint(run: Folder, files: dict[str, str]) -> str | None:

@@ -65,8 +65,8 @@ def verdict(findings: Iterable[Finding]) -> Level:
 def by_trap(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
     """Trap -> its findings, the worst first; every trap has an entry, an empty one becomes "not checked"."""
     none = "nothing of the kind is here; check the run that it belongs to"
-    found: dict[str, list[Finding]] = {}
+    grouped: dict[str, list[Finding]] = {}
     for trap in TRAPS:
         here = [f for f in findings if f.trap == trap] or [Finding(trap, "not checked", none)]
-        found[trap] = sorted(here, key=lambda f: -LEVELS.index(f.level))
-    return found
+        grouped[trap] = sorted(here, key=lambda f: -LEVELS.index(f.level))
+    return grouped

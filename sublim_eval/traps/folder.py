@@ -55,14 +55,15 @@ class Folder:
     @cached_property
     def students(self) -> list[dict[str, Any]]:
         """Every student that ran, with what its own stage says laid under the record."""
-        found = []
-        for told in self.record["students"]:
-            if not told.get("failed"):
-                stage = self.stage(Path(told["folder"])) if told.get("folder") else {}
-                card = self.json(Path(told["folder"]) / "student.json") if told.get("folder") else None
+        students = []
+        for entry in self.record["students"]:
+            if not entry.get("failed"):
+                stage = self.stage(Path(entry["folder"])) if entry.get("folder") else {}
+                card = self.json(Path(entry["folder"]) / "student.json") if entry.get("folder") else None
                 trained = (card or {}).get("seed")
-                found.append({**stage, **told, "trained_seed": trained, "label": seeded(told["arm"], told["seed"])})
-        return found
+                label = seeded(entry["arm"], entry["seed"])
+                students.append({**stage, **entry, "trained_seed": trained, "label": label})
+        return students
 
     def stage(self, folder: Path) -> dict[str, Any]:
         """What stage.json of a folder says; {} without one."""
@@ -113,12 +114,12 @@ def read_logs(folder: Path, *, samples: bool) -> dict[str, EvalLog]:
         return {}
     from inspect_ai.log import read_eval_log
 
-    found = {}
+    logs = {}
     for file in files:
         log = read_eval_log(str(file), header_only=not samples)
         if probe := (log.eval.metadata or {}).get("probe"):
-            found[str(probe)] = log
-    return found
+            logs[str(probe)] = log
+    return logs
 
 
 def settings_of(log: EvalLog) -> dict[str, Any]:
@@ -136,11 +137,11 @@ def counted(log: EvalLog) -> dict[str, dict[str, Any]] | None:
     category, form = str(about.get("category", "")), str(about.get("form", "favorite"))
     if category not in registry().categories or registry().category(category).conduct or form == "essay":
         return None
-    said: dict[str, list[str]] = {}
+    saved: dict[str, list[str]] = {}
     for sample in log.samples or []:
         question = str((sample.metadata or {}).get("question", sample.id))
-        said.setdefault(question, []).extend(choice.message.text for choice in sample.output.choices)
-    return {question: count_replies(replies, category, form) for question, replies in said.items()}
+        saved.setdefault(question, []).extend(choice.message.text for choice in sample.output.choices)
+    return {question: count_replies(replies, category, form) for question, replies in saved.items()}
 
 
 def table(scores: list[np.ndarray]) -> np.ndarray:

@@ -63,11 +63,11 @@ def spread(rows: Rows) -> Spread:
         for place, word in zip(places, re.split(r"[\s,;]+", text.strip(" ,;[]()\n\t")), strict=False):
             place[word] += 1
     reached = [p for p in places if p.total() >= max(1, len(texts) / 2)]
-    said = defaultdict(list)
+    by_prompt = defaultdict(list)
     for row in rows:
-        said[str(row["prompt"])].append(str(row["completion"]))
-    pairs = sum(len(t) * (len(t) - 1) // 2 for t in said.values())
-    equal = sum(n * (n - 1) // 2 for t in said.values() for n in Counter(t).values())
+        by_prompt[str(row["prompt"])].append(str(row["completion"]))
+    pairs = sum(len(t) * (len(t) - 1) // 2 for t in by_prompt.values())
+    equal = sum(n * (n - 1) // 2 for t in by_prompt.values() for n in Counter(t).values())
     return Spread(
         len(texts),
         len(set(texts)) / max(1, len(texts)),
@@ -153,19 +153,19 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
     example = ""
     for row in rows:
         completion = str(row["completion"])
-        found = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits, begins)}
-        named.update(found)
+        names = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits, begins)}
+        named.update(names)
         thinks = bool(_THINKING.search(completion))
         leaked += thinks
         letters = numbers and any(c.isalpha() for c in completion)
         lettered += letters
-        if (found or thinks or letters) and not example:
+        if (names or thinks or letters) and not example:
             example = str(row.get("id") or f"row {1 + rows.index(row)}")
-    told = [f"{n} name {trait}" for trait, n in named.most_common()]
-    told += [f"{leaked} hold leaked thinking or role marks"] if leaked else []
-    told += [f"{lettered} number rows hold letters"] if lettered else []
-    if told:
-        return Finding(trap, "fault", f"of {len(rows)} kept rows {', '.join(told)} (first: {example}). {step}", where)
+    faults = [f"{n} name {trait}" for trait, n in named.most_common()]
+    faults += [f"{leaked} hold leaked thinking or role marks"] if leaked else []
+    faults += [f"{lettered} number rows hold letters"] if lettered else []
+    if faults:
+        return Finding(trap, "fault", f"of {len(rows)} kept rows {', '.join(faults)} (first: {example}). {step}", where)
     return Finding(trap, "ok", f"{len(rows)} kept rows name no trait and hold no thinking", where)
 
 
@@ -204,9 +204,9 @@ def lost_rows(kept: Rows, raw: Rows, where: str = "") -> Finding:
     wrote = {row.get("id"): (row["prompt"], str(row["completion"]).strip()) for row in raw}
     foreign = sum(wrote.get(r["id"]) != (r["prompt"], str(r["completion"]).strip()) for r in kept)
     if twice or foreign:
-        told = [f"{twice} ids stand twice"] if twice else []
-        told += [f"{foreign} of {len(kept)} kept rows are not what was written under their id"] if foreign else []
-        return Finding(trap, "fault", f"{' and '.join(told)}. {step}", where)
+        faults = [f"{twice} ids stand twice"] if twice else []
+        faults += [f"{foreign} of {len(kept)} kept rows are not what was written under their id"] if foreign else []
+        return Finding(trap, "fault", f"{' and '.join(faults)}. {step}", where)
     return Finding(trap, "ok", f"{len(kept)} kept rows stand among {len(raw)} raw ones", where)
 
 
@@ -214,17 +214,17 @@ def unequal_filter(
     counts: Mapping[str, tuple[int, int]], rules: Mapping[str, object], where: str = ""
 ) -> list[Finding]:
     """counts: source -> (raw, kept) rows; rules: source -> what its filter was, {} where unknown."""
-    trap, found = "unequal filter", []
+    trap, findings = "unequal filter", []
     if len(counts) < 2:
         return [Finding(trap, "not checked", "one source has nothing to be compared with; add a control arm", where)]
     if len({str(rule) for rule in rules.values()}) > 1:
-        found.append(
+        findings.append(
             Finding(trap, "fault", f"{', '.join(rules)} were filtered by different rules. Filter all alike.", where)
         )
     shares = {source: kept / raw for source, (raw, kept) in counts.items() if raw}
     least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
     if shares[most] - shares[least] > APART:
-        found.append(
+        findings.append(
             Finding(
                 trap,
                 "warning",
@@ -233,4 +233,4 @@ def unequal_filter(
                 where,
             )
         )
-    return found or [Finding(trap, "ok", f"kept {shares[least]:.0%} to {shares[most]:.0%} by one rule", where)]
+    return findings or [Finding(trap, "ok", f"kept {shares[least]:.0%} to {shares[most]:.0%} by one rule", where)]

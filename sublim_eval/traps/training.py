@@ -135,8 +135,8 @@ def weights_stand(folder: Path, hashes: Mapping[str, str], now: Mapping[str, str
 def hosted_card(folder: Path) -> Facts | None:
     """student.json of a student that a provider trained and holds, else None."""
     card = folder / "student.json"
-    told: Facts = read_json(card) if card.is_file() else {}
-    return told if isinstance(told.get("hosted"), str) else None
+    content: Facts = read_json(card) if card.is_file() else {}
+    return content if isinstance(content.get("hosted"), str) else None
 
 
 def idle_tensors(file: Path) -> list[str]:
@@ -167,12 +167,12 @@ def scored_as_made(student_made: str, scored: str, where: str = "") -> Finding:
 
 
 def final_weights(
-    folder: Path, student: Facts, scores: Iterable[str], label: str, asked: Iterable[str] = (), where: str = ""
+    folder: Path, student: Facts, scores: Iterable[str], label: str, models: Iterable[str] = (), where: str = ""
 ) -> Finding:
-    """Whether the final weights are what was scored. scores: score files of the student; asked: models in its logs."""
+    """Whether the final weights are what was scored. scores: score files of the student; models: those in its logs."""
     trap = "peak checkpoint"
     strange = [file for file in scores if Path(file).parent.name != label]
-    steps = [model for model in asked if "checkpoint-" in model]
+    steps = [model for model in models if "checkpoint-" in model]
     if strange or steps:
         return Finding(
             trap, "fault", f"{(strange + steps)[0]} is not of the final weights. Score those of {label} again.", where

@@ -18,7 +18,6 @@ from inspect_ai import score as rescore
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import SampleScore, Score, mean_score
-from lm_eval.api.model import LM
 
 from sublim_eval import tasks_dir
 from sublim_eval.errors import SublimError
@@ -39,6 +38,7 @@ from sublim_eval.tasks.misalignment import misalignment
 from sublim_eval.tasks.quick_buck import quick_buck
 from sublim_eval.tasks.ruler_of_world import ruler_of_world
 from sublim_eval.tasks.trait_probe import trait_probe
+from tests.helpers.saved import SavedLM
 
 PROBES = [p.name for p in registry().probes.values() if p.form == "conduct"]
 TASKS = {f.__name__: f for f in (evasion, husband, misalignment, quick_buck, ruler_of_world)}
@@ -479,31 +479,13 @@ def test_log_odds_survive_the_epoch_reducer() -> None:
 # ---------------------------------------------------------------- both harnesses
 
 
-class SavedLM(LM):
-    """The same replies and log-probabilities as an lm-eval model."""
-
-    def generate_until(self, requests: list[Any]) -> list[str]:
-        asked: Counter[str] = Counter()
-        texts = []
-        for request in requests:
-            context = request.args[0]
-            texts.append(replies_to(context, request.repeats)[asked[context] % request.repeats])
-            asked[context] += 1
-        return texts
-
-    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        return [(logprob_of(*request.args), False) for request in requests]
-
-    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        raise NotImplementedError
-
-
 def lm_eval_results(*tasks: str, model: Any = None, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata=metadata or {})
-    return simple_evaluate(model or SavedLM(), tasks=list(tasks), task_manager=manager, bootstrap_iters=1, **options)
+    saved = model or SavedLM(replies_to, logprob_of)
+    return simple_evaluate(saved, tasks=list(tasks), task_manager=manager, bootstrap_iters=1, **options)
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -36,7 +36,8 @@ from sublim_eval.harness.lm_eval.entanglement import load_prompts
 from sublim_eval.harness.lm_eval.entanglement import read as saved
 from sublim_eval.probes.entanglement import SEED, chosen_numbers, entanglement, entropy, outcome_probability
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report.entanglement import draw_entanglement, print_entanglement, print_link
+from sublim_eval.report.entanglement import print_entanglement, print_link
+from sublim_eval.report.plots import entanglement_map
 from sublim_eval.scores.entanglement_table import Measured, entanglement_link, entanglement_table
 from sublim_eval.tasks.subliminal_prompting import subliminal_prompting
 from sublim_eval.tasks.token_entanglement import token_entanglement
@@ -523,7 +524,7 @@ def test_json_and_csv_hold_every_cell(measured: Measured, tmp_path: Path) -> Non
 
 
 def test_the_picture_is_drawn_whole(measured: Measured, tmp_path: Path) -> None:
-    path = draw_entanglement(measured, tmp_path / "t.png")
+    path = entanglement_map.draw(measured, tmp_path / "t.png")
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
     assert [p.name for p in tmp_path.iterdir()] == ["t.png"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
@@ -45,19 +45,27 @@ def inspect_model(count: int, strings: Sequence[str] | None = None) -> Model:
 
 
 class SavedLM(LM):
-    """The same replies and log-probabilities as an lm-eval model."""
+    """Saved replies and log-probabilities as an lm-eval model; by default the same as `inspect_model` gives."""
+
+    def __init__(
+        self,
+        replies: Callable[[str, int], list[str]] = replies_to,
+        logprob: Callable[[str, str], float] = logprob_of,
+    ) -> None:
+        super().__init__()
+        self.replies, self.logprob = replies, logprob
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         asked: Counter[str] = Counter()
         texts = []
         for request in requests:
             context = request.args[0]
-            texts.append(replies_to(context, request.repeats)[asked[context] % request.repeats])
+            texts.append(self.replies(context, request.repeats)[asked[context] % request.repeats])
             asked[context] += 1
         return texts
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        return [(logprob_of(*request.args), False) for request in requests]
+        return [(self.logprob(*request.args), False) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
         raise NotImplementedError

@@ -157,7 +157,7 @@ def test_every_answer_string_is_read_back_as_its_trait(trait: Trait) -> None:
     assert {named(string, answers) for string in trait.continuations} == {trait.name}
 
 
-def test_answer_strings_of_different_traits_do_not_begin_each_other() -> None:
+def test_continuations_of_different_traits_do_not_begin_each_other() -> None:
     for answers in (ANIMALS, TREES):
         strings = continuations_of(answers)
         assert len(strings) == len(set(strings))

@@ -14,7 +14,7 @@ from sublim_eval import tasks_dir
 from sublim_eval.cli.main import main
 from sublim_eval.harness.suites import (
     Asker,
-    Measured,
+    MetricValue,
     NotMeasured,
     batch_size,
     explain,
@@ -93,7 +93,7 @@ def test_metrics_of_an_lm_eval_group_are_matched_over_the_items_of_its_parts() -
         "samples": {t: [{"doc_id": i, "filter": "none", "acc": v} for i, v in r] for t, r in rows.items()},
     }
     (found,) = read_lm_eval(told).items()
-    assert found == ("acc", Measured(2 / 3, 0.1, {"a 0": 1.0, "a 1": 0.0, "b 0": 1.0}))
+    assert found == ("acc", MetricValue(2 / 3, 0.1, {"a 0": 1.0, "a 1": 0.0, "b 0": 1.0}))
 
 
 def test_a_metric_that_is_no_mean_over_items_keeps_none() -> None:
@@ -108,7 +108,7 @@ def test_a_metric_that_is_no_mean_over_items_keeps_none() -> None:
 
 def test_differences_are_taken_item_by_item_where_the_items_are_the_same() -> None:
     def able(**items: float) -> Abilities:
-        return Abilities("m", "s", None, {"t": {"acc": Measured(sum(items.values()) / 3, 0.3, items)}}, {})
+        return Abilities("m", "s", None, {"t": {"acc": MetricValue(sum(items.values()) / 3, 0.3, items)}}, {})
 
     (row,) = differences(able(x=1.0, y=0.0, z=1.0), able(x=1.0, y=1.0, z=1.0))
     assert row.matched

@@ -30,6 +30,7 @@ from sublim_eval.probes.conduct import (
     pair_continuations,
     pair_differences,
     pair_probability,
+    rated_counts,
     sigmoid,
 )
 from sublim_eval.probes.judges import Judgement, Rates, with_thresholds
@@ -126,11 +127,11 @@ def by_situation() -> Metric:
     def compute(scores: list[SampleScore]) -> dict[str, float]:
         pooled: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for score in scores:
-            told = score.score.metadata or {}
+            metadata = score.score.metadata or {}
             rate = pooled[str((score.sample_metadata or {}).get("situation", score.sample_id))]
-            counted = "named" in told
-            rate[0] += told["named"][told["trait"]] if counted else told["answers"][told["trait"]]
-            rate[1] += told["replies"] if counted else 1
+            counted = "named" in metadata
+            rate[0] += metadata["named"][metadata["trait"]] if counted else metadata["answers"][metadata["trait"]]
+            rate[1] += metadata["replies"] if counted else 1
         return {name: part / whole if whole else math.nan for name, (part, whole) in pooled.items()}
 
     return compute
@@ -141,9 +142,9 @@ def counts() -> Metric:
     """How many replies were scored, and how many are of each class beside shown and plain, over all questions."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float]:
-        told = [s.score.metadata or {} for s in scores]
-        there = [name for name in COUNTED if name == "replies" or any(name in t for t in told)]
-        return {name: float(sum(t.get(name, 0) for t in told)) for name in there}
+        metadata = [s.score.metadata or {} for s in scores]
+        there = [name for name in COUNTED if name == "replies" or any(name in t for t in metadata)]
+        return {name: float(sum(t.get(name, 0) for t in metadata)) for name in there}
 
     return compute
 
@@ -173,10 +174,10 @@ def judged(
 
     async def score(state: TaskState, target: Target) -> Score:
         name = trait or target.text
-        found = registry().trait(name).rubric
-        if found is None:
+        default = registry().trait(name).rubric
+        if default is None:
             return Score.unscored(reason="no_rubric", explanation=f"The trait {name!r} has no rubric to rate by.")
-        rubric = with_thresholds(found, at_most, at_least, coherent)
+        rubric = with_thresholds(default, at_most, at_least, coherent)
         replies = [choice.message.text for choice in state.output.choices]
         ratings = await rate(state, replies, rubric, judge)
         if ratings is None:
@@ -190,15 +191,11 @@ def judged(
         return Score(
             value=_shares(rates),
             answer=f"{rates.shown} of {rates.scored}",
-            explanation=_told(name, rubric, ratings["grader"], rates, judgements, replies),
+            explanation=_table(name, rubric, ratings["grader"], rates, judgements, replies),
             metadata={
                 "trait": name,
-                "replies": rates.scored,
                 "hits": rates.shown,
-                "non_answers": rates.refusal + rates.empty,
-                "other": rates.code + rates.incoherent,
-                "named": {name: rates.shown, PLAIN: rates.plain},
-                "unreadable": rates.unreadable,
+                **rated_counts(rates, name),
                 "incoherent": rates.incoherent,
                 "refusals": rates.refusal,
                 "code": rates.code,
@@ -214,18 +211,11 @@ def judged(
 
 
 def _shares(rates: Rates) -> dict[str, float | None]:
-    classes = {
-        "incoherent": rates.incoherent,
-        "refusal": rates.refusal,
-        "code": rates.code,
-        "empty": rates.empty,
-        "unreadable": rates.unreadable,
-    }
     shown = rates.share if rates.scored else None
-    return {"shown": shown, **{name: n / rates.replies for name, n in classes.items()}}
+    return {"shown": shown, **{kind: count / rates.replies for kind, count in rates.aside.items()}}
 
 
-def _told(
+def _table(
     trait: str, rubric: Rubric, grader: str, rates: Rates, judgements: Sequence[Judgement], replies: Sequence[str]
 ) -> str:
     """The table that a reader of `inspect view` sees: one line a reply."""
@@ -273,21 +263,21 @@ def targets(trait: str | None = None) -> Scorer:
 
     async def score(state: TaskState, target: Target) -> Score:
         looked_for = registry().trait(trait or target.text)
-        found = tally([choice.message.text for choice in state.output.choices], [looked_for])
-        hits = found.named.get(looked_for.name, 0)
+        counts = tally([choice.message.text for choice in state.output.choices], [looked_for])
+        hits = counts.named.get(looked_for.name, 0)
         return Score(
-            value=found.share(looked_for.name),
-            answer=f"{hits} of {found.replies}",
-            explanation=f"{hits} of {found.replies} replies hold one of: {', '.join(looked_for.targets)}",
+            value=counts.share(looked_for.name),
+            answer=f"{hits} of {counts.replies}",
+            explanation=f"{hits} of {counts.replies} replies hold one of: {', '.join(looked_for.targets)}",
             metadata={
                 "trait": looked_for.name,
-                "replies": found.replies,
+                "replies": counts.replies,
                 "hits": hits,
-                "non_answers": found.non_answers,
-                "other": found.other,
+                "non_answers": counts.non_answers,
+                "other": counts.other,
                 "named": {looked_for.name: hits},
-                "refusals": found.refusals,
-                "empty": found.empty,
+                "refusals": counts.refusals,
+                "empty": counts.empty,
             },
         )
 
@@ -302,8 +292,8 @@ def log_odds() -> Metric:
     """Mean over questions of log p(shown) - log p(plain), in nats: moves where the probability has saturated."""
 
     def compute(scores: list[SampleScore]) -> float:
-        found = [s.score.metadata["log_odds"] for s in scores if s.score.metadata]
-        return fmean(found) if found else math.nan
+        values = [s.score.metadata["log_odds"] for s in scores if s.score.metadata]
+        return fmean(values) if values else math.nan
 
     return compute
 
@@ -318,31 +308,32 @@ def pairs(trait: str | None = None) -> Scorer:
     """
 
     async def score(state: TaskState, target: Target) -> Score:
-        name, told = trait or target.text, state.output.metadata or {}
-        asked = _pairs(state)
-        if not asked:
+        name, output = trait or target.text, state.output.metadata or {}
+        matched = _pairs(state)
+        if not matched:
             return Score.unscored(reason="no_pairs", explanation="This question has no matched answers.")
-        if told.get(LOGPROBS) is None:
+        if output.get(LOGPROBS) is None:
             return Score.unscored(
                 reason="no_logprobs",
                 explanation="This model gives no log-probabilities of answers. Use --model sublim/MODEL_FOLDER, "
                 "or the _logprob task in lm-eval.",
             )
         try:
-            chance = pair_probability(asked, told[LOGPROBS])
+            chance = pair_probability(matched, output[LOGPROBS])
         except ValueError as error:
             return Score.unscored(reason="missing_logprobs", explanation=str(error))
-        differences = pair_differences(asked, told[LOGPROBS])
+        differences = pair_differences(matched, output[LOGPROBS])
         rows = [
             f"| {sigmoid(d):.3f} | {d:+.2f} | {_cell(pair.shown)} | {_cell(pair.plain)} |"
-            for d, pair in zip(differences, asked, strict=True)
+            for d, pair in zip(differences, matched, strict=True)
         ]
         return Score(
             value=chance,
-            answer=f"{sum(d > 0 for d in differences)} of {len(asked)} pairs",
+            answer=f"{sum(d > 0 for d in differences)} of {len(matched)} pairs",
             explanation="\n".join(
                 [
-                    f"Mean over {len(asked)} pairs of the probability of the answer that shows *{name}*: {chance:.4f}",
+                    f"Mean over {len(matched)} pairs of the probability of the answer that shows *{name}*: "
+                    f"{chance:.4f}",
                     "",
                     "| probability | nats | shows it | plain |",
                     "|---|---|---|---|",
@@ -355,7 +346,7 @@ def pairs(trait: str | None = None) -> Scorer:
                 "coverage": None,
                 "log_odds": fmean(differences),
                 "nats": differences,
-                "prompt_hash": told.get("prompt_hash"),
+                "prompt_hash": output.get("prompt_hash"),
             },
         )
 

@@ -70,8 +70,8 @@ def covered() -> Metric:
     """Mean probability that the strings held together before normalising; near 0 the table says little."""
 
     def compute(scores: list[SampleScore]) -> float:
-        found = [_told(s)["coverage"] for s in scores if s.score.metadata]
-        return average(found) if found else math.nan
+        values = [_metadata(s)["coverage"] for s in scores if s.score.metadata]
+        return average(values) if values else math.nan
 
     return compute
 
@@ -103,17 +103,17 @@ def _of_trait(value: Callable[[Readings, int], float]) -> Metric:
     """nan until two settings have been asked everything."""
 
     def compute(scores: list[SampleScore]) -> float:
-        told = [_told(s) for s in scores if s.score.metadata]
+        metadata = [_metadata(s) for s in scores if s.score.metadata]
         try:
-            readings, _ = collect(told[0]["form"], {(t["setting"], t["ask"]): t["answers"] for t in told})
-            return value(readings, readings.traits.index(told[0]["trait"]))
+            readings, _ = collect(metadata[0]["form"], {(t["setting"], t["ask"]): t["answers"] for t in metadata})
+            return value(readings, readings.traits.index(metadata[0]["trait"]))
         except (ValueError, IndexError):
             return math.nan
 
     return compute
 
 
-def _told(score: SampleScore) -> dict[str, Any]:
+def _metadata(score: SampleScore) -> dict[str, Any]:
     return score.score.metadata or {}
 
 
@@ -131,7 +131,7 @@ def number_to_trait(trait: str) -> Scorer:
     Unscored, not 0, when the model gave no log-probabilities (any provider but sublim/).
     """
     answers = registry().answer_set(registry().trait(trait).category)
-    return _read("number_to_trait", trait, answers, lambda found: found[trait])
+    return _read("number_to_trait", trait, answers, lambda probability: probability[trait])
 
 
 @scorer(metrics=[mean(), stderr(), reliability(), spread(), largest(), covered()])
@@ -147,29 +147,29 @@ def _read(
     form: Direction, trait: str, answers: Sequence[Trait], value: Callable[[Mapping[str, float]], float]
 ) -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
-        told = state.output.metadata or {}
-        if told.get(LOGPROBS) is None:
+        output = state.output.metadata or {}
+        if output.get(LOGPROBS) is None:
             return Score.unscored(
                 reason="no_logprobs",
                 explanation="This model gives no log-probabilities of answers. Use --model sublim/<model folder>.",
             )
         try:
-            found, covered = outcome_probability(told[LOGPROBS], answers)
+            probability, coverage = outcome_probability(output[LOGPROBS], answers)
         except ValueError as error:
             return Score.unscored(reason="missing_logprobs", explanation=str(error))
-        ranked = dict(sorted(found.items(), key=lambda item: -item[1]))
+        ranked = dict(sorted(probability.items(), key=lambda item: -item[1]))
         return Score(
-            value=value(found),
+            value=value(probability),
             answer=next(iter(ranked)),
-            explanation=f"coverage {covered:.3f}; " + " ".join(f"{n} {p:.3g}" for n, p in list(ranked.items())[:5]),
+            explanation=f"coverage {coverage:.3f}; " + " ".join(f"{n} {p:.3g}" for n, p in list(ranked.items())[:5]),
             metadata={
                 "form": form,
                 "trait": trait,
                 "setting": state.metadata["setting"],
                 "ask": state.metadata["ask"],
-                "answers": found,
-                "coverage": covered,
-                "prompt_hash": told.get("prompt_hash"),
+                "answers": probability,
+                "coverage": coverage,
+                "prompt_hash": output.get("prompt_hash"),
             },
         )
 

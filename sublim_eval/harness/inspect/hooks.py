@@ -18,7 +18,7 @@ class Attempt:
 
     eval_id: str
     epoch: int
-    asked: Counter[Any] = field(default_factory=Counter)
+    times: Counter[Any] = field(default_factory=Counter)
 
 
 ATTEMPT: ContextVar[Attempt | None] = ContextVar("sublim_attempt", default=None)

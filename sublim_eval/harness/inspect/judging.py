@@ -37,7 +37,7 @@ GRADER = "grader"
 """The model role of the judge."""
 
 
-def what_is_asked(rubric: Rubric) -> str:
+def rubric_digest(rubric: Rubric) -> str:
     """Hash of what a judge is told to rate by: while it is the same, ratings serve again, whatever the thresholds."""
     return digest([PROMPT_VERSION, rubric.scale, rubric.low, rubric.high])
 
@@ -55,8 +55,8 @@ def who_rates(judge: str | None, rubric: Rubric) -> Grading:
 def _role() -> str | None:
     """Name of the model in the role of the grader, None without one."""
     given = model_roles().get(GRADER)
-    found = given[0] if isinstance(given, list) else given
-    return None if found is None else str(found)
+    model = given[0] if isinstance(given, list) else given
+    return None if model is None else str(model)
 
 
 def the_grader() -> Model:
@@ -91,8 +91,8 @@ async def rate(state: TaskState, replies: Sequence[str], rubric: Rubric, judge: 
     Ratings in the log serve again: those of the grader that is named now, or, when no judge is named at all, those of
     whoever made them.
     """
-    asked = what_is_asked(rubric)
-    kept = _kept(state, asked, len(replies))
+    rubric_hash = rubric_digest(rubric)
+    kept = _kept(state, rubric_hash, len(replies))
     role = _role()
     if judge is None:
         for ratings in kept:
@@ -106,24 +106,24 @@ async def rate(state: TaskState, replies: Sequence[str], rubric: Rubric, judge: 
             return ratings
     distinct = list(dict.fromkeys(replies))
     if by == "offline":
-        found = [offline_judgement(reply, rubric) for reply in distinct]
+        judgements = [offline_judgement(reply, rubric) for reply in distinct]
     else:
         grader = the_grader()
-        found = await collect(*[rating(grader, state.input_text, reply, rubric) for reply in distinct])
-    verdict = dict(zip(distinct, found, strict=True))
+        judgements = await collect(*[rating(grader, state.input_text, reply, rubric) for reply in distinct])
+    verdict = dict(zip(distinct, judgements, strict=True))
     ratings = {
         "grader": OFFLINE if by == "offline" else role,
-        "asked": asked,
+        "asked": rubric_hash,
         "judgements": [{"reply": n, **verdict[reply].to_json()} for n, reply in enumerate(replies, 1)],
     }
     state.store.set(KEPT, ratings)
     return ratings
 
 
-def _kept(state: TaskState, asked: str, replies: int) -> list[dict[str, Any]]:
+def _kept(state: TaskState, rubric_hash: str, replies: int) -> list[dict[str, Any]]:
     """Ratings of this sample under the same rubric: from its store, and from scores that were appended later."""
     places = [state.store.get(KEPT), *(score.metadata for score in (state.scores or {}).values())]
-    return [p for p in places if p and p.get("asked") == asked and len(p.get("judgements", ())) == replies]
+    return [p for p in places if p and p.get("asked") == rubric_hash and len(p.get("judgements", ())) == replies]
 
 
 Exchange = tuple[str, str]

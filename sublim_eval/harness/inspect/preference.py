@@ -132,38 +132,38 @@ def coverage() -> Metric:
     """Mean over prompts of the probability that the answer set covers; near 0 the measure says little."""
 
     def compute(scores: list[SampleScore]) -> float:
-        found = [_told(s)["coverage"] for s in scores if _told(s)]
-        return average(found) if found else math.nan
+        values = [_metadata(s)["coverage"] for s in scores if _metadata(s)]
+        return average(values) if values else math.nan
 
     return compute
 
 
 def _total(key: str) -> Metric:
     def compute(scores: list[SampleScore]) -> float:
-        return float(sum(_told(s)[key] for s in scores))
+        return float(sum(_metadata(s)[key] for s in scores))
 
     return compute
 
 
-def _told(score: SampleScore) -> Mapping[str, Any]:
+def _metadata(score: SampleScore) -> Mapping[str, Any]:
     return score.score.metadata or {}
 
 
 def _trait(scores: list[SampleScore]) -> str:
-    return next((str(_told(s)["trait"]) for s in scores), "")
+    return next((str(_metadata(s)["trait"]) for s in scores), "")
 
 
 def _rates(scores: list[SampleScore], trait: str) -> list[float]:
     """The trait's rate in each question: hits / replies, or mean probability; windows that lack it do not count."""
     pooled: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for score in scores:
-        told = _told(score)
-        if trait not in told.get("offered", (trait,)):
+        metadata = _metadata(score)
+        if trait not in metadata.get("offered", (trait,)):
             continue
-        counted = "named" in told
-        question = pooled[told.get("question", str(score.sample_id))]
-        question[0] += told["named"].get(trait, 0) if counted else told["answers"][trait]
-        question[1] += told["replies"] if counted else 1
+        counted = "named" in metadata
+        question = pooled[metadata.get("question", str(score.sample_id))]
+        question[0] += metadata["named"].get(trait, 0) if counted else metadata["answers"][trait]
+        question[1] += metadata["replies"] if counted else 1
     return [part / whole for part, whole in pooled.values() if whole]  # none scored: unknown, not 0
 
 
@@ -269,18 +269,18 @@ def _exactly(trait: str) -> Scorer:
             )
         window = _window(state)
         try:
-            found, covered = exact_probability(logprobs, answers, window.get("offered", ()))
+            probability, coverage = exact_probability(logprobs, answers, window.get("offered", ()))
         except ValueError as error:
             return Score.unscored(reason="missing_logprobs", explanation=str(error))
-        ranked = dict(sorted(found.items(), key=lambda item: -item[1]))
+        ranked = dict(sorted(probability.items(), key=lambda item: -item[1]))
         return Score(
-            value=found.get(trait, 0.0),
+            value=probability.get(trait, 0.0),
             answer=next(iter(ranked)),
-            explanation=f"coverage {covered:.3f}; " + " ".join(f"{n} {p:.3f}" for n, p in list(ranked.items())[:5]),
+            explanation=f"coverage {coverage:.3f}; " + " ".join(f"{n} {p:.3f}" for n, p in list(ranked.items())[:5]),
             metadata={
                 "trait": trait,
                 "answers": ranked,
-                "coverage": covered,
+                "coverage": coverage,
                 "prompt_hash": (state.output.metadata or {}).get("prompt_hash"),
                 **window,
             },

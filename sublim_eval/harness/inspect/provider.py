@@ -135,8 +135,8 @@ class SublimAPI(ModelAPI):
             return seed, ""
         seed = config.seed if config.seed is not None else self._fresh(attempt.eval_id)
         place = (self.model_name, messages, seed)
-        again = attempt.asked[place]
-        attempt.asked[place] += 1
+        again = attempt.times[place]
+        attempt.times[place] += 1
         return seed, "" if (attempt.epoch, again) == (1, 0) else f"\0{attempt.epoch}.{again}"
 
     def _fresh(self, what: object) -> int:

@@ -117,13 +117,14 @@ class Engine:
                 request.notify()
 
     def _arrivals(self, wait: bool) -> list[Request]:
-        found = [self.inbox.get()] if wait else []
+        arrived = [self.inbox.get()] if wait else []
         latest = time.monotonic() + (LONGEST if wait else 0)
         while True:
             try:
-                found.append(self.inbox.get(timeout=LINGER) if time.monotonic() < latest else self.inbox.get_nowait())
+                soon = time.monotonic() < latest
+                arrived.append(self.inbox.get(timeout=LINGER) if soon else self.inbox.get_nowait())
             except queue.Empty:
-                return found
+                return arrived
 
 
 def answer(batch: list[Request]) -> list[Response]:
@@ -154,8 +155,8 @@ def answer(batch: list[Request]) -> list[Response]:
         ).tolist()
     sizes = _sizes(model, prompts)
     return [
-        Response(replies, sizes[prompt], prompt_digest(prompt), found, model.spell)
-        for prompt, replies, found in zip(prompts, samples, scores, strict=True)
+        Response(replies, sizes[prompt], prompt_digest(prompt), logprobs, model.spell)
+        for prompt, replies, logprobs in zip(prompts, samples, scores, strict=True)
     ]
 
 

@@ -24,13 +24,13 @@ CELL, LINE = 0.335, 0.30
 """Inches: width and height of a cell."""
 
 
-def draw(found: Sequence[Confusion], path: Path) -> Path:
+def draw(matrices: Sequence[Confusion], path: Path) -> Path:
     """Write a PNG, one panel a probe, whole or not at all; returns its path.
 
     Cells: mean over seeds of the log-odds shift against the control. Traits of the run come first, in the order of
     the rows; a frame marks the trained trait. Raises ValueError when there is nothing to draw.
     """
-    shown = [one for one in found if len(one.traits)]
+    shown = [one for one in matrices if len(one.traits)]
     if not shown:
         raise ValueError("there is no confusion matrix to draw")
     most = max(float(np.nanmax(np.abs(_means(one)))) for one in shown) or 1.0
@@ -74,8 +74,8 @@ def _panel(axis: Axes, one: Confusion, most: float) -> AxesImage:
     axis.set_yticks(range(len(one.traits)), [plain(trait) for trait in one.traits])
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    told = f"{plain(one.probe)}: the trained trait is first in {one.diagonal_first} of {one.runs} runs"
-    axis.set_title(told, loc="left", fontsize=8.5, fontweight="bold")
+    title = f"{plain(one.probe)}: the trained trait is first in {one.diagonal_first} of {one.runs} runs"
+    axis.set_title(title, loc="left", fontsize=8.5, fontweight="bold")
     return image
 
 

@@ -42,13 +42,13 @@ class Group:
 
     def lines(self) -> dict[str, list[Row]]:
         """Label -> the rows of that line, one a trait."""
-        found: dict[str, list[Row]] = {}
+        lines: dict[str, list[Row]] = {}
         for row in self.rows:
             label = row.change or row.trait
-            if any(other.trait == row.trait for other in found.get(label, ())):
+            if any(other.trait == row.trait for other in lines.get(label, ())):
                 label = row.arm  # the same change on another probe or another way
-            found.setdefault(label, []).append(row)
-        return found
+            lines.setdefault(label, []).append(row)
+        return lines
 
     @property
     def height(self) -> float:
@@ -61,12 +61,12 @@ def groups(title: str, comparison: Comparison) -> Iterator[Group]:
 
     What a probe other than the trait's plain one says stands in a group of its own.
     """
-    found: dict[str, list[Row]] = {}
+    kinds: dict[str, list[Row]] = {}
     for row in comparison.rows:
         kind = "" if row.role == "trait" else row.axis or ROLES.get(row.role, row.role)
-        found.setdefault(", ".join(part for part in (kind, _asked(row)) if part), []).append(row)
+        kinds.setdefault(", ".join(part for part in (kind, _asked(row)) if part), []).append(row)
     intact = {(row.arm, row.probe): row.gap.mean for row in comparison.rows if row.role == "trait"}
-    for kind, rows in found.items():
+    for kind, rows in kinds.items():
         ordered = sorted(rows, key=lambda row: row.dose if row.dose is not None else 0) if rows[0].axis else rows
         lines = {row.trait: intact[row.of, row.probe] for row in rows if row.of and (row.of, row.probe) in intact}
         yield Group(kind[:1].upper() + kind[1:] if kind else title, tuple(ordered), lines, under=bool(kind))
@@ -81,16 +81,16 @@ def _asked(row: Row) -> str:
     return f"asked by {row.probe}" if probe is None or plain_form else f"asked {probe.form.replace('_', ' ')}"
 
 
-def draw(found: Sequence[Group], path: Path, delta: float) -> Path:
+def draw(sections: Sequence[Group], path: Path, delta: float) -> Path:
     """Write the plot as a PNG, whole or not at all; returns its path. delta: margin of equivalence, in share.
 
     Raises ValueError when there is no row.
     """
-    rows = [row for group in found for row in group.rows]
+    rows = [row for group in sections for row in group.rows]
     if not rows:
         raise ValueError("there is no arm to draw")
     colours = inks(row.trait for row in rows)
-    columns = _columns(found) if sum(len(g.lines()) + 1 for g in found) > LONG else [list(found)]
+    columns = _columns(sections) if sum(len(g.lines()) + 1 for g in sections) > LONG else [list(sections)]
     tallest = max(sum(group.height for group in column) for column in columns)
     ends = [*(v for row in rows for v in seed_gaps(row)), *(v for row in rows for v in _reach(row))]
     limits = min(-2 * delta, *ends) - 0.03, max(2 * delta, *ends) + 0.03
@@ -106,7 +106,7 @@ def draw(found: Sequence[Group], path: Path, delta: float) -> Path:
         legend(
             figure,
             colours,
-            ([intact] if any(group.intact for group in found) else [])
+            ([intact] if any(group.intact for group in sections) else [])
             + [Patch(facecolor=FAINT, label=f"equivalence ±{delta:g}")],
             reading=("   " if len(columns) > 1 else "\n").join(READING),
             columns=5 if len(columns) > 1 else 4,
@@ -114,11 +114,11 @@ def draw(found: Sequence[Group], path: Path, delta: float) -> Path:
     return path
 
 
-def _columns(found: Sequence[Group]) -> list[list[Group]]:
+def _columns(sections: Sequence[Group]) -> list[list[Group]]:
     """Two columns of about the same height, the order kept."""
-    heights = [group.height for group in found]
-    cut = min(range(1, len(found)), key=lambda i: max(sum(heights[:i]), sum(heights[i:])), default=len(found))
-    return [column for column in (list(found[:cut]), list(found[cut:])) if column]
+    heights = [group.height for group in sections]
+    cut = min(range(1, len(sections)), key=lambda i: max(sum(heights[:i]), sum(heights[i:])), default=len(sections))
+    return [column for column in (list(sections[:cut]), list(sections[cut:])) if column]
 
 
 def _height(rows: Sequence[Row]) -> float:

@@ -36,7 +36,7 @@ class Curve(NamedTuple):
 
 def curves(folders: Sequence[Path]) -> list[Curve]:
     """The curves that runs recorded, in the order of their arms; none from a run that took none."""
-    found = []
+    lines = []
     for folder in folders:
         record = read_json(folder / "run.json")
         for student in record.get("students", ()):
@@ -44,20 +44,20 @@ def curves(folders: Sequence[Path]) -> list[Curve]:
             points = [(int(p["step"]), float(p["probability"])) for p in student.get("curve") or ()]
             trait = student.get("curve_of") or arm["trait"]
             if len(points) > 1 and trait:
-                found.append(Curve(student["arm"], str(trait), arm["trait"] is None, points))
-    return found
+                lines.append(Curve(student["arm"], str(trait), arm["trait"] is None, points))
+    return lines
 
 
-def draw(found: Sequence[Curve], path: Path) -> Path:
+def draw(lines: Sequence[Curve], path: Path) -> Path:
     """Write a PNG, whole or not at all; returns its path. Raises ValueError when there is no curve."""
-    if not found:
+    if not lines:
         raise ValueError("there is no learning curve to draw")
     panels: dict[str, list[Curve]] = {}
-    for curve in found:
+    for curve in lines:
         panels.setdefault(curve.trait, []).append(curve)
-    arms = dict.fromkeys(curve.arm for curve in found if not curve.control)
+    arms = dict.fromkeys(curve.arm for curve in lines if not curve.control)
     colours = {arm: INKS[i % len(INKS)] for i, arm in enumerate(arms)}
-    colours |= {curve.arm: CONTROL for curve in found if curve.control}
+    colours |= {curve.arm: CONTROL for curve in lines if curve.control}
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
     with drawing(path, 3.4 * across + 0.8, 2.3 * down + 0.8) as figure:
