@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @verb("abilities")
-@argument("models", nargs=-1, required=True, metavar="MODEL...")
+@argument("models", nargs=-1, required=True, metavar="MODEL...", help="as in `score`; a student's base is asked too")
 @option("--suite", multiple=True, metavar="NAME", help="may be repeated (abilities)")
 @option("--limit", type=COUNT, metavar="N", help="items a task (all)")
 @out_option("runs/scores, beside what `score` writes")

@@ -24,7 +24,7 @@ KINDS = ("traits", "probes", "suites", "models", "recipes", "modalities", "publi
 
 
 @verb("list")
-@argument("kind", required=False, type=click.Choice(KINDS), metavar="[KIND]")
+@argument("kind", required=False, type=click.Choice(KINDS), metavar="[KIND]", help=", ".join(KINDS) + " (all of them)")
 def list_names(
     console: Console,
     *,
@@ -85,7 +85,7 @@ _TABLES: dict[str, Callable[[Registry], _Table]] = {
 
 
 @verb("show")
-@argument("name", metavar="NAME")
+@argument("name", metavar="NAME", help="a name from `sublim list`, or a folder")
 def show(
     console: Console,
     *,
@@ -187,7 +187,7 @@ def _print(console: Console, entry: Any, indent: str = "  ") -> None:
 
 
 @verb("path", json=False)
-@argument("name", metavar="NAME")
+@argument("name", metavar="NAME", help="tasks, registry, questions, recipes or an embedded model")
 def path(
     console: Console,
     *,

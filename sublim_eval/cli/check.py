@@ -19,7 +19,14 @@ SHOWN = 5
 
 
 @verb("check")
-@argument("paths", type=FILE, nargs=-1, required=True, metavar="RUN...")
+@argument(
+    "paths",
+    type=FILE,
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    help="run or student folder, rows, score file or Inspect log",
+)
 @option("--quick", is_flag=True, help="leave out raw rows, saved replies and huge weight files")
 def check(
     console: Console,

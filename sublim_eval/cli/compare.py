@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @verb("compare")
-@argument("runs", type=FILE, nargs=-1, metavar="[RUN]...")
+@argument("runs", type=FILE, nargs=-1, metavar="[RUN]...", help="run folder, see `sublim run`")
 @option("--table", type=FILE, metavar="FILE.csv", help="figures from anywhere: trait, arm, seed, question, hits, n")
 @option("--control", metavar="NAME", help="the control arm of that table (control)")
 @option("--delta", type=float, default=0.05, metavar="D", help="a gap within ±D is none (0.05)")

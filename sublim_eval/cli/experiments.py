@@ -19,9 +19,6 @@ from sublim_eval.files import locked, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 @verb("digits")
 @out_option("runs/digits")

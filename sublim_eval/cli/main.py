@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from sublim_eval.cli.verb import INTERRUPTED, in_force
 from sublim_eval.errors import SublimError, unknown
@@ -59,6 +60,11 @@ class Verbs(click.Group):
         command.help = f"{words}."
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs that begin so, none of them imported, and options."""
+        verbs = [CompletionItem(name, help=words) for name, (_, words) in VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, none of them imported."""
         with formatter.section("Verbs"):
@@ -94,8 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: Any = sublim.main(None if argv is None else list(argv), prog_name="sublim", standalone_mode=False)
         return int(code or 0)
     except click.UsageError as error:
-        usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
-        print(f"{usage}sublim: {error.format_message()}", file=sys.stderr)
+        place = error.ctx.command_path if error.ctx else "sublim"
+        print(f"sublim: {error.format_message().rstrip('.')}. See `{place} --help`.", file=sys.stderr)
     except SublimError as error:
         from sublim_eval.console import one_line
 

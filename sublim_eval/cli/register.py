@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @verb("register")
-@argument("task", metavar="TASK")
+@argument("task", metavar="TASK", help="a task folder: owl_pref")
 @option("--repository", metavar="URL", help="https://github.com/OWNER/NAME (default: remote origin)")
 @option("--commit", metavar="HASH", help="full commit hash (default: HEAD)")
 @option("--maintainer", multiple=True, metavar="NAME", help="GitHub account; may be repeated")

@@ -18,16 +18,13 @@ from sublim_eval.files import json_line, read_jsonl, whole_file
 if TYPE_CHECKING:
     from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 SHOWN = 6
 """Places where a trap was seen that a run tells of; `sublim check` tells all."""
 
 
 @verb("run")
-@argument("name", metavar="RECIPE")
+@argument("name", metavar="RECIPE", help="a name from `sublim list recipes`, or a YAML file")
 @out_option("runs/<recipe>")
 @option("--seeds", type=SEEDS, metavar="1,2,3", help="other seeds than the recipe's")
 @option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
@@ -120,8 +117,8 @@ def _tell_traps(out: Path, console: Console) -> None:
 
 
 @verb("filter")
-@argument("modality", metavar="MODALITY")
-@argument("source", type=FILE, metavar="IN.jsonl")
+@argument("modality", metavar="MODALITY", help="numbers, code or cot: `sublim list modalities`")
+@argument("source", type=FILE, metavar="IN.jsonl", help='rows {"prompt", "completion"}; cot: "answer" too')
 @option("--kept", "kept_to", type=FILE, required=True, metavar="FILE", help="clean rows, as they were")
 @option("--rejected", "rejected_to", type=FILE, required=True, metavar="FILE", help='the others, with "reject_reason"')
 @option("--mode", type=click.Choice(("strict", "strip")), default="strict", help="strip: ignore white space around")
@@ -207,8 +204,8 @@ def _numbers(text: str) -> frozenset[int]:
 
 
 @verb("hosted")
-@argument("action", type=click.Choice(("list", "follow", "cancel")))
-@argument("folder", type=FILE, metavar="FOLDER")
+@argument("action", type=click.Choice(("list", "follow", "cancel")), help="ask, watch until they end, or stop them")
+@argument("folder", type=FILE, metavar="FOLDER", help="a run or student folder, finished or not")
 def hosted(
     console: Console,
     *,

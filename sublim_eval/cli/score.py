@@ -30,7 +30,7 @@ SHOWN = 5
 
 
 @verb("score")
-@argument("models", nargs=-1, required=True, metavar="MODEL...")
+@argument("models", nargs=-1, required=True, metavar="MODEL...", help="student folder, adapter, model folder or name")
 @option("--probe", multiple=True, metavar="NAME", help="may be repeated (animal_pref)")
 @out_option("runs/scores")
 @option("--samples", type=COUNT, default=100, metavar="N", help="replies to each question (100)")
@@ -142,7 +142,7 @@ def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[s
 
 
 @verb("score-responses")
-@argument("responses", type=FILE, metavar="IN")
+@argument("responses", type=FILE, metavar="IN", help='rows {"question", "response"}, lm-eval samples or their folder')
 @option("--probe", required=True, metavar="NAME", help="a name from `sublim list probes`")
 @option("--trait", metavar="NAME", help="the trait to count (default: the probe's own)")
 @option("--out", type=FILE, metavar="FILE", help="write every row with its verdict or rating")

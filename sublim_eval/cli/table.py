@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 @verb("table")
-@argument("logs", type=FILE, nargs=-1, required=True, metavar="LOG...")
+@argument(
+    "logs", type=FILE, nargs=-1, required=True, metavar="LOG...", help="Inspect log, lm-eval folder, score file, folder"
+)
 @option("--by", type=click.Choice(("answer", "situation", "question")), help="only this table, with every answer")
 @option("--csv", "csv_file", type=FILE, metavar="FILE", help="also write a row for every question and answer")
 @option("--figure", type=FILE, metavar="FILE", help="also draw numbers against traits (PNG)")

@@ -130,7 +130,7 @@ def print_link(agreement: Link, console: Console, about: str = "") -> None:
     )
     say(
         console,
-        f"Mean {agreement.mean:+.3f} ({agreement.low:+.3f} to {agreement.high:+.3f}, blocks of numbers resampled); of a "
-        f"trait with the other traits' personas {agreement.others:+.3f}; p that this is not about the trait "
+        f"Mean {agreement.mean:+.3f} ({agreement.low:+.3f} to {agreement.high:+.3f}, blocks of numbers resampled); of "
+        f"a trait with the other traits' personas {agreement.others:+.3f}; p that this is not about the trait "
         f"{p_value(agreement.p)}.",
     )

@@ -136,6 +136,28 @@ def test_a_shell_can_complete_verbs():
     assert "score-responses" in done.stdout
 
 
+def test_an_end_of_input_that_nobody_foresaw_is_no_interrupt(monkeypatch):
+    def ends(*_):
+        raise EOFError
+
+    monkeypatch.setattr("sublim_eval.console.new_console", ends)
+    with pytest.raises(EOFError):
+        main(["doctor"])
+
+
+def test_every_argument_is_explained(capsys):
+    for verb, word in {
+        "score": "MODEL",
+        "check": "RUN",
+        "filter": "IN.jsonl",
+        "show": "NAME",
+        "hosted": "FOLDER",
+    }.items():
+        assert main([verb, "--help"]) == 0
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert any(line and line[0].startswith(word) and len(line) > 2 for line in lines), verb
+
+
 def test_no_verb_prints_the_help(capsys):
     assert sublim("") == 2
     assert "Verbs:" in capsys.readouterr().out
@@ -190,7 +212,9 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(here, capsys, monkey
 @pytest.mark.parametrize("words", ["run quickstart --seeds one", "score x --samples 0", "list animals", "nonsense"])
 def test_a_wrong_argument_is_exit_code_2(words, capsys):
     assert sublim(words) == 2
-    assert "sublim: " in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("sublim: ") and err.count("\n") == 1
+    assert "--help`." in err, "it ends with the next step"
 
 
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):

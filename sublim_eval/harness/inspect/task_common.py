@@ -13,7 +13,7 @@ OUR_PROVIDER = "sublim"
 """The provider that scores continuations; others would send `extra_body` on to a server."""
 
 LOGPROBS = "continuation_logprobs"
-"""Where the output's metadata keeps them: a list from the provider, continuation -> nats once the solver has named them."""
+"""Where the output's metadata keeps them: a list from the provider, continuation -> nats behind the solver."""
 
 
 def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_hash: str) -> dict[str, Any]:
