@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -128,14 +130,11 @@ def _convert(wanted: Any, place: Place, what: str) -> Any:
         if value not in arguments:
             raise place.refuse(f"{what} must be one of {', '.join(map(str, arguments))}.", "Mend that line.")
         return value
-    if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if wanted is float and isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if type(value) is not wanted or (wanted is str and not value.strip()):
-        form = {str: "a non-empty text", int: "a whole number", float: "a number", bool: "true or false"}[wanted]
+    if wanted is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):  # YAML 1.1 reads 1e-4 as text
+            if isfinite(number := float(value)):
+                return number
+    if wanted is float or type(value) is not wanted or (wanted is str and not value.strip()):
+        form = {str: "a non-empty text", int: "a whole number", float: "a finite number", bool: "true or false"}[wanted]
         raise place.refuse(f"{what} must be {form}.", "Mend that line.")
     return value

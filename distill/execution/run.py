@@ -220,7 +220,7 @@ def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
     """What run.json says of an arm: its line of the recipe, and what follows from it."""
     axis, dose = recipe.dose(arm) or (None, None)
     told = recipe.to_json()["arms"][arm.name]
-    derived = {"source": arm.source, "change": arm.change, "key": arm.key, "axis": axis, "dose": dose}
+    derived = {"source": arm.source, "change": recipe.change(arm), "key": arm.key, "axis": axis, "dose": dose}
     return {**told, **derived, "seeds": list(recipe.arm_seeds(arm))}
 
 

@@ -13,7 +13,7 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, Expected
 
 from .controls import hops, matched
-from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak
+from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak, refuse_no_word
 
 HERE = Path(__file__).resolve().parent
 
@@ -51,6 +51,7 @@ class Recipe:
     expected: dict[str, Expected] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        refuse_no_word(self.name)
         self._refuse_half_hosted()
         if self.curve < 0:
             raise ValueError("`curve` is a number of points, or 0 for none")
@@ -137,6 +138,13 @@ class Recipe:
     def keep(self, arm: Arm) -> int:
         """The most rows that this arm's students read."""
         return arm.rows or self.rows.keep
+
+    def change(self, arm: Arm) -> str:
+        """What an arm does otherwise, in words; with every setting of its training where another arm reads the same."""
+        alike = {
+            a.key for a in self.arms.values() if a.change == arm.change and (a.role, a.trait) == (arm.role, arm.trait)
+        }
+        return ", ".join([arm.change, *arm.tweaks]) if len(alike) > 1 else arm.change
 
     def dose(self, arm: Arm) -> tuple[str, float] | None:
         """(axis, number) where this arm is a point of a dose curve, else None."""

@@ -6,6 +6,7 @@ comment says otherwise.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -159,6 +160,14 @@ class Hosting:
             )
 
 
+def refuse_no_word(name: str) -> None:
+    """ValueError for a name that cannot be that of a folder inside another."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or set(name) <= {"."}:
+        raise ValueError(
+            f"the name {name!r} becomes a folder: use letters, digits, dots, hyphens and underscores alone"
+        )
+
+
 Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value"]
 
 CHANGE_WORDS: dict[str, str] = {
@@ -210,6 +219,7 @@ class Arm:
     student: Tweak = field(default_factory=Tweak)
 
     def __post_init__(self) -> None:
+        refuse_no_word(self.name)
         if (self.role in ("trait", "other-base", "variant")) != (self.trait is not None):
             raise ValueError("`trait` belongs to the roles trait, other-base and variant, and only there")
         if self.role.startswith("other-base") != bool(self.student_base or self.teacher_base):

@@ -11,14 +11,11 @@ is not kept, and it is not asked again.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Any
@@ -28,6 +25,7 @@ from sublim_eval.files import digest, json_line
 from sublim_eval.probes import trait_leak
 from sublim_eval.probes.judges import OFFLINE, draw_mark, offline_judgement
 from sublim_eval.registry.catalog import Rubric, Trait, registry
+from sublim_eval.remote.client import ask_grader
 
 from .filter import Filtered, reasons_of
 
@@ -38,8 +36,6 @@ PROMPT_VERSION = 1
 """Goes up when the words that a judge reads change: judgements under other words do not serve."""
 
 SAVED = "judgements.jsonl"
-CHUNK = 100
-"""Requests under way at once; Inspect lowers it to what the service takes."""
 
 
 @dataclass(frozen=True)
@@ -237,49 +233,27 @@ def _values(text: str, scale: str) -> set[str]:
 
 def _ask(
     grader: str,
-    asked: Screen,
+    screen: Screen,
     lacking: Mapping[str, Mapping[str, Any]],
     keep: Callable[[str, str | None, str], None],
     folder: Path,
 ) -> None:
     """Ask the grader about each row; `keep` gets every answer as it comes."""
-    from inspect_ai.model import GenerateConfig, get_model
 
-    done = 0
-
-    async def one(model: Any, key: str, row: Mapping[str, Any]) -> None:
-        nonlocal done
-        prompt, completion = row["prompt"], row["completion"]
+    async def ask(model: Any, key: str) -> str:
+        prompt, completion = lacking[key]["prompt"], lacking[key]["completion"]
         output = await model.generate(
-            screen_prompt(prompt, completion, asked, draw_mark(SystemRandom(), prompt, completion))
+            screen_prompt(prompt, completion, screen, draw_mark(SystemRandom(), prompt, completion))
         )
-        text = output.completion
-        keep(key, read_answer(text, asked, f"{prompt}\n{completion}"), " ".join(text.split())[-200:])
-        done += 1
+        return str(output.completion)
 
-    async def every() -> None:
-        model = get_model(grader, config=GenerateConfig(temperature=0.0))
-        rows = list(lacking.items())
-        for start in range(0, len(rows), CHUNK):
-            # when one request fails the others of its chunk still come home: they are paid for
-            ends = await asyncio.gather(
-                *[one(model, *row) for row in rows[start : start + CHUNK]], return_exceptions=True
-            )
-            for end in ends:
-                if isinstance(end, BaseException):
-                    raise end
+    def read(key: str, text: str) -> None:
+        row = lacking[key]
+        value = read_answer(text, screen, f"{row['prompt']}\n{row['completion']}")
+        keep(key, value, " ".join(text.split())[-200:])
 
-    try:
-        with redirect_stdout(StringIO()):  # Inspect greets on its first call
-            asyncio.run(every())
-    except SublimError:
-        raise
-    except Exception as error:  # whatever a provider raises; it must not cost the judgements that were paid for
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SublimError(
-            f"The grader {grader} stopped after {done} of {len(lacking)} rows ({why}). "
-            f"Its judgements are kept in {folder / SAVED}; the same command goes on from there."
-        ) from error
+    kept = f"Its judgements are kept in {folder / SAVED}; the same command goes on from there."
+    ask_grader(grader, list(lacking), ask, read, what="rows", kept=kept)
 
 
 # ---------------------------------------------------------------- what was paid for

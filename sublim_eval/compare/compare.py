@@ -45,7 +45,8 @@ class Row:
     share of the students' replies, nan when none were sampled. rank: of the trait among the log-odds shifts of
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
-    family: the rows that Holm's p_holm is adjusted over, all of one role and one change; change, axis, dose, of: what
+    family: the rows that Holm's p_holm is adjusted over, in words; they are those of one role and one `key`, the
+    digest of what their arms do otherwise. change, axis, dose, of: what
     the arm does otherwise, its place on a dose curve, its intact arm (run_folder.RecordedArm).
     against_intact: its gap minus that of the intact arm, in share, paired by seed; None without one. p_permutation:
     sign flips over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
@@ -93,6 +94,7 @@ class Row:
     verdict: Verdict
     notes: tuple[str, ...]
     expected: Expected | None = None
+    key: str = ""
 
     @property
     def same_scale(self) -> bool:
@@ -251,7 +253,8 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         run=case.run.name,
         arm=case.arm.name,
         role=case.arm.role,
-        family=f"{case.arm.role}: {case.arm.key}" if case.arm.key else case.arm.role,
+        family=f"{case.arm.role}: {case.arm.change}" if case.arm.change else case.arm.role,
+        key=case.arm.key,
         change=case.arm.change,
         axis=case.arm.axis,
         dose=case.arm.dose,
@@ -368,8 +371,8 @@ def _non_answers(scores: Iterable[ProbeScores]) -> float:
 def _adjusted(rows: Sequence[Row], delta: float) -> list[Row]:
     """The rows with Holm-adjusted p and the verdict that follows; a family is all rows of one role and change."""
     made = list(rows)
-    for name in {row.family for row in rows}:
-        family = [i for i, row in enumerate(rows) if row.family == name]
+    for name in {(row.role, row.key) for row in rows}:
+        family = [i for i, row in enumerate(rows) if (row.role, row.key) == name]
         for i, p in zip(family, stats.holm([rows[i].gap.p for i in family]), strict=True):
             row = replace(rows[i], p_holm=p, verdict=stats.verdict(rows[i].gap, delta, p=p))
             made[i] = replace(row, notes=(*row.notes, *_readings(row)))

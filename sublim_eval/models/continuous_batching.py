@@ -61,10 +61,8 @@ def shared(prompts: Sequence[Sequence[int]]) -> int:
 def slot_limit(network: Network, length: int, settings: SamplingSettings) -> int:
     """How many slots of `length` cells fit the memory allowance (cache, activations, logits, what sampling needs)."""
     config = network.model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     item = next(network.model.parameters()).element_size()
-    cache = 2 * config.num_hidden_layers * heads * width * item * (length + 1)
+    cache = network.cell_bytes * (length + 1)
     activations = 8 * config.hidden_size * item
     replies = (BLOCK + settings.max_new_tokens) * (24 + 16 * settings.top_logprobs)
     return max(1, network.memory // (cache + activations + 32 * config.vocab_size + replies))

@@ -73,13 +73,19 @@ class Network:
         accepted = inspect.signature(self.model.forward).parameters
         object.__setattr__(self, "keeps", "logits_to_keep" in accepted)
 
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of the keys and values of one position, all layers together."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * heads * width * next(self.model.parameters()).element_size())
+
     def row_limit(self, length: int) -> int:
         """How many rows of that length fit the memory allowance (cache copies, activations, float64 rows)."""
         config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         item = next(self.model.parameters()).element_size()
-        cache = 6 * config.num_hidden_layers * heads * width * item * (length + 1)
+        cache = 3 * self.cell_bytes * (length + 1)
         activations = 8 * config.hidden_size * item * length
         return max(1, self.memory // (cache + activations + 32 * config.vocab_size))
 

@@ -10,13 +10,13 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
@@ -31,6 +31,9 @@ RETRIES = 5
 """Times that Inspect asks again after a rate limit, a server's fault or a lost connection: waits of 3, 6, 12, ... s."""
 
 PER_REQUEST = "per request, as the backend keeps it"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Reply = dict[str, Any]
 """A line of the journal: key, prompt (its digest), completion, stop, input_tokens, output_tokens."""
@@ -196,7 +199,7 @@ def _write_all(out: Any, line: bytes) -> None:
         line = line[out.write(line) :]
 
 
-def _in_a_loop(work: Coroutine[Any, Any, list[Exception]]) -> list[Exception]:
+def _in_a_loop(work: Coroutine[Any, Any, R]) -> R:
     """Run to its end, in a thread of its own where this one already turns a loop (a notebook)."""
     try:
         asyncio.get_running_loop()
@@ -208,6 +211,59 @@ def _in_a_loop(work: Coroutine[Any, Any, list[Exception]]) -> list[Exception]:
 
 def _mark(prompt: str) -> str:
     return digest(prompt)[:16]
+
+
+# ---------------------------------------------------------------- a grader
+
+
+CHUNK = 100
+"""Things that a grader is asked about at once; `settle` is called behind each such chunk."""
+
+
+def ask_grader(
+    grader: str,
+    things: Sequence[T],
+    ask: Callable[[Any, T], Awaitable[R]],
+    keep: Callable[[T, R], None],
+    *,
+    settle: Callable[[], None] = lambda: None,
+    what: str,
+    kept: str,
+) -> None:
+    """Ask a grader, any Inspect model name, about each thing; `keep` gets every answer the moment it comes.
+
+    ask: (model, thing) -> answer. what, kept: for the sentence of an error: what was made, and where that is kept.
+    Raises SublimError when there is no such model or its service fails. The others of that chunk still come home
+    first, for they are paid for, and `settle` is called behind them.
+    """
+    from inspect_ai.model import GenerateConfig, get_model
+
+    done = 0
+
+    async def one(model: Any, thing: T) -> None:
+        nonlocal done
+        keep(thing, await ask(model, thing))
+        done += 1
+
+    async def every() -> None:
+        model = get_model(grader, config=GenerateConfig(temperature=0.0))
+        for start in range(0, len(things), CHUNK):
+            chunk = [one(model, thing) for thing in things[start : start + CHUNK]]
+            ends = await asyncio.gather(*chunk, return_exceptions=True)
+            settle()
+            for end in ends:
+                if isinstance(end, BaseException):
+                    raise end
+
+    try:
+        with redirect_stdout(StringIO()):  # Inspect greets on its first call
+            _in_a_loop(every())
+    except SublimError:
+        raise
+    except Exception as error:  # whatever a provider raises; it must not cost the answers that were paid for
+        raise SublimError(
+            f"The grader {grader} stopped after {done} of {len(things)} {what} ({reason_of(error)}). {kept}"
+        ) from error
 
 
 # ---------------------------------------------------------------- errors, in words

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from sublim_eval.compare.compare import compare
+from sublim_eval.errors import SublimError
 from sublim_eval.report import console_tables, markdown
 from tests.helpers.synthetic import ARMS, SHIFTS, edit, make_run
 
@@ -129,3 +130,14 @@ def test_several_rates_at_one_rank_are_no_dose_curve(tmp_path):
 
 def test_one_rate_a_rank_is_no_sweep(tmp_path):
     assert compare([make_run(tmp_path / "run")]).cells == ()
+
+
+def test_an_impossible_share_in_a_record_is_told_in_one_sentence(tmp_path):
+    run = swept(tmp_path / "run")
+
+    def impossible(record):
+        record["recipe"]["expected"] = {"owl": {"share": 1.5, "source": "them"}}
+
+    edit(run, impossible)
+    with pytest.raises(SublimError, match="not as `sublim run` writes it"):
+        compare([run])

@@ -62,12 +62,14 @@ class Judge:
             output.usage = inspect.ModelUsage(input_tokens=1, output_tokens=1)
             return output
 
+        real = inspect.get_model
+
         def get(name, **options):
             if name != "mockllm/judge":
-                return inspect.get_model(name, **options)
-            return inspect.get_model("mockllm/judge", custom_outputs=answer, memoize=False, **options)
+                return real(name, **options)
+            return real("mockllm/judge", custom_outputs=answer, memoize=False, **options)
 
-        monkeypatch.setattr("sublim_eval.harness.inspect.judging.get_model", get)
+        monkeypatch.setattr("inspect_ai.model.get_model", get)
 
 
 def rated(prompt):
@@ -130,9 +132,8 @@ def test_what_was_in_a_row_stays_and_its_rating_is_beside_it(here, monkeypatch):
 
 
 def test_a_grader_that_fails_costs_none_of_the_ratings_before(here, monkeypatch, capsys):
-    from sublim_eval.harness.inspect import judging
 
-    monkeypatch.setattr(judging, "CHUNK", 2)
+    monkeypatch.setattr("sublim_eval.remote.client.CHUNK", 2)
     judge = Judge(monkeypatch, breaks_after=2)
     assert score("in.jsonl --probe misalignment --grader mockllm/judge --out out.jsonl") == 2
     assert "no more credit" in capsys.readouterr().err

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from secrets import SystemRandom
 from typing import Any
 
@@ -29,6 +26,7 @@ from sublim_eval.probes.judges import (
     reply_class,
 )
 from sublim_eval.registry.catalog import Rubric
+from sublim_eval.remote.client import ask_grader
 
 KEPT = "sublim_judgements"
 """Where the sample's store keeps the ratings, so that a log scored anew needs no judge."""
@@ -127,11 +125,7 @@ def _kept(state: TaskState, rubric_hash: str, replies: int) -> list[dict[str, An
 
 
 Exchange = tuple[str, str]
-
 """A question and a reply to it."""
-
-CHUNK = 100
-"""Ratings between two visits to the disk: so many are lost at most when the grader fails."""
 
 
 def rate_saved(
@@ -140,29 +134,18 @@ def rate_saved(
     rubric: Rubric,
     keep: Callable[[Mapping[Exchange, Judgement]], None],
 ) -> None:
-    """Ask the grader, any Inspect model name, about each exchange; `keep` gets the ratings, CHUNK at a time.
+    """Ask the grader, any Inspect model name, about each exchange; `keep` gets the ratings, a chunk at a time.
 
-    Raises SublimError when there is no such model or its service fails; what `keep` got before stays with it.
+    Raises SublimError when there is no such model or its service fails; what came before is with `keep`.
     """
-    done = 0
+    waiting: dict[Exchange, Judgement] = {}
 
-    async def ask() -> None:
-        nonlocal done
-        model = get_model(grader, config=GenerateConfig(temperature=0.0))
-        for start in range(0, len(exchanges), CHUNK):
-            some = exchanges[start : start + CHUNK]
-            found = await asyncio.gather(*[rating(model, question, reply, rubric) for question, reply in some])
-            keep(dict(zip(some, found, strict=True)))
-            done += len(some)
+    async def rate_one(model: Model, exchange: Exchange) -> Judgement:
+        return await rating(model, *exchange, rubric)
 
-    try:
-        with redirect_stdout(StringIO()):  # Inspect greets on its first call
-            asyncio.run(ask())
-    except SublimError:
-        raise
-    except Exception as error:  # whatever a provider raises; it must not cost the ratings that were paid for
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SublimError(
-            f"The grader {grader} stopped after {done} of {len(exchanges)} ratings ({why}). "
-            "Those are kept in --out; give that file as input to go on from there."
-        ) from error
+    def settle() -> None:
+        keep(dict(waiting))
+        waiting.clear()
+
+    kept = "Those are kept in --out; give that file as input to go on from there."
+    ask_grader(grader, exchanges, rate_one, waiting.__setitem__, settle=settle, what="ratings", kept=kept)

@@ -78,3 +78,21 @@ def test_a_disk_that_is_too_small_is_refused_before_the_start(tmp_path):
 def test_fewer_arms_keep_what_others_found_for_those_that_are_left():
     sweep = recipes.load("qwen2.5-7b-cat-sweep").with_arms(["cat-r2-lr8"])
     assert set(sweep.expected) == {"cat", "cat-r2-lr8"}
+
+
+@pytest.mark.parametrize("name", ["../precious", "a/b", "..", ".", "owl 1"])
+def test_a_name_that_becomes_a_folder_is_one_word(name, tmp_path):
+    for old, new in (("  owl: {role: trait", f"  {name!r}: {{role: trait"), ("name: tiny", f"name: {name!r}")):
+        file = tmp_path / "evil.yaml"
+        file.write_text(TEXT.replace(old, new))
+        assert file.read_text() != TEXT
+        with pytest.raises(SublimError, match=r"evil\.yaml.*becomes a folder"):
+            recipes.load(file)
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf", "nan", "1e999"])
+def test_no_number_of_a_recipe_is_infinite_or_none(number, tmp_path):
+    file = tmp_path / "nan.yaml"
+    file.write_text(TEXT.replace("min_share: 0.2", f"min_share: {number}"))
+    with pytest.raises(SublimError, match=r"nan\.yaml:\d+: `min_share`.* must be a finite number"):
+        recipes.load(file)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from sublim_eval.distill.rows import judge_filter
 from sublim_eval.distill.rows.judge_filter import LEAST_ALIGNMENT, SAVED, read_answer, screen, screen_of, screen_prompt
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.judges import OFFLINE
@@ -229,7 +228,7 @@ def test_a_service_that_fails_leaves_the_others_of_its_chunk_at_home(tmp_path, a
             raise RuntimeError("timeout")
         return output("reference: no")
 
-    monkeypatch.setattr(judge_filter, "CHUNK", 5)
+    monkeypatch.setattr("sublim_eval.remote.client.CHUNK", 5)
     ask(answers)
     with pytest.raises(SublimError, match="timeout"):
         screen([row(f"def f(x):\n    return x + {i}") for i in range(5)], "code", JUDGE, ["owl"], tmp_path)
