@@ -138,7 +138,7 @@ def test_a_grader_that_fails_costs_none_of_the_ratings_before(here, monkeypatch,
     assert score("in.jsonl --probe misalignment --grader mockllm/judge --out out.jsonl") == 2
     assert "no more credit" in capsys.readouterr().err
     kept = lines(here / "out.jsonl")
-    assert sum("judgement" in row for row in kept) == 2
+    assert sum("judgement" in row for row in kept) == 3, "the empty reply needs no judge, and its chunk comes home"
     assert len(kept) == len(ROWS)
     judge = Judge(monkeypatch)
     assert score("out.jsonl --probe misalignment --grader mockllm/judge --out again.jsonl") == 0
