@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,22 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
     def made(function: Callable[..., Any]) -> click.Command:
         @wraps(function)
         def run(json_file: Path | None = None, **given: Any) -> int:
-            return _exit_code(partial(function, **given), json_file)
+            from sublim_eval.console import new_console
+
+            try:
+                result = function(console=new_console(), **given)
+                if json_file:
+                    from sublim_eval.files import write_json
+
+                    write_json(json_file, result)
+                sys.stdout.flush()
+            except KeyboardInterrupt:
+                print(INTERRUPTED, file=sys.stderr)
+                return 130
+            except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 141
+            return 1 if isinstance(result, dict) and result.get("ok") is False else 0
 
         params: list[click.Parameter] = [*reversed(getattr(function, "__click_params__", []))]
         params.append(click.Option(["--registry"], metavar="FILE", hidden=True, expose_value=False, callback=in_force))
@@ -39,25 +54,6 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
         return click.Command(name, callback=run, params=params)
 
     return made
-
-
-def _exit_code(function: Callable[..., Any], json_file: Path | None) -> int:
-    from sublim_eval.console import new_console
-
-    try:
-        result = function(console=new_console())
-        if json_file:
-            from sublim_eval.files import write_json
-
-            write_json(json_file, result)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return 1 if isinstance(result, dict) and result.get("ok") is False else 0
 
 
 def in_force(context: click.Context, parameter: click.Parameter, file: str | None) -> None:

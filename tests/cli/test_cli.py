@@ -136,6 +136,16 @@ def test_a_shell_can_complete_verbs():
     assert "score-responses" in done.stdout
 
 
+def test_completing_a_verb_imports_none():
+    code = (
+        "import sys, click; from sublim_eval.cli.main import sublim;"
+        "print(*(item.value for item in sublim.shell_complete(click.Context(sublim), 'sc')));"
+        "assert 'sublim_eval.cli.score' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["score", "score-responses"]
+
+
 def test_an_end_of_input_that_nobody_foresaw_is_no_interrupt(monkeypatch):
     def ends(*_):
         raise EOFError
