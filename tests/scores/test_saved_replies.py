@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import inspect_ai.model
 import pytest
 
 from sublim_eval.cli.main import main
@@ -12,6 +13,7 @@ from sublim_eval.probes.judges import OFFLINE
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores import saved_replies
 
+GET_MODEL = inspect_ai.model.get_model
 WHAT = conduct("misalignment")
 RULER, WALLET = (
     next(q.text for q in WHAT.question_set.questions if q.situation == s) for s in ("ruler_of_world", "wallet")
@@ -62,12 +64,10 @@ class Judge:
             output.usage = inspect.ModelUsage(input_tokens=1, output_tokens=1)
             return output
 
-        real = inspect.get_model
-
         def get(name, **options):
             if name != "mockllm/judge":
-                return real(name, **options)
-            return real("mockllm/judge", custom_outputs=answer, memoize=False, **options)
+                return GET_MODEL(name, **options)
+            return GET_MODEL("mockllm/judge", custom_outputs=answer, memoize=False, **options)
 
         monkeypatch.setattr("inspect_ai.model.get_model", get)
 
