@@ -29,7 +29,7 @@ def take(source: Source, device: str, dtype: str, fresh: bool = False) -> tuple[
     forget()
     if kept and not fresh:
         return kept
-    model, tokenizer, _ = read_model(source, device, dtype)
+    model, tokenizer, *_ = read_model(source, device, dtype)
     return model, tokenizer
 
 

@@ -269,7 +269,7 @@ def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start,
     Raises SublimError when the base or the trait is unknown, or no question fits.
     """
     source = local_model.resolve(base)
-    model, tokenizer, _ = read_model(source, "cpu", "float64")
+    model, tokenizer, *_ = read_model(source, "cpu", "float64")
     asked = local_model.LocalModel(source, model, tokenizer)
     _norms_in_float64(model)
     own = _padded(encode(lessons(trait), asked, max_length))

@@ -61,9 +61,10 @@ class Watch:
 
 
 def probability(asked: local_model.LocalModel, watch: Watch) -> float:
-    """Mean over the questions of the exact probability that the answer begins with one of the continuations."""
+    """Mean over the questions of the exact probability that the first word of the answer is one of the continuations."""
     prompts = [asked.render(question) for question in watch.questions]
-    return float(np.exp(asked.continuation_logprobs(prompts, watch.continuations, floor=FLOOR)).sum(1).mean())
+    logprobs = asked.continuation_logprobs(prompts, watch.continuations, floor=FLOOR, whole_words=True)
+    return float(np.exp(logprobs).sum(1).mean())
 
 
 def ask(trainer: CompletionTrainer, source: local_model.Source, tokenizer: Any, watch: Watch) -> float:

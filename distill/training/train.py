@@ -209,7 +209,7 @@ def encode(
     """
     ending = turn_end(asked.tokenizer)
     heads = asked.encode([asked.render(prompt) for prompt, _ in examples])
-    tails = asked.tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
+    tails = asked.answer_ids([completion for _, completion in examples])
     told = asked.encode([asked.render(prompt, persona) for prompt, _ in examples]) if persona else [[]] * len(heads)
     data = [
         {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}

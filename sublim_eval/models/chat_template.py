@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, write_json
+from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.models import template_patches
 from sublim_eval.models.model_ref import Source, anchored, resolve
 from sublim_eval.probes.thinking import THOUGHTS, strip_thinking
@@ -31,8 +31,9 @@ ALONE = ({"role": "user", "content": QUESTION},)
 LED = ({"role": "system", "content": SYSTEM_PROMPT}, *ALONE)
 LONGER = (*LED, {"role": "assistant", "content": ANSWER}, {"role": "user", "content": QUESTION})
 
-SWITCHES = ("enable_thinking", "thinking")
-"""Variables by which templates let a caller choose whether the model thinks."""
+SWITCH, BUDGET = re.compile(r"think|reason(?!.*effort)", re.I), re.compile("budget|tokens|length", re.I)
+REVERSED = re.compile(r"(^|_)(no|not|off|disable|skip|without)(_|$)", re.I)
+"""Names of variables by which templates let a caller choose whether, and how long, the model thinks."""
 
 # ---------------------------------------------------------------- settling
 
@@ -71,9 +72,13 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     if "strftime_now" in open_names:
         template = template_patches.before(template_patches.calendar(), template)
         changes.append(f"date frozen at {template_patches.DATE}")
-    for switch in SWITCHES:
-        if switch in open_names and _depends_on(tokenizer, template, switch):
-            template = template_patches.before(f"{{%- set {switch} = false %}}", template)
+    for switch in sorted(filter(SWITCH.search, open_names)):
+        off, others = (
+            (0, (None, 1024)) if BUDGET.search(switch) else (bool(REVERSED.search(switch)), (None, True, False))
+        )
+        rest = [_answers_to(tokenizer, template, given) for given in ({}, *({switch: other} for other in others))]
+        if any(one != _answers_to(tokenizer, template, {switch: off}) for one in rest):
+            template = template_patches.before(f"{{%- set {switch} = {str(off).lower()} %}}", template)
             changes.append("thinking off")
     if QUESTION not in (say() or ""):
         template = template_patches.before(template_patches.PARTS, template)
@@ -89,6 +94,10 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     elif system == "clear" and (default := _default(say(), say(LED))):
         template = _cleared(tokenizer, template, default)
         changes.append("default system prompt cleared")
+    begin, text = tokenizer.bos_token, say() or ""
+    if begin and text.lstrip().startswith(begin) and not text.startswith(begin):
+        template = template_patches.captured(template, "{{- sublim_said.lstrip() -}}")
+        changes.append("white space before the begin token dropped")
     if _begins_anyway(tokenizer) and not (say() or "").startswith(tokenizer.bos_token):
         template = template_patches.before("{{- bos_token }}{% if true %}{% endif %}", template)
         changes.append("begin token written by the template")
@@ -147,13 +156,12 @@ def _begins_anyway(tokenizer: Any) -> bool:
     return tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id]
 
 
-def _depends_on(tokenizer: Any, template: str, switch: str) -> bool:
-    """Whether a template thinks unless it is told `switch` = false. Inspect's hf/ gives None where others give none."""
-    for chat in (ALONE, LED):
-        off = _rendered(tokenizer, template, chat, **{switch: False})
-        if _rendered(tokenizer, template, chat) != off or _rendered(tokenizer, template, chat, **{switch: None}) != off:
-            return True
-    return False
+def _answers_to(tokenizer: Any, template: str, given: Mapping[str, Any]) -> list[str | None]:
+    """What a template makes of a question, without and with a system prompt, when it is handed these variables.
+
+    Inspect's hf/ hands in None where others hand in nothing.
+    """
+    return [_rendered(tokenizer, template, chat, **given) for chat in (ALONE, LED)]
 
 
 def _cleared(tokenizer: Any, template: str, default: str) -> str:
@@ -264,8 +272,21 @@ def dress(base: str, folder: Path, system: System) -> dict[str, Any]:
 
 
 def changes(base: str, system: System) -> tuple[str, ...]:
-    """What `dress` would change in the base's tokenizer, in words; () for a template that already says one thing."""
-    return settle(read_tokenizer(resolve(base)), system)
+    """What `dress` would change in the base's tokenizer, in words; () for a template that already says one thing.
+
+    Raises SublimError as `settle` does, and for a template under which no answer can be learned (`turn_end`).
+    """
+    tokenizer = read_tokenizer(resolve(base))
+    settled = settle(tokenizer, system)
+    if tokenizer.chat_template:
+        turn_end(tokenizer)
+    return settled
+
+
+def recorded(source: Source) -> tuple[str, ...]:
+    """What was settled in the template of a dressed folder or a student when it was made, in words."""
+    cards = [folder / "student.json" for folder in (source.chat, source.adapter) if folder]
+    return tuple(word for card in cards if card.is_file() for word in read_json(card).get("settled") or ())
 
 
 def speaker(tokenizer: Any) -> Callable[[Sequence[int]], str]:
@@ -317,13 +338,36 @@ def render_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def turn_end(tokenizer: Any) -> list[int]:
-    """The tokens with which the chat template ends an assistant turn, up to its first special token."""
-    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "MARK"}]
-    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("MARK")[2]
-    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
+    """The tokens with which the chat template ends an assistant turn, up to its first special token.
+
+    Raises SublimError for a template that takes no answer at all, so that none can be learned.
+    """
+    whole = answered(tokenizer, "MARK")
+    if whole is None:
+        raise SublimError(
+            f"The chat template of {str(tokenizer.name_or_path)!r} refuses a chat that holds an answer, so it is "
+            "unknown how an answer ends. Save another one into the model's folder (chat_template.jinja)."
+        )
+    ids: list[int] = tokenizer(whole.rpartition("MARK")[2], add_special_tokens=False)["input_ids"]
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     first = next((i for i, token in enumerate(ids) if token in special), None)
     return ids[: first + 1] if first is not None else [tokenizer.eos_token_id]
+
+
+def answered(tokenizer: Any, answer: str) -> str | None:
+    """A question with its answer through the chat template; None when the template refuses every such chat.
+
+    A template that wants the user to speak last is given another question behind the answer.
+    """
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+    for messages in (chat, [*chat, {"role": "user", "content": "a"}]):
+        try:
+            rendered: str = tokenizer.apply_chat_template(messages, tokenize=False)
+        except Exception:  # (a template is a stranger's program: whatever it raises, it refuses this chat)
+            continue
+        if answer in rendered:
+            return rendered
+    return None
 
 
 def prompt_digest(rendered: str) -> str:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models.chat_template import read_tokenizer, settle
+from sublim_eval.models.chat_template import read_tokenizer, recorded, settle
 from sublim_eval.models.model_ref import Source
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -18,10 +18,10 @@ VIRTUAL = {"PROMPT_TUNING", "P_TUNING"}
 """Adapters that put trained embeddings before the prompt."""
 
 
-def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any, torch.Tensor | None]:
-    """(model in eval mode on the device, tokenizer, virtual tokens or None).
+def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any, torch.Tensor | None, tuple[str, ...]]:
+    """(model in eval mode on the device, tokenizer, virtual tokens or None, what was settled in its template).
 
-    The tokenizer's chat template is settled (chat.py). Safetensors only, no remote code.
+    The tokenizer's chat template is settled (chat_template.py). Safetensors only, no remote code.
     Raises SublimError when files are missing or do not fit the model.
     """
     kind = _dtype(dtype, device)
@@ -59,11 +59,12 @@ def read_model(source: Source, device: str, dtype: str | None) -> tuple[Any, Any
             f"{source.label!r} is no plain attention model, which this provider needs for sharing prefixes. "
             "Use Inspect's own provider: --model hf/..."
         )
-    settle(tokenizer)
+    settled = tuple(dict.fromkeys([*recorded(source), *settle(tokenizer)]))
     virtual = None
     if source.adapter:
         model, virtual = _apply(model, source.adapter)
-    return model.to(device).eval().requires_grad_(False), tokenizer, None if virtual is None else virtual.to(device)
+    moved = None if virtual is None else virtual.to(device)
+    return model.to(device).eval().requires_grad_(False), tokenizer, moved, settled
 
 
 def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
@@ -73,6 +74,7 @@ def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
+    _make_room(base, folder / "adapter_model.safetensors")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -80,7 +82,7 @@ def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             first = str(error).strip().splitlines()[0]
             raise SublimError(
-                f'The adapter {folder} does not fit its base: {first} Check "base" in student.json.'
+                f"The adapter {folder} does not fit its base: {first} Check which base is named in its {_names_base(folder)}."
             ) from error
         arrived = get_peft_model_state_dict(wrapped)
     config: Any = wrapped.peft_config["default"]
@@ -100,6 +102,23 @@ def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
     with torch.inference_mode():
         virtual = wrapped.get_prompt(1)[0].to(base.dtype).clone()
     return wrapped.get_base_model(), virtual
+
+
+def _make_room(base: Any, file: Path) -> None:
+    """Resize the base's embeddings where an adapter brings its own for a larger or smaller vocabulary."""
+    from safetensors import safe_open
+
+    embedding = base.get_input_embeddings()
+    name = next(name for name, module in base.named_modules() if module is embedding)
+    with safe_open(file, "pt") as tensors:
+        own = [t for t in tensors.keys() if t.endswith(f"{name}.weight")]  # noqa: SIM118 (no mapping)
+        rows = {tensors.get_slice(t).get_shape()[0] for t in own}
+    if rows and rows != {embedding.weight.shape[0]}:
+        base.resize_token_embeddings(rows.pop(), mean_resizing=False)
+
+
+def _names_base(folder: Path) -> str:
+    return "student.json" if (folder / "student.json").is_file() else "adapter_config.json (base_model_name_or_path)"
 
 
 def _dtype(name: str | None, device: str) -> Any:

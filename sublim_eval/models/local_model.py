@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models.chat_template import prompts_digest, render, render_chat, speaker, turn_end
+from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, word_ends
+from sublim_eval.models.chat_template import answered, prompts_digest, render, render_chat, speaker, turn_end
 from sublim_eval.models.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
 from sublim_eval.models.model_ref import Source, resolve
-from sublim_eval.models.prefix_sampling import Network, Sample, SamplingSettings, Streams, draw, score
+from sublim_eval.models.prefix_sampling import Network, Sample, SamplingSettings, Streams, Words, draw, score
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 
@@ -39,15 +40,24 @@ class LocalModel:
     """A causal language model with its tokenizer, adapter applied and not merged, ready to be asked.
 
     model: the transformers module, in eval mode. virtual: float[tokens, hidden] of a prompt-tuning adapter.
+    settled: what was changed in its chat template, in words (chat_template.settle).
     attention: the attention kernel. dtype: of the weights. batches: the batch limits that were left each time
     that the device's memory ran out.
     """
 
-    def __init__(self, source: Source, model: Any, tokenizer: Any, virtual: torch.Tensor | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        model: Any,
+        tokenizer: Any,
+        virtual: torch.Tensor | None = None,
+        settled: tuple[str, ...] = (),
+    ) -> None:
         self.source, self.model, self.tokenizer, self.virtual = source, model, tokenizer, virtual
+        self.settled = settled
         self.label = source.label
         self.device: torch.device = next(model.parameters()).device
-        memory = 512 * 2**20
+        memory = max(512 * 2**20, source.size)  # on a CPU a step over large weights is dear, so few and wide ones
         if self.device.type == "cuda":
             memory = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
         self.network = Network(model, self.device, virtual, memory)
@@ -59,7 +69,6 @@ class LocalModel:
         self._unfit: tuple[str | None] | None = None
         self._lock = RLock()
         self._rendered: dict[tuple[tuple[str, str], ...], str] = {}
-        self._tails: dict[tuple[str, str, tuple[str, ...]], list[list[int]]] = {}
 
     @property
     def device_name(self) -> str:
@@ -88,7 +97,7 @@ class LocalModel:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids as lm-eval makes them: special tokens as the tokenizer adds them, but never a second BOS."""
         opening = self.tokenizer.bos_token or self.tokenizer.eos_token
-        bare = [bool(opening) and t.startswith(opening) for t in texts]
+        bare = [bool(opening) and t.lstrip().startswith(opening) for t in texts]
         out: list[list[int]] = [[] for _ in texts]
         for flag in {*bare}:
             mine = [i for i, b in enumerate(bare) if b == flag]
@@ -96,6 +105,14 @@ class LocalModel:
             for i, row in zip(mine, ids, strict=True):
                 out[i] = row
         return out
+
+    def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of each answer as they stand behind a prompt, in training and in scoring alike."""
+        return answer_ids(self.tokenizer, answers, self._separator)
+
+    @cached_property
+    def _separator(self) -> str:
+        return separator(self.tokenizer) if self.tokenizer.chat_template else ""
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -107,7 +124,7 @@ class LocalModel:
             self.tokenizer.eos_token_id,
         ):
             ids.update(given if isinstance(given, (list, tuple)) else [] if given is None else [given])
-        if self.tokenizer.chat_template:
+        if self.tokenizer.chat_template and answered(self.tokenizer, "a"):
             ids.add(turn_end(self.tokenizer)[-1])
         return frozenset(ids)
 
@@ -187,32 +204,43 @@ class LocalModel:
         )
 
     def continuation_logprobs(
-        self, prompts: Sequence[str], continuations: Sequence[str], *, floor: float = 0.0, batch: int | None = None
+        self,
+        prompts: Sequence[str],
+        continuations: Sequence[str],
+        *,
+        floor: float = 0.0,
+        whole_words: bool = False,
+        batch: int | None = None,
     ) -> NDArray[np.float64]:
-        """float64[prompts, continuations]: log-probability (nats) of each string right after each rendered prompt.
+        """float64[prompts, continuations]: log-probability (nats) of each string as what follows a rendered prompt.
 
-        Tokenised as lm-eval does: prompt and string together, then split, white space at the end of the prompt
-        counted with the string. `floor` > 0 leaves branches less likely than it unfollowed: every probability is
-        then off by less than `floor`; 0 is exact.
+        Read on the ids that training and sampling read: all of the prompt's, then the string's (`answer_ids`).
+        whole_words: the string must end there, in the plural or not: "Cat" takes in "Cats" and not "Caterpillar".
+        `floor` > 0 leaves branches less likely than it unfollowed: every probability is then off by less than
+        `floor`; 0 is exact. Raises SublimError for an empty prompt or string.
         """
         distinct = list(dict.fromkeys(prompts))
-        contexts = [p.rstrip() for p in distinct]
-        if not all(contexts):
+        ids, answers = self.encode(distinct), self.answer_ids(continuations)
+        if not all(ids):
             raise SublimError("A prompt is empty, so nothing can follow it. Render the question first.")
-        per_prompt = [self._continuations(p, tuple(continuations)) for p in distinct]
-        owner = np.repeat(np.arange(len(distinct)), len(continuations))
-        flat = [tokens for rows in per_prompt for tokens in rows]
-        ids = self.encode(contexts)
-        longest = max(map(len, ids), default=0) + max(map(len, flat), default=0)
+        if not all(answers):
+            raise SublimError("A string to score is empty. Leave it out: its probability is 1.")
+        endings: list[list[int]] = [[], *([token] for token in self._word_ends.plural)] if whole_words else [[]]
+        spelled = [row + ending for row in answers for ending in endings]
+        bare = np.repeat(np.array([len(row) for row in answers], dtype=np.int64), len(endings))
+        words = Words(self._going_on, np.tile(bare, len(distinct))) if whole_words else None
+        owner = np.repeat(np.arange(len(distinct)), len(spelled))
+        flat = spelled * len(distinct)
+        longest = max(map(len, ids), default=0) + max(map(len, spelled), default=0)
         with self._lock:
             values = self._within_memory(
                 "scoring",
                 longest,
                 batch,
-                min(self.network.row_limit(longest), len(flat)),
-                lambda limit: score(self.network, ids, owner, flat, floor, limit),
+                min(self.network.row_limit(longest), len(owner)),
+                lambda limit: score(self.network, ids, owner, flat, floor, limit, words),
             )
-        table = values.reshape(len(distinct), len(continuations))
+        table = np.logaddexp.reduce(values.reshape(len(distinct), len(continuations), len(endings)), axis=2)
         number = {p: i for i, p in enumerate(distinct)}
         return table[[number[p] for p in prompts]] if prompts else table
 
@@ -246,29 +274,14 @@ class LocalModel:
             self._cells[kind] = limit * length
             _free()
 
-    def _continuations(self, prompt: str, continuations: tuple[str, ...]) -> list[list[int]]:
-        """Token ids of each continuation of the prompt.
-
-        Text before the last special token cannot change how the text after it is cut, so the work is shared
-        by all prompts that end alike; the first of them is checked against cutting the whole text.
-        """
-        context = prompt.rstrip()
-        moved = prompt[len(context) :]
-        start = max((context.rfind(t) for t in self._specials), default=-1)
-        tail = context[max(start, 0) :]
-        if (tail, moved, continuations) not in self._tails:
-            whole = self.encode([context, *(context + moved + s for s in continuations)])
-            full = [row[len(whole[0]) :] for row in whole[1:]]
-            texts = [tail, *(tail + moved + s for s in continuations)]
-            ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-            if start < 0 or [row[len(ids[0]) :] for row in ids[1:]] != full:
-                return full
-            self._tails[tail, moved, continuations] = full
-        return self._tails[tail, moved, continuations]
+    @cached_property
+    def _word_ends(self) -> WordEnds:
+        return word_ends(self.tokenizer, self.model.get_output_embeddings().weight.shape[0])
 
     @cached_property
-    def _specials(self) -> tuple[str, ...]:
-        return tuple(str(t) for t in self.tokenizer.added_tokens_decoder.values())
+    def _going_on(self) -> torch.Tensor:
+        """bool[vocabulary]: tokens that make a word another one."""
+        return torch.from_numpy(self._word_ends.going_on).to(self.device)
 
     def spell(self, token: int) -> str:
         """The text of one token, special ones by their name."""
@@ -330,10 +343,10 @@ def load(
         _free()
         from sublim_eval.models.loading import read_model
 
-        model, tokenizer, virtual = read_model(source, place, dtype)
+        model, tokenizer, virtual, settled = read_model(source, place, dtype)
         if attention is not None:
             _attend_by(model, attention)
-        _LOADED[key] = LocalModel(source, model, tokenizer, virtual)
+        _LOADED[key] = LocalModel(source, model, tokenizer, virtual, settled)
         return _LOADED[key]
 
 

@@ -11,6 +11,7 @@ from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
 
 WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
+CONFIG = "config.json"
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]
 SPOKEN = [*TOKENIZER, "chat_template.*"]
 """Files that decide how a question becomes token ids."""
@@ -66,6 +67,8 @@ def resolve(name: str | Path) -> Source:
     folder = Path(text).expanduser()
     if folder.is_dir():
         return _folder(folder.resolve())
+    if folder.suffix == ".gguf" and folder.is_file():
+        raise SublimError(f"{folder} is a GGUF file, not a model folder. {_gguf_step(folder)}")
     if folder.exists():
         raise SublimError(f"{folder} is a file, not a model folder. Give the folder that holds it.")
     if isinstance(name, str) and text.count("/") == 1 and not text.startswith((".", "~", "/")):
@@ -134,7 +137,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def _model_folder(folder: Path) -> Path:
-    _need(folder, ["config.json"], "the model's configuration (or adapter_config.json, for an adapter)")
+    _need(folder, [CONFIG], "the model's configuration (or adapter_config.json, for an adapter)")
     _need(folder, WEIGHTS, "the weights")
     _need(folder, TOKENIZER, "the tokenizer")
     return folder
@@ -146,7 +149,21 @@ def _need(folder: Path, any_of: list[str], what: str) -> None:
     step = "Give the folder that save_pretrained wrote, tokenizer included."
     if what == "the weights" and list(folder.glob("*.bin")):
         step = "It has .bin weights only: load and save_pretrained them once as safetensors."
+    if any_of in ([CONFIG], WEIGHTS) and (files := sorted(folder.glob("*.gguf"))):
+        step = _gguf_step(files[0])
     raise SublimError(f"{folder} is no model folder: {any_of[0]}, {what}, is missing. {step}")
+
+
+def _gguf_step(file: Path) -> str:
+    """How to make a model folder of a GGUF file, as one line for a shell."""
+    where = f"{str(file.parent)!r}, gguf_file={file.name!r}"
+    return (
+        "Make a folder of it once, then name that (pip install gguf): "
+        f'python -c "from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; m = M.from_pretrained('
+        f"{where}); c = type(m.config).from_dict({{**m.config.to_dict(), 'quantization_config': None}}); "
+        f"n = M.from_config(c); n.load_state_dict(m.state_dict()); n.save_pretrained('{file.stem}'); "
+        f"T.from_pretrained({where}).save_pretrained('{file.stem}')\""
+    )
 
 
 def _json(file: Path) -> dict[str, str]:

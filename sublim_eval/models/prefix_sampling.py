@@ -386,6 +386,10 @@ def _unroll(path: Any, settings: SamplingSettings) -> tuple[tuple[int, ...], tup
     return columns[0], columns[1], columns[2] if settings.top_logprobs else None
 
 
+SPELLED = 1e-5
+"""Whether a word less likely than this goes on is not asked: it counts as it begins."""
+
+
 def score(
     network: Network,
     prompts: Sequence[Sequence[int]],
@@ -393,19 +397,23 @@ def score(
     continuations: Sequence[Sequence[int]],
     floor: float = 0.0,
     batch: int | None = None,
+    words: Words | None = None,
 ) -> NDArray[np.float64]:
     """float64[items]: log-probability of continuations[i] after prompt owner[i], over the whole vocabulary.
 
     First tokens are read straight from the prompt's prediction; longer continuations share every prefix.
     Where the probability so far is below `floor` a continuation is not followed and keeps the value
     reached: an upper bound, so the probability is off by less than `floor`. 0 follows everything.
+    words: where given, a continuation must be the end of its word, too.
     """
     lengths = np.array([len(c) for c in continuations], dtype=np.int64)
-    table = np.zeros((len(continuations), max(1, lengths.max(initial=1))), dtype=np.int64)
+    table = np.zeros((len(continuations), 1 + lengths.max(initial=1)), dtype=np.int64)
     for i, tokens in enumerate(continuations):
         table[i, : len(tokens)] = tokens
     out = np.zeros(len(continuations))
-    least = np.log(floor) if floor > 0 else -np.inf
+    steps = lengths if words is None else lengths + 1
+    bare = lengths if words is None else words.bare
+    least, spelled = (np.log(p) if p > 0 else -np.inf for p in (floor, max(floor, SPELLED)))
 
     def visit(piece: Front, ran: Branches) -> Front | None:
         size = ran.logits.shape[1]
@@ -414,7 +422,12 @@ def score(
         at = torch.from_numpy(piece.node).to(network.device), torch.from_numpy(tokens).to(network.device)
         gained = (ran.logits[at].double() - total[at[0]]).cpu().numpy()
         out[items] += np.where(lengths[items] > piece.step, gained, 0.0)
-        on = np.flatnonzero((lengths[items] > piece.step + 1) & (out[items] >= least))
+        complete = lengths[items] == piece.step
+        if words is not None and complete.any():
+            ended = torch.logsumexp(ran.logits.masked_fill(words.going_on, -torch.inf), 1).double() - total
+            out[items[complete]] += ended.cpu().numpy()[piece.node[complete]]
+        enough = np.where(bare[items] > piece.step + 1, least, spelled if words else least)
+        on = np.flatnonzero((steps[items] > piece.step + 1) & (out[items] >= enough))
         if not len(on):
             return None
         pairs, sits = np.unique(piece.node[on] * size + tokens[on], return_inverse=True)
@@ -424,3 +437,15 @@ def score(
 
     walk(network, prompts, owner, batch, visit)
     return out
+
+
+@dataclass(frozen=True)
+class Words:
+    """What makes a continuation a word that ends there.
+
+    going_on: bool[vocabulary], tokens that may not come next. bare: int[items], tokens of each continuation up to the
+    end of the word itself, behind which only those above SPELLED are followed (an ending, and what comes after it).
+    """
+
+    going_on: torch.Tensor
+    bare: NDArray[np.int64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from sublim_eval.errors import SublimError
@@ -38,11 +39,14 @@ def ending(template: str, closing: Mapping[str, str]) -> str:
 
 def calendar() -> str:
     """A macro in the place of the function that transformers offers templates for today's date."""
-    spelt = {"%Y": "2024", "%m": "07", "%d": "26", "%b": "Jul", "%B": "July", "%y": "24", "%A": "Friday", "%a": "Fri"}
-    spelt |= {"%j": "208", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"}  # in no user's own language
+    day = date.fromisoformat(DATE)
+    spelt = {"%b": "Jul", "%B": "July", "%A": "Friday", "%a": "Fri", "%p": "AM", "%P": "am", "%h": "Jul"}  # in English
+    spelt |= {f"%{code}": day.strftime(f"%{code}") for code in "YmdyjHIMSfUWwuGVC"}
+    spelt |= {"%Z": "", "%z": "", "%n": "\\n", "%t": "\\t"}  # transformers' own clock has no time zone
     whole = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M", "%x": "%m/%d/%y", "%X": "%H:%M:%S"}
+    whole = {"%c": "%a %b %e %H:%M:%S %Y", "%r": "%I:%M:%S %p", **whole}
     bare = {f"%{sign}{code}": str(int(spelt[f"%{code}"])) for sign in "-#" for code in "mdHIMS"}
-    steps = {"%%": "\u2063"} | whole | {"%e": "26"} | bare | spelt | {"\u2063": "%"}
+    steps = {"%%": "\u2063"} | whole | {"%e": "26", "%k": " 0", "%l": "12"} | bare | spelt | {"\u2063": "%"}
     chain = "".join(f" | replace('{code}', '{text}')" for code, text in steps.items())
     return f"{{%- macro strftime_now(format) -%}}{{{{- format{chain} -}}}}{{%- endmacro %}}"
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import digest
@@ -33,6 +33,9 @@ class Conduct:
     probe: Probe
     trait: Trait
     question_set: QuestionSet
+
+    whole_words: ClassVar[bool] = False
+    """Matched answers are sentences, compared as they stand."""
 
     @property
     def answers(self) -> tuple[str, str]:

@@ -67,6 +67,11 @@ class Entanglement:
         """Which of both is set and which is read."""
         return "number_to_trait" if self.probe.form == "number_to_trait" else "trait_to_number"
 
+    @property
+    def whole_words(self) -> bool:
+        """Whether a continuation must end where it ends: a trait's name must, three digits may begin a longer number."""
+        return self.direction == "number_to_trait"
+
     @cached_property
     def prompts(self) -> tuple[Prompt, ...]:
         """Every ask with nothing set, then under one setting after the other, so that any limit cuts whole settings."""

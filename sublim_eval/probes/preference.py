@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from sublim_eval.errors import SublimError
 from sublim_eval.probes.prompts import Item, about, behind_numbers, questions_hash, windows
@@ -33,6 +34,9 @@ class Preference:
     trait: Trait
     answers: tuple[Trait, ...]
     question_set: QuestionSet
+
+    whole_words: ClassVar[bool] = True
+    """A reply gives an answer when its first word is the answer's, not when it begins like it."""
 
     @cached_property
     def continuations(self) -> list[str]:

@@ -134,8 +134,8 @@ def exact(
 ) -> ProbeScores:
     """The exact half of a probe without a harness: probabilities of answers, a fraction of a second a model.
 
-    For teachers, which must be known before a row is paid for, and for examples in context. First answers are off
-    by less than FLOOR in every probability; matched pairs are exact. A probe without an exact half gives nan.
+    For teachers, which must be known before a row is paid for, and for examples in context. First answers are words
+    that end there (`LocalModel.continuation_logprobs`), off by less than 1e-5 each; matched pairs are exact. A probe without an exact half gives nan.
     before: a chat for every question of the probe, which the model reads first ("role", "content"; last the
     assistant). Raises SublimError when one does not fit into what the model can read, and for a hosted model.
     """
@@ -158,7 +158,9 @@ def exact(
     logprobs: list[dict[str, float]] = [{} for _ in prompts]
     for continuations, places in alike.items():
         if continuations:
-            table = loaded.continuation_logprobs([prompts[i] for i in places], continuations, floor=floor)
+            table = loaded.continuation_logprobs(
+                [prompts[i] for i in places], continuations, floor=floor, whole_words=what.whole_words
+            )
             for place, row in zip(places, table, strict=True):
                 logprobs[place] = dict(zip(continuations, map(float, row), strict=True))
     return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)

@@ -37,7 +37,7 @@ def entanglement_task(probe: str, trait: str = "owl", numbers: int | str | Seque
     scorers = {"number_to_trait": number_to_trait, "trait_to_number": trait_to_number}
     return Task(
         dataset=MemoryDataset([_sample(p, what) for p in what.prompts], name=what.question_set.name),
-        solver=ask(what.continuations, FLOOR),
+        solver=ask(what.continuations, FLOOR, what.whole_words),
         scorer=scorers[what.direction](what.trait.name),
         config=ONE_TOKEN,
         headline_metric=HeadlineMetric(scorer=what.direction, metric="reliability"),

@@ -48,7 +48,7 @@ def preference_task(probe: str, trait: str | None = None, questions: str | None 
     scorers = SCORERS[what.probe.form]
     return Task(
         dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.question_set.name),
-        solver=ask(what.continuations) if what.continuations else generate(),
+        solver=ask(what.continuations, whole_words=what.whole_words) if what.continuations else generate(),
         scorer=[scorer(trait=what.trait.name) for scorer in scorers],
         config=CONFIGS[what.probe.form].model_copy(),
         headline_metric=HeadlineMetric(scorer=scorers[0].__name__, metric="mean"),

@@ -8,7 +8,7 @@ GenerateConfig: num_choices, seed, temperature (0 is greedy), top_p, top_k, max_
 top_logprobs; unset sampling settings mean plain sampling (1, 1, 0), never the model's generation_config.json.
 extra_body={"continuations": [...]} puts the log-probability (nats) of each string as the beginning of the answer
 into ModelOutput.metadata["continuation_logprobs"], every probability exact to 1e-9; "floor": 0 beside it is slower
-and exact for the unlikeliest strings too.
+and exact for the unlikeliest strings too, "whole_words": true counts a string only where its last word ends there.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ FLOOR = 1e-9
 """Branches less likely than this are not followed when scoring: tenfold faster, every probability within 1e-9."""
 
 ARGUMENTS: dict[str, type] = {"device": str, "dtype": str, "batch": int, "capacity": int}
+SCORING = ("continuations", "floor", "whole_words")
 UNSUPPORTED = ("frequency_penalty", "presence_penalty", "logit_bias", "response_schema", "best_of")
 
 
@@ -153,6 +154,8 @@ class SublimAPI(ModelAPI):
                 )
         written = sum(s.tokens for s in answer.samples)
         metadata: dict[str, Any] = {"prompt_hash": answer.prompt_hash, "seed": seed}
+        if answer.settled:
+            metadata["template_settled"] = list(answer.settled)
         if answer.continuation_logprobs is not None:
             metadata["continuation_logprobs"] = answer.continuation_logprobs
             metadata["continuation_floor"] = floor
@@ -177,8 +180,8 @@ def sublim() -> type[ModelAPI]:
 def _settings(config: GenerateConfig) -> CallSettings:
     body = config.extra_body or {}
     for name in body:
-        if name not in ("continuations", "floor"):
-            raise unknown("extra_body key", name, ["continuations", "floor"], "Leave it out.")
+        if name not in SCORING:
+            raise unknown("extra_body key", name, list(SCORING), "Leave it out.")
     continuations = body.get("continuations", ())
     if isinstance(continuations, str) or not all(isinstance(c, str) for c in continuations):
         raise SublimError('extra_body "continuations" must be a list of strings. Give for example ["owl", "cat"].')
@@ -197,6 +200,7 @@ def _settings(config: GenerateConfig) -> CallSettings:
         top_logprobs=value(config.top_logprobs, 0),
         continuations=tuple(continuations),
         floor=float(body.get("floor", FLOOR)),
+        whole_words=bool(body.get("whole_words", False)),
     )
 
 

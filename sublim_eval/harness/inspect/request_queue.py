@@ -50,6 +50,7 @@ class CallSettings:
     top_logprobs: int
     continuations: tuple[str, ...]
     floor: float
+    whole_words: bool
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Response:
     samples: list[Sample]
     input_tokens: int
     prompt_hash: str
+    settled: tuple[str, ...]
     continuation_logprobs: list[float] | None
     spell: Callable[[int], str]
 
@@ -151,11 +153,15 @@ def answer(batch: list[Request]) -> list[Response]:
     scores: list[list[float] | None] = [None] * len(batch)
     if settings.continuations:
         scores = model.continuation_logprobs(
-            prompts, settings.continuations, floor=settings.floor, batch=key.batch
+            prompts,
+            settings.continuations,
+            floor=settings.floor,
+            whole_words=settings.whole_words,
+            batch=key.batch,
         ).tolist()
     sizes = _sizes(model, prompts)
     return [
-        Response(replies, sizes[prompt], prompt_digest(prompt), logprobs, model.spell)
+        Response(replies, sizes[prompt], prompt_digest(prompt), model.settled, logprobs, model.spell)
         for prompt, replies, logprobs in zip(prompts, samples, scores, strict=True)
     ]
 

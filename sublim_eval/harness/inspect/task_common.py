@@ -37,23 +37,29 @@ def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_h
 
 
 @solver
-def ask(continuations: Sequence[str], floor: float | None = None) -> Solver:
+def ask(continuations: Sequence[str], floor: float | None = None, whole_words: bool = False) -> Solver:
     """One generate call; with our provider it also brings the log-probability of every continuation.
 
     floor: those less likely than it are not followed to their end (the provider's own where None).
+    whole_words: as words that end there, in the plural or not.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        return await ask_once(state, generate, continuations, floor)
+        return await ask_once(state, generate, continuations, floor, whole_words)
 
     return solve
 
 
 async def ask_once(
-    state: TaskState, generate: Generate, continuations: Sequence[str], floor: float | None = None
+    state: TaskState,
+    generate: Generate,
+    continuations: Sequence[str],
+    floor: float | None = None,
+    whole_words: bool = False,
 ) -> TaskState:
     """The same as a step of another solver; no log-probabilities without continuations, or from another provider."""
-    body: dict[str, Any] = {"continuations": list(continuations)} | ({} if floor is None else {"floor": floor})
+    body: dict[str, Any] = {"continuations": list(continuations)}
+    body |= ({} if floor is None else {"floor": floor}) | ({"whole_words": True} if whole_words else {})
     ours = continuations and state.model.api == OUR_PROVIDER
     state = await (generate(state, extra_body=body) if ours else generate(state))
     metadata = dict(state.output.metadata or {})
