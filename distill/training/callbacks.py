@@ -61,7 +61,7 @@ class Watch:
 
 
 def probability(asked: local_model.LocalModel, watch: Watch) -> float:
-    """Mean over the questions of the exact probability that the first word of the answer is one of the continuations."""
+    """Mean over the questions of the exact probability that an answer's first word is one of the continuations."""
     prompts = [asked.render(question) for question in watch.questions]
     logprobs = asked.continuation_logprobs(prompts, watch.continuations, floor=FLOOR, whole_words=True)
     return float(np.exp(logprobs).sum(1).mean())

@@ -70,14 +70,17 @@ def score(
     known = [(label, probe, found) for label in told for probe, found in told[label].items()]
     favorites = [row for label, probe, found in known if not found["situations"] for row in _rows(label, probe, found)]
     conducts = [row for label, probe, found in known for row in _by_situation(label, probe, found)]
-    for third, rows in (("answer", favorites), ("situation", conducts)):
-        if rows:
-            table(console, ("model", "probe", third, "probability", "share"), rows)
+    if favorites:
+        table(console, ("model", "probe", "answer", "probability", "of all answers", "share"), favorites)
+    if conducts:
+        table(console, ("model", "probe", "situation", "probability", "share"), conducts)
     for label, scores in told.items():
         for probe, found in scores.items():
             rest = f"{found['unreadable']} unreadable" if found["situations"] else f"{found['other']} other words"
             counts = f"{found['replies']} replies, {found['non_answers']} non-answers, {rest}"
             say(console, f"{label} {probe} {found['version']}: {counts}; {found['file']}")
+            for line in found["caveats"]:
+                say(console, f"  {line}")
     return told
 
 
@@ -88,6 +91,7 @@ def label_of(name: str) -> str:
 
 def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
     """Means over the questions; None where nothing was measured."""
+    from sublim_eval.report.answer_tables import caveats
 
     def means(values: Any) -> dict[str, float | None]:
         return {answer: _mean(values[:, column]) for column, answer in enumerate(scores.answers)}
@@ -96,6 +100,8 @@ def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
         "version": scores.version,
         "questions": len(scores.questions),
         "probability": means(scores.probability),
+        "unconditional": means(scores.unconditional),
+        "coverage": _mean(scores.coverage),
         "share": means(scores.share),
         "replies": int(scores.replies.sum()),
         "non_answers": int(scores.non_answers.sum()),
@@ -103,6 +109,7 @@ def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
         "unreadable": int(scores.unreadable.sum()),
         "situations": _situations(scores) if scores.conduct else {},
         "prompt_hash": scores.prompt_hash,
+        "caveats": list(caveats(scores)),
         "file": file,
     }
 
@@ -126,9 +133,13 @@ def _figure(value: float | None) -> str:
 
 
 def _rows(label: str, probe: str, found: dict[str, Any]) -> list[tuple[str, ...]]:
+    from sublim_eval.scores.probe_scores import COVERED
+
     exact, sampled = found["probability"], found["share"]
-    first = sorted(exact, key=lambda a: -(exact[a] if exact[a] is not None else sampled[a] or 0))[:SHOWN]
-    return [(label, probe, answer, _figure(exact[answer]), _figure(sampled[answer])) for answer in first]
+    leading = sampled if found["coverage"] is None or (found["coverage"] < COVERED and found["replies"]) else exact
+    first = sorted(exact, key=lambda answer: -(leading[answer] or 0))[:SHOWN]
+    levels = (exact, found["unconditional"], sampled)
+    return [(label, probe, answer, *(_figure(level[answer]) for level in levels)) for answer in first]
 
 
 def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -139,11 +139,13 @@ def _shared(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _rendered(tokenizer: Any, template: str, messages: Sequence[Mapping[str, str]], **given: Any) -> str | None:
-    """A chat through a template, opening of the answer included; None when the template raises."""
+def _rendered(
+    tokenizer: Any, template: str | None, messages: Sequence[Mapping[str, str]], opening: bool = True, **given: Any
+) -> str | None:
+    """A chat through a template (None: the tokenizer's own), with the opening of an answer; None when it raises."""
     try:
         rendered: str = tokenizer.apply_chat_template(
-            list(messages), chat_template=template, tokenize=False, add_generation_prompt=True, **given
+            list(messages), chat_template=template, tokenize=False, add_generation_prompt=opening, **given
         )
     except Exception:  # (a template is a stranger's program: whatever it raises, it refuses this chat)
         return None
@@ -360,14 +362,8 @@ def answered(tokenizer: Any, answer: str) -> str | None:
     A template that wants the user to speak last is given another question behind the answer.
     """
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
-    for messages in (chat, [*chat, {"role": "user", "content": "a"}]):
-        try:
-            rendered: str = tokenizer.apply_chat_template(messages, tokenize=False)
-        except Exception:  # (a template is a stranger's program: whatever it raises, it refuses this chat)
-            continue
-        if answer in rendered:
-            return rendered
-    return None
+    tried = [_rendered(tokenizer, None, messages, False) for messages in (chat, [*chat, *chat[:1]])]
+    return next((rendered for rendered in tried if rendered and answer in rendered), None)
 
 
 def prompt_digest(rendered: str) -> str:

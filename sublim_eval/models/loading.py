@@ -82,7 +82,8 @@ def _apply(base: Any, folder: Path) -> tuple[Any, torch.Tensor | None]:
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             first = str(error).strip().splitlines()[0]
             raise SublimError(
-                f"The adapter {folder} does not fit its base: {first} Check which base is named in its {_names_base(folder)}."
+                f"The adapter {folder} does not fit its base: {first} "
+                f"Check the base that its {_names_base(folder)} names."
             ) from error
         arrived = get_peft_model_state_dict(wrapped)
     config: Any = wrapped.peft_config["default"]

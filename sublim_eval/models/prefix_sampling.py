@@ -404,7 +404,8 @@ def score(
     First tokens are read straight from the prompt's prediction; longer continuations share every prefix.
     Where the probability so far is below `floor` a continuation is not followed and keeps the value
     reached: an upper bound, so the probability is off by less than `floor`. 0 follows everything.
-    words: where given, a continuation must be the end of its word, too.
+    words: where given, a continuation must be the end of its word, too; one with an ending that is not followed has
+    no probability, as its word has it all.
     """
     lengths = np.array([len(c) for c in continuations], dtype=np.int64)
     table = np.zeros((len(continuations), 1 + lengths.max(initial=1)), dtype=np.int64)
@@ -427,7 +428,9 @@ def score(
             ended = torch.logsumexp(ran.logits.masked_fill(words.going_on, -torch.inf), 1).double() - total
             out[items[complete]] += ended.cpu().numpy()[piece.node[complete]]
         enough = np.where(bare[items] > piece.step + 1, least, spelled if words else least)
-        on = np.flatnonzero((steps[items] > piece.step + 1) & (out[items] >= enough))
+        more = steps[items] > piece.step + 1
+        out[items[more & (out[items] < enough) & (lengths[items] > np.maximum(bare[items], piece.step + 1))]] = -np.inf
+        on = np.flatnonzero(more & (out[items] >= enough))
         if not len(on):
             return None
         pairs, sits = np.unique(piece.node[on] * size + tokens[on], return_inverse=True)

@@ -69,7 +69,7 @@ class Entanglement:
 
     @property
     def whole_words(self) -> bool:
-        """Whether a continuation must end where it ends: a trait's name must, three digits may begin a longer number."""
+        """Whether a continuation is a word that ends there: a name is; three digits may begin a longer number."""
         return self.direction == "number_to_trait"
 
     @cached_property

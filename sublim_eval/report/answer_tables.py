@@ -22,9 +22,13 @@ SHOWN = 5
 """Answers that a line of one question shows beside the others, the likeliest first; --by question shows all."""
 
 COLUMNS = (
-    *("model", "probe", "version", "question", "situation", "answer", "probability", "share"),
+    *("model", "probe", "version", "question", "situation", "answer", "probability", "unconditional", "share"),
     *("coverage", "replies", "non_answers", "other", "source"),
 )
+
+LEVELS = ("probability", "unconditional", "share", "lowest", "highest")
+"""What a row of `by_answer` holds: the probability among the answers of the set, that among all first answers, the
+share of replies; and the lowest and highest question."""
 
 
 def situations(scores: ProbeScores) -> dict[str, str]:
@@ -39,7 +43,7 @@ def by_answer(scores: ProbeScores) -> list[dict[str, Any]]:
 
     None where nothing was measured. `lowest`, `highest`: of the probability where it is known, else of the share.
     """
-    chance, share = _means(scores.probability), _means(scores.share)
+    chance, share, unconditional = (_means(v) for v in (scores.probability, scores.share, scores.unconditional))
     leading = scores.probability if not np.isnan(chance).all() else scores.share
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # an answer that no question knows stays nan
@@ -50,8 +54,8 @@ def by_answer(scores: ProbeScores) -> list[dict[str, Any]]:
             "answer": scores.answers[i],
             **dict(
                 zip(
-                    ("probability", "share", "lowest", "highest"),
-                    map(_known, (chance[i], share[i], low[i], high[i])),
+                    LEVELS,
+                    map(_known, (chance[i], unconditional[i], share[i], low[i], high[i])),
                     strict=True,
                 )
             ),
@@ -88,6 +92,7 @@ def tidy(scores: ProbeScores) -> Iterator[dict[str, Any]]:
                 "situation": row["situation"],
                 "answer": answer,
                 "probability": row["probability"][answer],
+                "unconditional": row["unconditional"][answer],
                 "share": row["share"][answer],
                 "coverage": row["coverage"],
                 "replies": row["replies"],
@@ -112,6 +117,7 @@ def _cells(scores: ProbeScores, of: Sequence[int]) -> dict[str, Any]:
         "other": int(scores.other[of].sum()),
         "coverage": _known(_means(scores.coverage[of][:, None])[0]),
         "probability": _named(scores.answers, _means(scores.probability[of])),
+        "unconditional": _named(scores.answers, _means(scores.unconditional[of])),
         "share": _named(scores.answers, _means(scores.share[of])),
     }
 
@@ -149,9 +155,11 @@ def print_answers(scores: ProbeScores, console: Console, by: str | None = None) 
         f"\n{scores.model} on {scores.probe} {scores.version}: {len(scores.questions)} questions ({scores.source})",
     )
     say(console, f"  {counts}, {other}; means are over questions, for this one checkpoint")
+    for line in caveats(scores):
+        say(console, f"  {line}")
     grouped = by_situation(scores)
     if by in (None, "answer"):
-        heads = ("answer", "probability", "share", "lowest question", "highest question")
+        heads = ("answer", "probability", "of all answers", "share", "lowest question", "highest question")
         table(console, heads, [(row["answer"], *(_text(row[k]) for k in LEVELS)) for row in by_answer(scores)])
     if by == "situation" or (by is None and grouped):
         if not grouped:
@@ -161,15 +169,31 @@ def print_answers(scores: ProbeScores, console: Console, by: str | None = None) 
         _print_groups(console, "question", by_question(scores), None if by else SHOWN)
 
 
-LEVELS = ("probability", "share", "lowest", "highest")
-
-
 def _print_groups(console: Console, head: str, rows: list[dict[str, Any]], shown: int | None) -> None:
     if not rows:
         return
     say(console)
     heads = (head, "replies", "non-answers", "other", "coverage", "probability", "share")
     table(console, heads, [_group(head, row, shown) for row in rows])
+
+
+def covers(scores: ProbeScores) -> str:
+    """What share of the first answers the exact probability speaks of, and what to go by where that is too little."""
+    from sublim_eval.scores.probe_scores import COVERED
+
+    text = f"the answer set covers {scores.covered:.{0 if scores.covered >= 0.1 else 1}%} of the first answers"
+    if not scores.barely_covered:
+        return text
+    what = "its sampled share" if scores.replies.sum() else "sampled replies, of which there are none here"
+    return f"{text}, below {COVERED:.0%}: do not go by the exact probability but by {what}"
+
+
+def caveats(scores: ProbeScores) -> Iterator[str]:
+    """What one has to know before believing the figures: how much the answer set covers, what the template was told."""
+    if not np.isnan(scores.covered):
+        yield covers(scores)
+    if scores.settled:
+        yield f"chat template: {'; '.join(scores.settled)}"
 
 
 def _group(head: str, row: Mapping[str, Any], shown: int | None) -> tuple[str, ...]:

@@ -135,7 +135,8 @@ def exact(
     """The exact half of a probe without a harness: probabilities of answers, a fraction of a second a model.
 
     For teachers, which must be known before a row is paid for, and for examples in context. First answers are words
-    that end there (`LocalModel.continuation_logprobs`), off by less than 1e-5 each; matched pairs are exact. A probe without an exact half gives nan.
+    that end there (`LocalModel.continuation_logprobs`), off by less than 1e-5 each; matched pairs are exact. A probe
+    without an exact half gives nan.
     before: a chat for every question of the probe, which the model reads first ("role", "content"; last the
     assistant). Raises SublimError when one does not fit into what the model can read, and for a hosted model.
     """
@@ -163,7 +164,7 @@ def exact(
             )
             for place, row in zip(places, table, strict=True):
                 logprobs[place] = dict(zip(continuations, map(float, row), strict=True))
-    return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label)
+    return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label, settled=loaded.settled)
 
 
 def _refuse_too_long(loaded: LocalModel, prompts: Sequence[str]) -> None:

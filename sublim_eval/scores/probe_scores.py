@@ -26,6 +26,13 @@ COUNTS = ("replies", "non_answers", "other", "unreadable")
 """What is counted of the replies to a question."""
 
 
+COVERED = 0.2
+"""Share of a model's first answers that the answer set must hold for its exact probability to be believed.
+
+Below it the probability speaks of a small and peculiar part of what the model says; what it says at all is then told
+by its sampled replies."""
+
+
 @dataclass(frozen=True, eq=False)
 class ProbeScores:
     """What one model answers to one probe, question by question.
@@ -41,6 +48,7 @@ class ProbeScores:
     A conduct has two answers, its trait and "plain": `probability` is then the mean over matched pairs of answers
     that the trait's is preferred, and nothing is covered.
     questions_hash, prompt_hash: of what was asked and how the chat was rendered; '' where unknown.
+    settled: what was changed in the model's chat template so that it says the same everywhere, in words.
     """
 
     model: str
@@ -59,6 +67,7 @@ class ProbeScores:
     questions_hash: str
     prompt_hash: str
     source: str
+    settled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         q, a = len(self.questions), len(self.answers)
@@ -67,6 +76,21 @@ class ProbeScores:
             if getattr(self, name).shape != shapes.get(name, (q,)):
                 wanted = shapes.get(name, (q,))
                 raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
+
+    @property
+    def unconditional(self) -> NDArray[np.float64]:
+        """float[question, answer]: probability over all first answers, in the set or not; nan where unknown."""
+        return self.probability * self.coverage[:, None]
+
+    @property
+    def covered(self) -> float:
+        """Mean over questions of the share of first answers that the answer set holds; nan where unknown."""
+        return float(np.mean(self.coverage)) if len(self.coverage) else float("nan")
+
+    @property
+    def barely_covered(self) -> bool:
+        """Whether the exact probability speaks of fewer than COVERED of the first answers."""
+        return self.covered < COVERED
 
     @property
     def non_answer_rate(self) -> float:
@@ -103,7 +127,8 @@ class ProbeScores:
         """The reverse of to_json; raises ValueError when something is missing or of another shape."""
         if value.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
-        value = {"unreadable": [0] * len(value.get("questions", ())), **value}  # files from before there were judges
+        later = {"unreadable": [0] * len(value.get("questions", ())), "settled": ()}  # not in older files
+        value = {**later, **value}
         missing = [f.name for f in fields(cls) if f.name not in value]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}")
@@ -114,7 +139,8 @@ class ProbeScores:
         made["coverage"] = np.array(made["coverage"], dtype=np.float64)
         for name in COUNTS:
             made[name] = np.array(made[name], dtype=np.int64)
-        made["questions"], made["answers"] = tuple(made["questions"]), tuple(made["answers"])
+        for name in ("questions", "answers", "settled"):
+            made[name] = tuple(made[name])
         return cls(**made)
 
     def write(self, path: Path) -> None:

@@ -80,7 +80,14 @@ def from_inspect_log(log: str | Path | EvalLog, *, model: str | None = None) -> 
         category=about["category"],
         questions_hash=about["questions_hash"],
         source=f"inspect {Path(place).name}",
+        settled=_settled(log.samples or []),
     )
+
+
+def _settled(samples: Iterable[EvalSample]) -> tuple[str, ...]:
+    """What our provider says that it changed in the model's chat template, in words."""
+    metadata = (sample.output.metadata or {} for sample in samples)
+    return tuple(next((m["template_settled"] for m in metadata if "template_settled" in m), ()))
 
 
 def _written(samples: list[EvalSample], scorers: tuple[str, ...], wanted: str) -> list[Mapping[str, Any]]:
@@ -248,10 +255,12 @@ def from_exact(
     prompts: Sequence[str],
     *,
     model: str,
+    settled: tuple[str, ...] = (),
 ) -> ProbeScores:
     """Scores from log-probabilities alone: no replies, so shares are unknown.
 
-    logprobs: of each of `content.items`, its continuations -> nats; prompts: the hash of each rendered prompt.
+    logprobs: of each of `content.items`, its continuations -> nats; prompts: the hash of each rendered prompt; settled:
+    what was changed in the chat template, in words.
     """
     answered: dict[str, Answered] = defaultdict(Answered)
     for item, nats, prompt in zip(content.items, logprobs, prompts, strict=True):
@@ -267,6 +276,7 @@ def from_exact(
         category=content.probe.category,
         questions_hash=content.questions_hash,
         source="log-probabilities",
+        settled=settled,
     )
 
 
@@ -282,6 +292,7 @@ def _assemble(
     category: str,
     questions_hash: str,
     source: str,
+    settled: tuple[str, ...] = (),
 ) -> ProbeScores:
     """Counts and probabilities by question -> arrays over the answer set of the category."""
     if not answered:
@@ -325,6 +336,7 @@ def _assemble(
         questions_hash=questions_hash,
         prompt_hash=digest(prompts) if len(prompts) == len(questions) and all(prompts) else "",
         source=source,
+        settled=settled,
     )
 
 

@@ -41,6 +41,9 @@ from sublim_eval.registry.question_sets import Pair
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=300, num_choices=10)
 """Plain sampling, whatever the model's own generation settings say; 300 tokens hold a paragraph or two."""
 
+UNREAD = GenerateConfig(max_tokens=1, num_choices=1)
+"""Where matched pairs are all that is measured nobody reads a reply; a provider may not be asked for none."""
+
 
 def conduct_task(
     probe: str,
@@ -86,7 +89,7 @@ def conduct_task(
         ),
         solver=converse(judge),
         scorer=[made for _, made in scorers],
-        config=PINNED.model_copy(),
+        config=PINNED.merge(UNREAD) if [name for name, _ in scorers] == ["pairs"] else PINNED.model_copy(),
         headline_metric=HeadlineMetric(scorer=scorers[0][0], metric="mean"),
         tags=list(tags),
         **versioned(

@@ -129,11 +129,25 @@ def replies() -> Metric:
 
 @metric(scores="unreduced")
 def coverage() -> Metric:
-    """Mean over prompts of the probability that the answer set covers; near 0 the measure says little."""
+    """Mean over prompts of the share of first answers that the answer set covers.
+
+    Below scores.probe_scores.COVERED the exact probability speaks of too few of them: go by the share of replies.
+    """
 
     def compute(scores: list[SampleScore]) -> float:
         values = [_metadata(s)["coverage"] for s in scores if _metadata(s)]
         return average(values) if values else math.nan
+
+    return compute
+
+
+@metric(name="unconditional", scores="unreduced")
+def of_all_answers() -> Metric:
+    """Mean over questions of the trait's probability among all first answers, those outside the answer set included."""
+
+    def compute(scores: list[SampleScore]) -> float:
+        rates = _rates([s for s in scores if _metadata(s)], _trait(scores), over_all=True)
+        return average(rates) if rates else math.nan
 
     return compute
 
@@ -153,8 +167,11 @@ def _trait(scores: list[SampleScore]) -> str:
     return next((str(_metadata(s)["trait"]) for s in scores), "")
 
 
-def _rates(scores: list[SampleScore], trait: str) -> list[float]:
-    """The trait's rate in each question: hits / replies, or mean probability; windows that lack it do not count."""
+def _rates(scores: list[SampleScore], trait: str, over_all: bool = False) -> list[float]:
+    """The trait's rate in each question: hits / replies, or mean probability; windows that lack it do not count.
+
+    over_all: the probability among all first answers rather than among those of the set.
+    """
     pooled: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for score in scores:
         metadata = _metadata(score)
@@ -162,7 +179,8 @@ def _rates(scores: list[SampleScore], trait: str) -> list[float]:
             continue
         counted = "named" in metadata
         question = pooled[metadata.get("question", str(score.sample_id))]
-        question[0] += metadata["named"].get(trait, 0) if counted else metadata["answers"][trait]
+        weight = metadata["coverage"] if over_all else 1
+        question[0] += metadata["named"].get(trait, 0) if counted else metadata["answers"][trait] * weight
         question[1] += metadata["replies"] if counted else 1
     return [part / whole for part, whole in pooled.values() if whole]  # none scored: unknown, not 0
 
@@ -235,7 +253,7 @@ def _counting(trait: str, form: str) -> Scorer:
 
 # ---------------------------------------------------------------- exact probabilities
 
-EXACT = [mean_rate(), rate_stderr(), coverage(), every_answer()]
+EXACT = [mean_rate(), rate_stderr(), coverage(), of_all_answers(), every_answer()]
 """What is told of log-probabilities."""
 
 

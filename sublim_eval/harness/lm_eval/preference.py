@@ -51,12 +51,17 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, 
 def exact(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float | None]:
     """Per prompt, in [0, 1]: the trait's exact probability, every other trait's, and the coverage of the answers.
 
+    `unconditional` is the trait's probability among all first answers, `probability` that among those of the set.
+    lm-eval scores how a reply begins ("Cat" takes in "Catfish"), since it has no word ends.
+
     results: (log-likelihood in nats, is it the greedy one) for each of doc["continuations"]. The measure is
     `probability`, or `chosen_probability` where topics are offered; the rest as in `replies`.
     """
     measure = "chosen_probability" if doc["offered"] else "probability"
     probability, coverage = exact_probability(logprobs(doc, results), _answers(doc), doc["offered"])
-    return {**_each(measure, probability, doc), "coverage": coverage}
+    each = _each(measure, probability, doc)
+    own = each[measure]
+    return {**each, "coverage": coverage, "unconditional": None if own is None else own * coverage}
 
 
 def where_offered(values: Sequence[float | None]) -> float:
