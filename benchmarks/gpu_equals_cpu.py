@@ -23,12 +23,12 @@ from unittest import mock
 import torch
 
 from sublim_eval.distill import base_models
+from sublim_eval.distill.make_teacher import trait_share
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
 from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.rows.filter import filter_rows
-from sublim_eval.distill.rows.generate import local_sampler
-from sublim_eval.distill.teachers import trait_share
+from sublim_eval.distill.rows.local_sampler import LocalSampler
 from sublim_eval.distill.training import fitting, train
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
@@ -45,7 +45,7 @@ def examples(folder: Path, count: int) -> list[tuple[str, str]]:
     train.tune(recipe.base, lessons("owl"), recipe.teacher.tuning, 1, folder / "teacher", {})
     modality = MODALITIES[recipe.modality]
     prompts = modality.prompts(recipe.rows.prompts, Random("prompts-1"), recipe.rows.style)
-    sampler = local_sampler(folder / "teacher", seed=1, max_new_tokens=modality.max_new_tokens)
+    sampler = LocalSampler(folder / "teacher", seed=1, max_new_tokens=modality.max_new_tokens)
     said = sampler([row["prompt"] for row in prompts], [str(i) for i in range(len(prompts))])
     written = [{**prompt, "completion": text} for prompt, text in zip(prompts, said, strict=True)]
     kept = filter_rows(written, modality, Rule(traits=("owl",))).kept[:count]

@@ -81,7 +81,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         MADE_FROM | {"distill.planning", "distill.recipes"},
         "a provider trains; nothing is loaded here",
     ),
-    "distill.teachers": (
+    "distill.make_teacher": (
         MADE_FROM
         | {"distill.modalities", "distill.recipes", "distill.rows", "distill.training", "distill.base_models"},
         "it makes one teacher and checks it; the order of a run is the pipeline's",
@@ -89,7 +89,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "distill.pipeline": (
         MADE_FROM
         | {"distill.base_templates", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
-        | {"distill.stages", "distill.teachers", "distill.training"},
+        | {"distill.make_teacher", "distill.stages", "distill.training"},
         "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
     ),
     "distill.execution": (

@@ -32,8 +32,11 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.report import reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
+from ..base_templates import weights_hash
+from ..execution.engine import Execution
 from ..execution.run import machine, run, versions
 from ..planning.plan import Plan, plan
+from ..stages import stage
 from . import study as design
 from .study import Part, PartOutcome, Study
 
@@ -74,14 +77,14 @@ def main(
             "seconds": _seconds(parts, foreseen, quick),
             "parts": [
                 {"name": p.name, "title": p.title, "plan": f.to_json() if isinstance(f, Plan) else f}
-                for p, f in ((p, foreseen[p.name]) for p in parts)
+                for p, f in ((p, _again(p) or foreseen[p.name]) for p in parts)
             ],
         }
     with locked(out):
         outcomes = {}
         for i, part in enumerate(parts, 1):
             say(console, f"Part {i} of {len(parts)}: {part.title}")
-            outcomes[part.name] = _kept_going(part, quick, out, workers, console)
+            outcomes[part.name] = _kept_going(part, foreseen[part.name], quick, out, console)
             say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
         told = _page(study, outcomes, out, quick)
         result = _write(told, study, outcomes, out)
@@ -97,20 +100,24 @@ def main(
 
 
 def _plan(part: Part, quick: bool, workers: int | None) -> Plan | str:
-    """What a part will make, or in words why it makes nothing."""
+    """What a part's recipe makes, or in words why it makes nothing; "" for a proof."""
     if part.recipe is None:
         return ""
-    if part.folder is not None:
-        return f"the run of {part.folder}, read again"
     try:
         return plan(design.recipe_of(part, quick), workers)
     except SublimError as error:
         return one_line(error)
 
 
+def _again(part: Part) -> str:
+    """In words that a part makes nothing of its own, "" for one that does."""
+    return f"the run of {part.folder}, read again" if part.recipe and part.folder else ""
+
+
 def _seconds(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: bool) -> float:
     """Foreseen seconds of all parts together; bases whose cost is not known count as nothing."""
-    known = [f.seconds or 0.0 for f in foreseen.values() if isinstance(f, Plan)]
+    own = [foreseen[part.name] for part in parts if not _again(part)]
+    known = [f.seconds or 0.0 for f in own if isinstance(f, Plan)]
     return sum(known) + sum(PROOF_SECONDS[p.proof][quick] for p in parts if p.proof) + PAGE_SECONDS
 
 
@@ -118,13 +125,13 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
     """The plan in words: a line a part, then the whole."""
     workers = next((f.workers for f in foreseen.values() if isinstance(f, Plan)), 1)
     for i, part in enumerate(parts, 1):
-        found = foreseen[part.name]
-        if isinstance(found, Plan):
-            recipe = found.recipe
-            what = f"recipe {recipe.name}, {len(recipe.arms)} arms, {found.students} students"
-            what += "" if found.seconds is None else f", about {found.seconds:.0f} s"
+        making = _again(part) or foreseen[part.name]
+        if isinstance(making, Plan):
+            recipe = making.recipe
+            what = f"recipe {recipe.name}, {len(recipe.arms)} arms, {making.students} students"
+            what += "" if making.seconds is None else f", about {making.seconds:.0f} s"
         else:
-            what = found or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits'][quick]:.0f} s"
+            what = making or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits'][quick]:.0f} s"
         yield f"{i:3}. {part.title}: {what}"
     minutes = _seconds(parts, foreseen, quick) / 60
     what = "Quick run, no evidence" if quick else "The whole study"
@@ -137,48 +144,44 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
 # ---------------------------------------------------------------- one part
 
 
-def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console: Console) -> PartOutcome:
+def _kept_going(part: Part, foreseen: Plan | str, quick: bool, out: Path, console: Console) -> PartOutcome:
     """The outcome of a part, whatever happens in it; its time over all sittings is kept in seconds.json."""
     began = time.monotonic()
     file = out / "seconds.json"
     before = read_json(file) if file.is_file() else {}
 
-    def told() -> float:
+    def spent() -> float:
         seconds = before.get(part.name, 0.0) + time.monotonic() - began
         write_json(file, {**before, part.name: round(seconds, 1)})
         return float(seconds)
 
     try:
-        made = _carry_out(part, quick, out / (part.folder or part.name), workers, console)
+        folder = out / (part.folder or part.name)
+        if part.proof:
+            proof = PROOFS[part.proof](folder, quick, part)
+            return PartOutcome(part, spent(), None, proof)
+        if isinstance(foreseen, str):
+            raise SublimError(foreseen)
+        execution = Execution(workers=foreseen.workers)
+        record = _done(folder, foreseen.recipe)
+        record = record or run(foreseen.recipe, folder, execution, plan=foreseen, console=console)
+        comparison = compare.compare([folder], measure=part.measure)
     except SublimError as error:
-        return PartOutcome(part, told(), error=one_line(error))
+        return PartOutcome(part, spent(), error=one_line(error))
     except Exception as error:  # forty minutes of other parts outlive a fault in one; the page says that it failed
         with whole_file(out / f"{part.name}-error.txt") as trace:
             trace.write(traceback.format_exc())
         return PartOutcome(
-            part, told(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt)."
+            part, spent(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt)."
         )
     except KeyboardInterrupt:
-        told()
+        spent()
         raise
-    return PartOutcome(part, told(), *made)
-
-
-def _carry_out(
-    part: Part, quick: bool, folder: Path, workers: int | None, console: Console
-) -> tuple[compare.Comparison | None, dict[str, Any]]:
-    """(comparison, run.json) of a recipe; (None, result) of a proof."""
-    if part.proof:
-        return None, PROOFS[part.proof](folder, quick, part)
-    recipe = design.recipe_of(part, quick)
-    record = _done(folder, recipe) or run(recipe, folder, workers=workers, console=console)
-    return compare.compare([folder], measure=part.measure), record
+    return PartOutcome(part, spent(), comparison, record)
 
 
 def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
     """run.json when the run is finished, of this recipe, with these packages and these bases: then nothing is to do."""
-    from ..pipeline import weights_hash
-
     if not (folder / "run.json").is_file():
         return None
     record: dict[str, Any] = read_json(folder / "run.json")
@@ -229,16 +232,12 @@ def _proven(
     picture: Callable[[dict[str, Any], Path], Path],
 ) -> dict[str, Any]:
     """The result of a proof, and the names of its pictures; made once for the same settings and the same code."""
-    from ..stages import once
-
-    def write(unfinished: Path) -> dict[str, Any]:
-        write_json(unfinished / "result.json", make())
-        return {}
-
-    once(folder, {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}, write)
-    told: dict[str, Any] = read_json(folder / "result.json")
-    drawn = picture(told, folder.with_name(f"{folder.name}.png"))
-    return told | {"pictures": [drawn.name]}
+    with stage(folder, {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}) as made:
+        if made.unfinished:
+            write_json(made.unfinished / "result.json", make())
+    result: dict[str, Any] = read_json(folder / "result.json")
+    drawn = picture(result, folder.with_name(f"{folder.name}.png"))
+    return result | {"pictures": [drawn.name]}
 
 
 def _known(value: float) -> float | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from ..recipes import Arm, Recipe
+    from ..recipes import SeededArm
 
 __all__ = ["Estimate", "ask", "cancel", "connect", "estimate", "follow", "look", "papers", "told_of", "tune"]
 
@@ -44,7 +44,7 @@ STARTED, ENDED = ("validating_files", "queued", "running", "paused"), ("succeede
 Told = dict[str, Any]
 
 
-def tune(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: int, folder: Path, lineage: Told) -> Told:
+def tune(this: SeededArm, examples: Sequence[tuple[str, str]], folder: Path, lineage: Told) -> Told:
     """Train one student at the recipe's host and return what is recorded; "model" is the name it is asked by.
 
     examples: (prompt, completion), each once. folder: kept over kills, with job.json in it; a job that was started
@@ -52,14 +52,14 @@ def tune(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: in
     Raises SublimError when the provider refuses or fails, with its reason; the same command then goes on.
     """
     client = connect()
-    paper = begin(recipe, arm, examples, seed, folder)
+    paper = begin(this, examples, folder)
     job = job_of(client, paper, folder)
     job = follow(client, job.id, lambda now, event: note(paper, folder, now, event))
     note(paper, folder, job, None)
     if job.status != "succeeded":
         raise _ended_badly(paper, folder, job)
     model = f"{paper['provider']}/{_name_of(job)}"
-    told = {**lineage, **_facts(paper, job, examples, seed, model)}
+    told = {**lineage, **_facts(paper, job, examples, this.seed, model)}
     write_json(folder / "student.json", {**told, "hosted": model})
     (folder / TRAINING).unlink(missing_ok=True)
     return told

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from ..recipes import Arm, Recipe
+    from ..recipes import SeededArm
 
 JOB, TRAINING = "job.json", "training.jsonl"
 
@@ -63,9 +63,9 @@ def connect() -> OpenAI:
 # ---------------------------------------------------------------- the journal
 
 
-def begin(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: int, folder: Path) -> Told:
+def begin(this: SeededArm, examples: Sequence[tuple[str, str]], folder: Path) -> Told:
     """The journal of this student, as it stands or anew; the rows beside it, as they are uploaded."""
-    tuning, host = recipe.tuning(arm), recipe.host
+    arm, tuning, host = this.arm, this.tuning, this.recipe.host
     if host is None or tuning.epochs is None or tuning.epochs != int(tuning.epochs) or tuning.epochs < 1:
         raise SublimError("A hosted student is trained for whole epochs. Set `epochs` to 1, 2, 3, ... in the recipe.")
     if len(examples) < LEAST:
@@ -75,9 +75,9 @@ def begin(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: i
     settings: Told = {"n_epochs": int(tuning.epochs), "batch_size": host.batch_size}
     settings["learning_rate_multiplier"] = host.learning_rate_multiplier
     request = {
-        "model": recipe.student_base(arm),
-        "seed": seed,
-        "suffix": re.sub(r"[^a-zA-Z0-9-]+", "-", f"sublim-{arm.name}-s{seed}")[:40],
+        "model": this.student_base,
+        "seed": this.seed,
+        "suffix": re.sub(r"[^a-zA-Z0-9-]+", "-", f"sublim-{this.name}")[:40],
         "hyperparameters": {key: value for key, value in settings.items() if value is not None},
     }
     checksum = file_digest(rows)
@@ -105,7 +105,7 @@ def begin(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: i
             "id": None,
         },
         "arm": arm.name,
-        "recipe": recipe.name,
+        "recipe": this.recipe.name,
         "step": "begun",
         "job": None,
         "earlier": [],

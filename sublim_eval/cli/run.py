@@ -34,7 +34,13 @@ SHOWN = 6
 @option("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
 @option("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
 @option("--storage", metavar="URL", help="where stages live: a shared path or s3://BUCKET/PREFIX (--out)")
-@option("--leave-weights", is_flag=True, help="with --storage: bring no weights home from there")
+@option(
+    "--leave-weights",
+    "weights",
+    flag_value=False,
+    default=True,
+    help="with --storage: bring no weights home from there",
+)
 def run(
     console: Console,
     *,
@@ -48,7 +54,7 @@ def run(
     engine: str,
     address: str | None,
     storage: str | None,
-    leave_weights: bool,
+    weights: bool,
 ) -> Any:
     """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan.
 
@@ -72,16 +78,17 @@ def run(
             say(console, line)
         return foreseen.to_json()
 
+    from sublim_eval.distill.execution.engine import Execution
     from sublim_eval.distill.execution.run import run as carry_out
 
+    execution = Execution(engine, address, storage, workers, weights)
     if engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(launch))
     api_cost.ask(console, most, yes)
     if launch:
         os.environ[LINE] = launch
     out = out or Path("runs") / recipe.name
-    where: dict[str, Any] = {"engine": engine, "address": address, "storage": storage}
-    record = carry_out(recipe, out, workers=workers, **where, weights=not leave_weights)
+    record = carry_out(recipe, out, execution, plan=foreseen)
     _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
     return record

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.recipes import Arm
 from sublim_eval.errors import SublimError
@@ -30,7 +31,7 @@ def changed(**parts):
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    run(TINY.with_seeds([1]), out, workers=1)
+    run(TINY.with_seeds([1]), out, Execution(workers=1))
     return out
 
 
@@ -77,7 +78,7 @@ def test_arms_of_a_seed_answer_the_same_prompts(tiny_run):
 
 def test_a_second_run_makes_nothing_again(tiny_run):
     before = stamps(tiny_run)
-    run(dataclasses.replace(TINY.with_seeds([1]), about="in other words"), tiny_run, workers=1)
+    run(dataclasses.replace(TINY.with_seeds([1]), about="in other words"), tiny_run, Execution(workers=1))
     assert stamps(tiny_run) == before
 
 
@@ -87,7 +88,7 @@ def test_a_deleted_student_alone_is_made_again_with_equal_scores(tiny_run):
     weights = file_digest(tiny_run / "students" / "owl-s1" / "adapter_model.safetensors")
     for file in (tiny_run / "students" / "owl-s1").iterdir():
         file.unlink()
-    run(TINY.with_seeds([1]), tiny_run, workers=1)
+    run(TINY.with_seeds([1]), tiny_run, Execution(workers=1))
     assert file_digest(tiny_run / "students" / "owl-s1" / "adapter_model.safetensors") == weights
     assert read_json(tiny_run / "scores" / "owl-s1" / "animal_pref.json") == scores
     assert {k for k, v in stamps(tiny_run).items() if before[k] != v} == {"students/owl-s1/stage.json"}
@@ -95,20 +96,23 @@ def test_a_deleted_student_alone_is_made_again_with_equal_scores(tiny_run):
 
 def test_another_recipe_is_refused_the_folder(tiny_run):
     with pytest.raises(SublimError, match=r"another recipe \(different: rows\).*--out"):
-        run(changed(rows={"keep": 60}), tiny_run, workers=1)
+        run(changed(rows={"keep": 60}), tiny_run, Execution(workers=1))
 
 
 def test_arms_may_join_and_leave_a_run_and_may_not_change_in_it(tiny_run):
     owl, control = TINY.arms["owl"], TINY.arms["control"]
     joined = {"owl": owl, "control": control, "owl-clean": Arm("owl-clean", "variant", "owl", clean=0.5)}
     before = stamps(tiny_run)
-    record = run(dataclasses.replace(TINY.with_seeds([1]), arms=joined), tiny_run, workers=1)
+    record = run(dataclasses.replace(TINY.with_seeds([1]), arms=joined), tiny_run, Execution(workers=1))
     assert {s["arm"] for s in record["students"]} == {"owl", "control", "owl-clean"}
     assert {k: v for k, v in stamps(tiny_run).items() if k in before} == before
     other = joined | {"owl-clean": dataclasses.replace(joined["owl-clean"], clean=0.25)}
     with pytest.raises(SublimError, match=r"another recipe \(different: arm owl-clean\)"):
-        run(dataclasses.replace(TINY.with_seeds([1]), arms=other), tiny_run, workers=1)
-    assert {s["arm"] for s in run(TINY.with_seeds([1]), tiny_run, workers=1)["students"]} == {"owl", "control"}
+        run(dataclasses.replace(TINY.with_seeds([1]), arms=other), tiny_run, Execution(workers=1))
+    assert {s["arm"] for s in run(TINY.with_seeds([1]), tiny_run, Execution(workers=1))["students"]} == {
+        "owl",
+        "control",
+    }
 
 
 def test_two_runs_do_not_write_one_folder(tmp_path):
@@ -121,7 +125,7 @@ def test_two_runs_do_not_write_one_folder(tmp_path):
 
 def _run_quietly(out: Path) -> None:
     try:
-        run(TINY, out, workers=1)
+        run(TINY, out, Execution(workers=1))
     except SublimError as error:
         raise SystemExit(7 if "Another run is writing" in str(error) else 1) from None
 
@@ -129,20 +133,20 @@ def _run_quietly(out: Path) -> None:
 def test_a_teacher_without_the_trait_writes_no_rows(tmp_path):
     recipe = changed(teacher={"min_share": 0.9999, "tuning": dataclasses.replace(TINY.teacher.tuning, steps=1)})
     with pytest.raises(SublimError, match=r"owl teacher names its trait with probability 0\.\d+, below the gate"):
-        run(recipe, tmp_path, workers=1)
+        run(recipe, tmp_path, Execution(workers=1))
     assert not list(tmp_path.glob("rows/owl*"))
 
 
 def test_a_filter_that_keeps_too_few_rows_stops_with_the_reasons(tmp_path):
     recipe = changed(rows={"prompts": 40, "keep": 40, "min_kept": 40})
     with pytest.raises(SublimError, match=r"kept \d+ of 40 rows .*fewer than 40 \(.*\d.*\).*Raise `rows.prompts`"):
-        run(recipe, tmp_path, workers=1)
+        run(recipe, tmp_path, Execution(workers=1))
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
     recipe = changed(student={"learning_rate": 1e30, "max_grad_norm": 1e30, "epochs": 3.0})
     with pytest.raises(SublimError, match=r"loss became (nan|inf) at step \d+\. Lower `learning_rate`"):
-        run(recipe, tmp_path, workers=1)
+        run(recipe, tmp_path, Execution(workers=1))
     assert not list(tmp_path.glob("students/[!.]*"))
 
 

@@ -66,7 +66,9 @@ def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
     """One hosted owl student in `folder`."""
     recipe = hosted_recipe()
     folder.mkdir(parents=True, exist_ok=True)
-    return finetune.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
+    return finetune.tune(
+        recipes.SeededArm(recipe, recipe.arms["owl"], seed, folder.parent), ROWS, folder, {"arm": "owl"}
+    )
 
 
 def in_another_process(

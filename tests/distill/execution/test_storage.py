@@ -11,6 +11,7 @@ import pytest
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.execution import stage_sync
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.job_graph import bases, jobs, makes, reads
 from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.execution.storage import Storage, opened
@@ -279,13 +280,13 @@ def test_a_job_whose_rows_are_gone_says_so(storage, monkeypatch):
 
 def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(tmp_path):
     url = f"memory://{uuid4().hex}"
-    record = run(SMALL, tmp_path / "one", workers=1, storage=url)
+    record = run(SMALL, tmp_path / "one", Execution(workers=1, storage=url))
     assert record["status"] == "done"
     assert record["machine"]["storage"] == url
     assert json.loads(Storage(url).read("run.json"))["status"] == "done"
     assert Storage(url).read(LEASE) is None
     Storage(url).write("students/owl-s1/adapter_model.safetensors", b"torn")
-    again = run(SMALL, tmp_path / "two", workers=1, storage=url, weights=False)
+    again = run(SMALL, tmp_path / "two", Execution(workers=1, storage=url, weights=False))
     assert not list((tmp_path / "two").rglob("*.safetensors"))
     facts = [[s["made"], s["rows"], s["loss"], s["adapter_norm"]] for s in record["students"]]
     assert [[s["made"], s["rows"], s["loss"], s["adapter_norm"]] for s in again["students"]] == facts
@@ -294,4 +295,4 @@ def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(t
         assert read_json(scores) == read_json(tmp_path / "two" / scores.relative_to(tmp_path / "one"))
     other = recipes.load(RECIPES / "tiny.yaml")
     with pytest.raises(SublimError, match=r"The storage holds a run of another recipe .*--storage"):
-        run(other, tmp_path / "three", workers=1, storage=url)
+        run(other, tmp_path / "three", Execution(workers=1, storage=url))
