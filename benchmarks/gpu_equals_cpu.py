@@ -29,7 +29,8 @@ from sublim_eval.distill.recipes import load
 from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.rows.filter import filter_rows
 from sublim_eval.distill.rows.local_sampler import LocalSampler
-from sublim_eval.distill.training import fitting, train
+from sublim_eval.distill.training import train
+from sublim_eval.distill.training.batching import reader
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
 from sublim_eval.scores.evaluate import exact
@@ -58,7 +59,7 @@ def student(path: str, rows: list[tuple[str, str]], tuning: Any, seed: int, fold
     base_models.forget()
     local_model.unload_all()
     with mock.patch.object(train, "this_device", lambda: "cpu" if place == "cpu" else "cuda"):
-        patched = mock.patch.object(fitting, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()
+        patched = mock.patch.object(reader, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()
         on_cpu = mock.patch.object(torch.cuda, "is_available", lambda: False) if place == "cpu" else mock.MagicMock()
         with patched, on_cpu:
             told = train.tune("reference-a", rows, tuning, seed, folder, {}, dtype)

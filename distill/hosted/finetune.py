@@ -22,7 +22,6 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.client import next_step, reason_of
 from sublim_eval.remote.secrets import scrub
 
-from ..planning.api_cost import Estimate, ask, estimate
 from .journal import TRAINING, begin, connect, job_of, marked, note, papers, passing, said
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..recipes import SeededArm
 
-__all__ = ["Estimate", "ask", "cancel", "connect", "estimate", "follow", "look", "papers", "told_of", "tune"]
+__all__ = ["cancel", "connect", "follow", "look", "papers", "told_of", "tune"]
 
 POLL = 10.0
 """Seconds between two looks at a job; a job takes minutes to hours."""

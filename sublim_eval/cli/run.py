@@ -61,7 +61,7 @@ def run(
     What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
     """
     from sublim_eval.distill import recipes
-    from sublim_eval.distill.planning import api_cost
+    from sublim_eval.distill.planning.api_cost import ask
     from sublim_eval.distill.planning.plan import plan
     from sublim_eval.distill.training.launch import LINE
 
@@ -72,10 +72,7 @@ def run(
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():
         say(console, line)
-    most = api_cost.estimate(recipe)
     if dry_run:
-        for line in most.lines():
-            say(console, line)
         return foreseen.to_json()
 
     from sublim_eval.distill.execution.engine import Execution
@@ -84,7 +81,7 @@ def run(
     execution = Execution(engine, address, storage, workers, weights)
     if engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(launch))
-    api_cost.ask(console, most, yes)
+    ask(console, foreseen.api, yes)
     if launch:
         os.environ[LINE] = launch
     out = out or Path("runs") / recipe.name

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from sublim_eval.distill import recipes
+from sublim_eval.distill import recipes, stages
 from sublim_eval.distill.execution import stage_sync
 from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.job_graph import bases, jobs, makes, reads
 from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.execution.storage import Storage, opened
 from sublim_eval.distill.execution.storage_lease import LEASE, held
-from sublim_eval.distill.stages import finished, once
+from sublim_eval.distill.stages import finished
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from tests.helpers import RECIPES
@@ -32,13 +33,12 @@ def storage(request, tmp_path) -> Storage:
 
 
 def stage(run_folder: Path, name: str = "rows/owl-s1", text: str = "1, 2, 3", **inputs) -> Path:
-    def make(folder: Path) -> dict[str, int]:
-        (folder / "kept.jsonl").write_text(text)
-        (folder / "deep").mkdir(exist_ok=True)
-        (folder / "deep" / "x.safetensors").write_bytes(text.encode() * 100)
-        return {"kept": 1}
-
-    once(run_folder / name, inputs, make)
+    with stages.stage(run_folder / name, inputs) as made:
+        if folder := made.unfinished:
+            (folder / "kept.jsonl").write_text(text)
+            (folder / "deep").mkdir(exist_ok=True)
+            (folder / "deep" / "x.safetensors").write_bytes(text.encode() * 100)
+            made.facts = {"kept": 1}
     return run_folder / name
 
 
@@ -121,17 +121,24 @@ def test_weights_can_be_left_behind(storage, tmp_path):
 
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_told(storage, monkeypatch):
     monkeypatch.setattr("sublim_eval.distill.execution.storage.time.sleep", lambda seconds: None)
-    calls = []
+    storage.write("run.json", b"x")
+    fs, root = storage.place
+    faults = [ConnectionResetError("reset by peer"), ConnectionResetError("reset by peer")]
 
-    def fails_twice(fs, root):
-        calls.append(1)
-        if len(calls) < 3:
-            raise ConnectionResetError("reset by peer")
-        return b"x"
+    class Flaky:
+        """The same file system, that fails as long as there are faults."""
 
-    assert storage._tried(fails_twice) == b"x"
+        def __getattr__(self, name: str) -> Any:
+            if faults:
+                raise faults.pop()
+            return getattr(fs, name)
+
+    storage.__dict__["place"] = (Flaky(), root)
+    assert storage.read("run.json") == b"x" and not faults
+    faults += [ValueError("no bucket")] * 3
     with pytest.raises(SublimError, match=r"could not be used \(ValueError: no bucket\)\. Check address and cred"):
-        storage._tried(lambda fs, root: (_ for _ in ()).throw(ValueError("no bucket")))
+        storage.read("run.json")
+    assert not faults, "three tries"
 
 
 # ---------------------------------------------------------------- addresses
