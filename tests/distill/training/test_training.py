@@ -164,16 +164,15 @@ def alike(base: Path) -> tuple[list[tuple[str, str]], model_size.Lengths]:
 def test_a_plan_says_how_the_trainer_fits_a_card(base, tmp_path, monkeypatch, method):
     rows, length = alike(base)
     shape, settings = model_size.shape_of(str(base)), tuning(method, epochs=None, steps=1)
-    whole = model_size.to_train(shape, settings, "float32", length, checkpointing=False, teacher=False)
-    seen = set()
-    for share in (2.0, 0.8, 0.4, 0.1):  # of what the whole batch holds
-        room = share * (whole.activations + whole.logits)
-        monkeypatch.setattr(trainer, "free_bytes", lambda device, room=room: room / trainer.ROOM)
-        told = tune(str(base), rows, settings, 1, tmp_path / str(share), {})
-        fit = model_size.fit(shape, settings, "float32", length, whole.total - whole.activations - whole.logits + room)
-        assert (told["micro_batch"], told["checkpointing"]) == ((fit.rows, fit.checkpointing) if fit else (1, True))
-        seen.add((told["micro_batch"], told["checkpointing"]))
-    assert len(seen) > 2, seen
+    for size, again in ((8, False), (8, True), (4, False), (2, True)):
+        step = replace(settings, batch_size=size)
+        memory = model_size.to_train(shape, step, "float32", length, checkpointing=again, teacher=False)
+        held = memory.activations + memory.logits
+        for room in (1.001 * held, 0.999 * held):  # just enough for that step, and just too little
+            monkeypatch.setattr(trainer, "free_bytes", lambda device, room=room: room / trainer.ROOM)
+            told = tune(str(base), rows, settings, 1, tmp_path / f"{size} {again} {room:.0f}", {})
+            fit = model_size.fit(shape, settings, "float32", length, memory.total - held + room)
+            assert (told["micro_batch"], told["checkpointing"]) == (fit.rows, fit.checkpointing), (size, again, room)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
