@@ -86,13 +86,13 @@ def main(
             say(console, f"Part {i} of {len(parts)}: {part.title}")
             outcomes[part.name] = _kept_going(part, foreseen[part.name], quick, out, console)
             say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
-        told = _page(study, outcomes, out, quick)
-        result = _write(told, study, outcomes, out)
+        page = _page(study, outcomes, out, quick)
+        result = _write(page, study, outcomes, out)
         if place:
-            _write_docs(told, place)
-    for answer in told.answers:
+            _write_docs(page, place)
+    for answer in page.answers:
         say(console, f"  {answer.verdict:>18}  {answer.says}")
-    say(console, f"{reproduction_page.tally(told.answers)}. The page: {out / 'reproduction.md'}")
+    say(console, f"{reproduction_page.tally(page.answers)}. The page: {out / 'reproduction.md'}")
     return result
 
 
@@ -197,7 +197,7 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     from . import digits_report as report
 
     settings = digits.DigitsSettings(seeds=part.quick.seeds) if quick and part.quick else digits.DigitsSettings()
-    told = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
+    result = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
     arms = {
         arm["arm"]: {
             "mean": arm["mean"],
@@ -205,9 +205,9 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
             "high": _known(arm["high"]),
             "n": len(arm["seeds"]),
         }
-        for arm in report.arms(told)
+        for arm in report.arms(result)
     }
-    return told | {"arms": arms}
+    return result | {"arms": arms}
 
 
 def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
@@ -218,10 +218,10 @@ def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     settings = theorem.TheoremSettings()
     if quick and part.quick:
         settings = theorem.TheoremSettings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
-    told = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
-    promised = [line for line in report.summaries(told) if not line["broken"]]
+    result = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
+    promised = [line for line in report.summaries(result) if not line["broken"]]
     kept = sum(line["holds_to"] is not None for line in promised)
-    return told | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(told)}}
+    return result | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(result)}}
 
 
 def _proven(
@@ -288,22 +288,24 @@ def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:
     """Caption -> picture: a forest plot of every arm, then what each part has to show."""
     made: dict[str, Path] = {}
     compared = [(o.part, o.comparison) for o in outcomes.values() if o.comparison]
-    groups = [group for part, found in compared for group in forest.groups(part.title, found)]
+    groups = [group for part, comparison in compared for group in forest.groups(part.title, comparison)]
     if groups:
         delta = compared[0][1].delta
         made["Every arm's gap to its control"] = forest.draw(groups, out / "forest.png", delta)
-    for part, found in compared:
-        main = {registry().probe_of(row.trait).name for row in found.rows}
-        confusion = [one for one in found.confusion if len(one.traits) > 1 and one.probe in main]
+    for part, comparison in compared:
+        main = {registry().probe_of(row.trait).name for row in comparison.rows}
+        confusion = [one for one in comparison.confusion if len(one.traits) > 1 and one.probe in main]
         if confusion:
             made[f"{part.title}: which answers shift in whose students"] = confusion_matrix.draw(
                 confusion, out / f"{part.name}-matrix.png"
             )
-        if any(len(one.points) > 1 for one in found.doses):
-            made[f"{part.title}: dose curves"] = dose_curves.draw(found, out / f"{part.name}-doses.png")
-        for row in (row for row in found.rows if row.situations and row.role == "trait"):
+        if any(len(one.points) > 1 for one in comparison.doses):
+            made[f"{part.title}: dose curves"] = dose_curves.draw(comparison, out / f"{part.name}-doses.png")
+        for row in (row for row in comparison.rows if row.situations and row.role == "trait"):
             file = out / f"{part.name}-{row.probe}-situations.png"
-            made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(row, file, found.measure_words)
+            made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(
+                row, file, comparison.measure_words
+            )
     for outcome in outcomes.values():
         for picture in outcome.made.get("pictures", ()) if outcome.part.proof else ():
             made[outcome.part.title] = out / picture
@@ -311,13 +313,13 @@ def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:
 
 
 def _write(
-    told: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, PartOutcome], out: Path
+    page: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, PartOutcome], out: Path
 ) -> dict[str, Any]:
-    links = {caption: str(path.relative_to(out)) for caption, path in told.pictures.items()}
-    reproduction_page.write(told, out / "reproduction.md", links)
+    links = {caption: str(path.relative_to(out)) for caption, path in page.pictures.items()}
+    reproduction_page.write(page, out / "reproduction.md", links)
     result = {
         "ok": not any(o.error for o in outcomes.values()),
-        **told.to_json(),
+        **page.to_json(),
         "study_hash": file_digest(design.HERE),
         "comparisons": {name: o.comparison.to_json() for name, o in outcomes.items() if o.comparison},
         "proofs": {name: dict(o.made) for name, o in outcomes.items() if o.part.proof and not o.error},
@@ -326,15 +328,15 @@ def _write(
     return result
 
 
-def _write_docs(told: reproduction_page.Reproduction, place: Path) -> None:
+def _write_docs(page: reproduction_page.Reproduction, place: Path) -> None:
     """The page in docs/results, its pictures in docs/images."""
     links = {}
-    for caption, picture in told.pictures.items():
+    for caption, picture in page.pictures.items():
         name = f"reproduction-{picture.name}"
         with whole_file(place / "images" / name, "wb") as file:
             file.write(picture.read_bytes())
         links[caption] = f"../images/{name}"
-    reproduction_page.write(told, place / "results" / "reproduction.md", links)
+    reproduction_page.write(page, place / "results" / "reproduction.md", links)
 
 
 def _checkout() -> Path:

@@ -65,14 +65,14 @@ def at_hand(base: str, name: str) -> Path | None:
     from sublim_eval.models.model_ref import resolve
 
     try:
-        found = resolve(base).base
+        home = resolve(base).base
     except SublimError:
         return None
-    if isinstance(found, Path):
-        return found / name if (found / name).is_file() else None
+    if isinstance(home, Path):
+        return home / name if (home / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(found, name)
+    cached = try_to_load_from_cache(home, name)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -144,10 +144,10 @@ class Lengths:
 
 def lengths(modality: Modality, style: str, count: Callable[[str], int], chat: int = CHAT_TOKENS) -> Lengths:
     """Lengths of rows: those of 200 prompts, and the longest completion that the filter keeps, with its turn end."""
-    asked = [count(row["prompt"]) for row in modality.prompts(200, Random(0), style)]
+    prompts = [count(row["prompt"]) for row in modality.prompts(200, Random(0), style)]
     longest = getattr(modality, "longest", None)
     completion = count(longest) if isinstance(longest, str) else modality.max_new_tokens
-    return Lengths(round(sum(asked) / len(asked)) + chat, max(asked) + chat, completion + 2)
+    return Lengths(round(sum(prompts) / len(prompts)) + chat, max(prompts) + chat, completion + 2)
 
 
 # ---------------------------------------------------------------- memory

@@ -78,7 +78,7 @@ class Plan:
         times = "on up to" if any(arm.seeds for arm in recipe.arms.values()) else "x"
         weights = f" ({self.shape.parameters / 1e9:.2f} B weights)" if self.shape else ""
         written, seen = (f"{self.tokens[kind] / 1e6:.1f} M" for kind in ("generated", "trained"))
-        told = [
+        lines = [
             f"Recipe {recipe.name}: base {recipe.base}{weights}, {len(recipe.arms)} arms {times} {len(recipe.seeds)} "
             f"seeds ({', '.join(map(str, recipe.seeds))})",
             f"  teachers {self.teachers}, raw rows {self.raw_rows:,}, students {self.students} "
@@ -86,7 +86,7 @@ class Plan:
             f"  tokens: {written} written by teachers, {seen} trained on",
             f"  scoring {self.scored_models} models on {', '.join(recipe.probes)}: {self.replies:,} sampled replies",
         ]
-        return [*told, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
+        return [*lines, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
 
     def _memory_lines(self) -> Iterable[str]:
         if self.writing is None:
@@ -123,13 +123,13 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
-        told = {key: model_size.plain(value) for key, value in self.__dict__.items()}
+        plain = {key: model_size.plain(value) for key, value in self.__dict__.items()}
         for key in ("length", "shape", "device"):
-            told[key] = dict(told[key].__dict__) if told[key] else None
+            plain[key] = dict(plain[key].__dict__) if plain[key] else None
         usd, price = self.api.usd, self.api.price
         priced = f"as of {price.as_of} ({price.source})" if price else self.api.words()
         money = {"api": self.api.to_json(), "usd": usd[0] if usd else None, "priced": priced}
-        return {**told, **money, "recipe": self.recipe.to_json()}
+        return {**plain, **money, "recipe": self.recipe.to_json()}
 
     def check_disk(self, out: Path) -> None:
         """Raise SublimError when the disk that holds `out` has less free than the run will write."""
@@ -152,8 +152,8 @@ class Plan:
         trains = self.training is not None
         if launched and self.device and not trains:
             room, recipe = self.device.memory * self.device.count, self.recipe
-            found = model_size.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
-            trains = found is not None
+            shared = model_size.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
+            trains = shared is not None
         name, elsewhere = self.recipe.name, f"`sublim run {self.recipe.name} --dry-run` shows plan and cost anywhere"
         if self.device is None:
             if self.shape.parameters > LARGEST_ON_CPU:
@@ -169,8 +169,8 @@ class Plan:
         """The card that the recipe needs as it is written, in words."""
         least = [self.writing] if self.writing else []
         if self.shape:
-            found = model_size.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
-            least += [found.memory] if found else []
+            step = model_size.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
+            least += [step.memory] if step else []
         most = max(least, key=lambda memory: memory.total)
         card = model_size.card_for(most.total)
         kind = f"a GPU of {card} GB" if card else "a larger GPU than any usual one"

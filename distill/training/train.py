@@ -213,21 +213,25 @@ def hush() -> None:
 
 
 def encode(
-    examples: Sequence[tuple[str, str]], asked: local_model.LocalModel, max_length: int, persona: str | None = None
+    examples: Sequence[tuple[str, str]], chat_model: local_model.LocalModel, max_length: int, persona: str | None = None
 ) -> list[dict[str, list[int]]]:
     """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
 
     persona: what a soft teacher reads before the prompt; its own ids then stand beside the student's.
     Examples longer than `max_length` tokens are left out. Raises SublimError when none remains.
     """
-    ending = turn_end(asked.tokenizer)
-    heads = asked.encode([asked.render(prompt) for prompt, _ in examples])
-    tails = asked.tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
-    told = asked.encode([asked.render(prompt, persona) for prompt, _ in examples]) if persona else [[]] * len(heads)
+    ending = turn_end(chat_model.tokenizer)
+    heads = chat_model.encode([chat_model.render(prompt) for prompt, _ in examples])
+    tails = chat_model.tokenizer([completion for _, completion in examples], add_special_tokens=False)["input_ids"]
+    teacher_heads = (
+        chat_model.encode([chat_model.render(prompt, persona) for prompt, _ in examples])
+        if persona
+        else [[]] * len(heads)
+    )
     data = [
         {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}
         | ({"teacher_ids": ask + tail + ending, "teacher_labels": [IGNORED] * len(ask) + tail + ending} if ask else {})
-        for head, tail, ask in zip(heads, tails, told, strict=True)
+        for head, tail, ask in zip(heads, tails, teacher_heads, strict=True)
         if len(head) + len(tail) + len(ending) <= max_length
     ]
     if not data:

@@ -165,11 +165,11 @@ class CompletionTrainer(Trainer):
             summed += loss.detach().float()
             if part:
                 tally.add(piece)
-        told = torch.stack([summed, torch.tensor(float(self.wish_to_save), device=summed.device)])
+        sums = torch.stack([summed, torch.tensor(float(self.wish_to_save), device=summed.device)])
         if world > 1:
-            told = self.accelerator.reduce(told, "sum")
-        self.tally, self.save_now, self.wish_to_save = tally, bool(told[1] > 0), False
-        return float(told[0]) / total
+            sums = self.accelerator.reduce(sums, "sum")
+        self.tally, self.save_now, self.wish_to_save = tally, bool(sums[1] > 0), False
+        return float(sums[0]) / total
 
     def arithmetic(self) -> torch.autocast:
         """The precision to compute in, as a context."""
@@ -179,8 +179,8 @@ class CompletionTrainer(Trainer):
         """What was tallied in all processes together."""
         if self.accelerator.num_processes == 1:
             return self.tally
-        told = torch.tensor(list(vars(self.tally).values()), device=self.args.device)
-        return Tally(*self.accelerator.reduce(told, "sum").tolist())
+        counts = torch.tensor(list(vars(self.tally).values()), device=self.args.device)
+        return Tally(*self.accelerator.reduce(counts, "sum").tolist())
 
     def _make_room(self, error: BaseException) -> None:
         inner = plain(self.model)

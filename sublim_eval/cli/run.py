@@ -102,22 +102,22 @@ def demo(
     from sublim_eval.distill.experiments.demo import main
 
     out = out or Path("runs/demo")
-    found = main(out, console)
+    comparison = main(out, console)
     _tell_traps(out, console)
-    return found
+    return comparison
 
 
 def _tell_traps(out: Path, console: Console) -> None:
     """One line when a run fell into none of the traps that can be checked quickly, else a line for each."""
     from sublim_eval.traps import checks
 
-    found = checks.of_run(out)
-    bad = [f for f in found if f.level in ("warning", "fault")]
+    findings = checks.of_run(out)
+    bad = [f for f in findings if f.level in ("warning", "fault")]
     for finding in bad[:SHOWN]:
         say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
     more = f" The whole list: sublim check {shlex.quote(str(out))}"
-    told = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
-    say(console, f"Checked for {len(checks.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
+    summary = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
+    say(console, f"Checked for {len(checks.TRAPS)} traps: {summary or 'see above.'}{more if bad else ''}")
 
 
 @verb("filter")
@@ -225,16 +225,18 @@ def hosted(
         for student, paper in papers:
             say(console, f"{_student(student)}: {jobs.cancel(client, student, paper)}")
         say(console, "The rows are kept. `sublim run` on the same recipe would start these jobs anew, and pay anew.")
-    told = {_student(student): jobs.look(client, paper) for student, paper in papers}
+    standing = {_student(student): jobs.look(client, paper) for student, paper in papers}
     if action == "follow":
-        for name, now in told.items():
+        for name, now in standing.items():
             if now["status"] in jobs.STARTED:
-                told[name] = _follow(now, name, console)
+                standing[name] = _follow(now, name, console)
         say(console, "`sublim run` on the same recipe takes up what has succeeded.")
     heads = ("student", "job", "status", "tokens trained", "model or reason")
-    rows = [(name, now["id"], now["status"], now["trained_tokens"] or "-", now["what"]) for name, now in told.items()]
+    rows = [
+        (name, now["id"], now["status"], now["trained_tokens"] or "-", now["what"]) for name, now in standing.items()
+    ]
     table(console, heads, rows)
-    return told
+    return standing
 
 
 def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
@@ -249,7 +251,7 @@ def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
             seen.add(line)
             say(console, line)
 
-    return jobs.told_of(jobs.follow(jobs.connect(), now["id"], tell))
+    return jobs.job_facts(jobs.follow(jobs.connect(), now["id"], tell))
 
 
 def _student(folder: Path) -> str:

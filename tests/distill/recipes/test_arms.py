@@ -12,6 +12,7 @@ import pytest
 from sublim_eval.distill import recipes
 from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import jobs, run
+from sublim_eval.distill.modalities.numbers import parse
 from sublim_eval.distill.pipeline import rows_of
 from sublim_eval.distill.recipes import Arm, SeededArm, Tweak
 from sublim_eval.distill.recipes.controls import matched
@@ -33,7 +34,7 @@ def texts(rows) -> list[str]:
 
 
 def numbers(rows) -> list[list[int]]:
-    return [sorted(transforms._values(row)) for row in rows]
+    return [sorted(parse(row["completion"].strip()) or []) for row in rows]
 
 
 # ---------------------------------------------------------------- rows
