@@ -25,7 +25,7 @@ VERBS = {
     "check": ("check", "Look for the traps that fooled others; exit code 1 where one has closed"),
     "table": ("table", "Show what logs hold: every answer, by question and situation"),
     "abilities": ("capabilities", "Ask existing suites what a student and its base can do"),
-    "register": ("register", "Write the entry that the register of inspect_evals asks for"),
+    "register": ("inspect_evals_entry", "Write the entry that the register of inspect_evals asks for"),
     "digits": ("experiments", "Teach networks to read digits through noise and three idle logits"),
     "theorem": ("experiments", "Measure at one gradient step what the theorem promises, and its end"),
     "list": ("catalog", "List what the registry and the recipes hold"),

@@ -57,9 +57,9 @@ def sizes(tasks: Path = ROOT / "tasks") -> dict[str, Size]:
 
 def facts_block(facts: TaskFacts, counted: Mapping[str, Size]) -> str:
     """What stands between the markers of one task's README."""
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
-    made: Task = getattr(_registry, facts.name)()
+    made: Task = getattr(inspect_tasks, facts.name)()
     lines = [NOTE, "## Facts", "", "| | |", "|---|---|"]
     lines += [f"| {head} | {value} |" for head, value in _table(facts, made, counted)]
     lines += ["", "## Run it", "", *_commands(facts, made)]
@@ -227,12 +227,12 @@ def _metadata(made: Task) -> Mapping[str, Any]:
 
 def tasks_table(counted: Mapping[str, Size]) -> str:
     """The table of all tasks for tasks/README.md, families together."""
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
     rows = []
     for name in task_facts.names():
         facts = task_facts.read(name)
-        made: Task = getattr(_registry, name)()
+        made: Task = getattr(inspect_tasks, name)()
         probe = registry().probes.get(name)
         about = probe.about if probe else facts.about
         who = "a model, or `judge=none`" if facts.attributes.get("needs_grader") else "none"

@@ -157,12 +157,12 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path):
 @pytest.mark.parametrize("probe", ["owl_pref", "animal_essay", "misalignment"])
 def test_the_samples_of_one_run_do_not_stay_with_the_task(probe):
     """They once did: settings shared by all tasks of a process were changed in place."""
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
     from sublim_eval.scores.evaluate import task_of
 
-    before = getattr(_registry, probe)().config.num_choices
+    before = getattr(inspect_tasks, probe)().config.num_choices
     assert task_of(probe, "reference-a", 3).config.num_choices == 3
-    assert getattr(_registry, probe)().config.num_choices == before != 3
+    assert getattr(inspect_tasks, probe)().config.num_choices == before != 3
 
 
 def test_whoever_starts_a_run_loads_no_framework():
