@@ -165,7 +165,7 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 @option("--quick", is_flag=True, help="a few arms and seeds, to see that everything works")
 @option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
 @option("--dry-run", is_flag=True, help="print the parts and their cost, make nothing")
-@option("--write-docs", is_flag=True, help="in a checkout, also write docs/results and images")
+@option("--write-docs", "docs", is_flag=True, help="in a checkout, also write docs/results and images")
 def reproduce(
     console: Console,
     *,
@@ -173,7 +173,7 @@ def reproduce(
     quick: bool,
     workers: int | None,
     dry_run: bool,
-    write_docs: bool,
+    docs: bool,
 ) -> dict[str, Any]:
     """Print the plan; unless --dry-run, carry it out and write the page. Returns reproduction.json, or the plan."""
     from sublim_eval.distill.experiments.reproduce import OUT, QUICK_OUT, main
@@ -184,5 +184,5 @@ def reproduce(
         quick=quick,
         workers=workers,
         dry_run=dry_run,
-        docs=write_docs,
+        docs=docs,
     )
