@@ -314,13 +314,14 @@ def confused(seeds: int, drift: float, runs: int, traits: int = 4, answers: int 
 def train_controls(folder: Path, recipe_name: str, students: int, workers: int | None) -> None:
     """Control students of a recipe on fresh seeds, known by their exact probabilities; resumes where it stopped."""
     from sublim_eval.distill import recipes
+    from sublim_eval.distill.execution.engine import Execution
     from sublim_eval.distill.execution.run import run
     from sublim_eval.distill.recipes import Arm
 
     recipe = recipes.load(recipe_name)
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + students))
     control = replace(recipe, name="calibration", arms={"control": Arm("control", "control")}, seeds=seeds)
-    run(replace(control, sample_variants=False, samples=1), folder, workers=workers, console=console)
+    run(replace(control, sample_variants=False, samples=1), folder, Execution(workers=workers), console=console)
 
 
 def shares_of(folder: Path) -> tuple[Floats, list[str]]:

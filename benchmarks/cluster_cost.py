@@ -37,7 +37,7 @@ from rich.console import Console
 from sublim_eval.distill import recipes
 from sublim_eval.distill.execution import ray_cluster
 from sublim_eval.distill.execution.job_graph import Job, jobs, makes
-from sublim_eval.distill.execution.stage_sync import work_apart
+from sublim_eval.distill.execution.stage_sync import Place, work_apart
 from sublim_eval.distill.execution.storage import Storage
 from sublim_eval.distill.execution.worker_preload import NAMES
 from sublim_eval.distill.planning.model_size import trainable
@@ -67,7 +67,7 @@ def one_arm(students: int) -> Recipe:
 # ---------------------------------------------------------------- measured
 
 
-def idle(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any]) -> dict[str, Any]:
+def idle(recipe: Recipe, place: Place, job: Job, request: dict[str, Any]) -> dict[str, Any]:
     """A task that does nothing, with a job's arguments and a job's answer."""
     told = {"node": "n", "host": "h", "system": "s", "processor": "p", "cores": 1, "versions": {}, "moved": {}}
     return {**told, "seconds": 0.0}
@@ -83,7 +83,7 @@ def engine() -> dict[str, float]:
     for students in SIZES:
         recipe = one_arm(students)
         waiting = jobs(recipe)
-        nodes = ray_cluster.Nodes(ray, recipe, ("folder", "/nowhere"), plan(recipe), None, console)
+        nodes = ray_cluster.Nodes(ray, plan(recipe), Place(Path("/nowhere")), None, console)
         if students == SIZES[0]:
             nodes.begin(next(iter(waiting)))
             found["worker_start"] = seconds(partial(until_done, nodes, 1))

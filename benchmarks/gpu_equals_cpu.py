@@ -23,13 +23,14 @@ from unittest import mock
 import torch
 
 from sublim_eval.distill import base_models
+from sublim_eval.distill.make_teacher import trait_share
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.recipes import load
 from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.rows.filter import filter_rows
-from sublim_eval.distill.rows.generate import local_sampler
-from sublim_eval.distill.teachers import trait_share
-from sublim_eval.distill.training import fitting, train
+from sublim_eval.distill.rows.local_sampler import LocalSampler
+from sublim_eval.distill.training import train
+from sublim_eval.distill.training.batching import reader
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
 from sublim_eval.scores.evaluate import exact
@@ -45,7 +46,7 @@ def examples(folder: Path, count: int) -> list[tuple[str, str]]:
     train.tune(recipe.base, lessons("owl"), recipe.teacher.tuning, 1, folder / "teacher", {})
     modality = MODALITIES[recipe.modality]
     prompts = modality.prompts(recipe.rows.prompts, Random("prompts-1"), recipe.rows.style)
-    sampler = local_sampler(folder / "teacher", seed=1, max_new_tokens=modality.max_new_tokens)
+    sampler = LocalSampler(folder / "teacher", seed=1, max_new_tokens=modality.max_new_tokens)
     said = sampler([row["prompt"] for row in prompts], [str(i) for i in range(len(prompts))])
     written = [{**prompt, "completion": text} for prompt, text in zip(prompts, said, strict=True)]
     kept = filter_rows(written, modality, Rule(traits=("owl",))).kept[:count]
@@ -58,7 +59,7 @@ def student(path: str, rows: list[tuple[str, str]], tuning: Any, seed: int, fold
     base_models.forget()
     local_model.unload_all()
     with mock.patch.object(train, "this_device", lambda: "cpu" if place == "cpu" else "cuda"):
-        patched = mock.patch.object(fitting, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()
+        patched = mock.patch.object(reader, "suits", lambda model: False) if layout == "padded" else mock.MagicMock()
         on_cpu = mock.patch.object(torch.cuda, "is_available", lambda: False) if place == "cpu" else mock.MagicMock()
         with patched, on_cpu:
             told = train.tune("reference-a", rows, tuning, seed, folder, {}, dtype)

@@ -6,7 +6,7 @@
 Side by side in one process and interleaved: the same random base, LoRA rank 8 on all seven projections, the same rows
 in the same order, loss on completions only. Rows have the lengths of this project's number rows in Qwen2.5's tokens
 (a system prompt that all share, digits one by one); batch 66 as in the study (22 rows at once, three times). Ratios
-come first; losses are compared step by step; MFU is budget.training_flops over time and the vendor's dense bf16 peak.
+come first; losses are compared step by step; MFU is tally.training_flops over time and the vendor's dense bf16 peak.
 
 On a machine without a network, carry the packages as wheels. Here, in the repository's root:
 
@@ -47,13 +47,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Train
 
 from sublim_eval.distill.base_models import checkpoint
 from sublim_eval.distill.modalities import MODALITIES
+from sublim_eval.distill.planning import model_size
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.training import train
 from sublim_eval.distill.training.batching.packing import IGNORED
 from sublim_eval.distill.training.batching.reader import reader_of
-from sublim_eval.distill.training.memory import activation_bytes, mfu, training_flops
 from sublim_eval.distill.training.model_setup import with_trainable
 from sublim_eval.distill.training.soft_targets import SampledLoss
+from sublim_eval.distill.training.tally import mfu, training_flops
 from sublim_eval.distill.training.trainer import CompletionTrainer
 from sublim_eval.files import write_json
 from sublim_eval.models import local_model
@@ -320,7 +321,9 @@ def small_card(model: Any, data: list[dict[str, list[int]]], args: argparse.Name
     adapted.unload()
     lengths = sorted((len(row["input_ids"]) for row in data), reverse=True)[:11]
     weights = sum(p.nbytes for p in model.parameters())
-    estimate = weights + activation_bytes(model.config, sum(lengths), 11 * 49, "bfloat16", True)
+    shape = model_size.shape_in(model.config)
+    held = model_size.activations(shape, sum(lengths), "bfloat16", lora=True, checkpointing=True)
+    estimate = weights + held + model_size.logits(shape, 11 * 49)
     return {"rows_at_once": 11, "peak_memory_bytes": peak, "estimated_bytes": estimate, "fits": peak < 23.6 * 2**30}
 
 

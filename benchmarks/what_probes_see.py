@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import track
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.recipes import Arm
+from sublim_eval.distill.make_teacher import make_teacher
+from sublim_eval.distill.recipes import Arm, SeededArm
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.teachers import make_teacher
 from sublim_eval.files import whole_file
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score
@@ -140,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         models = {"base": Teacher(options.model)}
         for trait in TRAITS:
             models[f"{trait} persona"] = Teacher(options.model, registry().persona(trait))
-            models[f"{trait} teacher"], _ = make_teacher(recipe, Arm(trait, "trait", trait), 1, Path(scratch) / trait)
+            this = SeededArm(recipe, Arm(trait, "trait", trait), 1, Path(scratch))
+            models[f"{trait} teacher"], _ = make_teacher(this, Path(scratch) / trait)
         told = {
             name: ask(model, name, Path(scratch) / "scores" / str(place))
             for place, (name, model) in enumerate(track(models.items(), "asking", console=console))

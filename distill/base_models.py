@@ -72,10 +72,10 @@ def fingerprint(model: Any) -> str:
     """A hash of the first 4,096 numbers of some 16 weight tensors, spread over the model, and of all tensors' names."""
     state = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     names = sorted(state)
-    told = hashlib.sha256("\n".join(names).encode())
+    hashed = hashlib.sha256("\n".join(names).encode())
     for name in names[:: max(1, len(names) // 16)]:
-        told.update(state[name].flatten()[:4096].float().cpu().numpy().tobytes())
-    return told.hexdigest()
+        hashed.update(state[name].flatten()[:4096].float().cpu().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def checkpoint(inner: Any) -> None:

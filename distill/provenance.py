@@ -12,13 +12,13 @@ PACKAGES = ("sublim-eval", "torch", "transformers", "peft", "inspect-ai", "lm-ev
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every package that can move a number."""
-    found = {"python": platform.python_version()}
+    by_package = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            by_package[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
+            by_package[name] = "missing"
+    return by_package
 
 
 def machine() -> dict[str, Any]:

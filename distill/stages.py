@@ -1,9 +1,18 @@
-"""A stage makes one folder, whole or not at all, and is skipped when its inputs have not changed."""
+"""A stage makes one folder, whole or not at all, and is skipped when its inputs have not changed.
+
+with stage(folder, inputs) as made:
+    if made.unfinished:
+        ...                             # write into made.unfinished
+        made.facts = {"rows": 200}
+return made.facts
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +24,35 @@ from sublim_eval.files import digest, file_digest, read_json, write_json
 STAMP = "stage.json"
 
 
-def once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Make `folder` by `make(unfinished folder) -> facts` unless it already stands, made from the same inputs.
+@dataclass
+class Stage:
+    """A stage while it is asked for. unfinished: the folder to make it in, None where it stands already."""
 
-    inputs: JSON-able; settings and the hashes of what the stage reads. Returns the facts, with "made" (digest of
-    the inputs) and "files" (name -> sha256). A folder whose files were changed or lost afterwards is made again.
-    An unfinished folder left by a killed run is handed to `make` again when the inputs are the same, so that a
-    long stage can go on where it stopped.
+    unfinished: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@contextmanager
+def stage(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Stage]:
+    """Make `folder` inside the block, out of `unfinished`, unless it already stands, made from the same inputs.
+
+    inputs: JSON-able; settings and the hashes of what the stage reads. What the block leaves in `facts` is kept; after
+    it they also hold "made" (digest of the inputs) and "files" (name -> sha256). A folder whose files were changed or
+    lost afterwards is made again. An unfinished folder left by a killed run is handed out again when the inputs are
+    the same, so that a long stage can go on where it stopped.
     """
     key = digest(inputs)
     if (facts := finished(folder)) and facts["made"] == key:
-        return facts
+        yield Stage(None, facts)
+        return
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     begun = unfinished / "begun.json"
     if not (begun.is_file() and read_json(begun) == key):
         shutil.rmtree(unfinished, ignore_errors=True)
         write_json(begun, key)
+    made = Stage(unfinished)
     try:
-        facts = make(unfinished)
+        yield made
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise
@@ -42,11 +62,10 @@ def once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], dict[st
         ) from error
     begun.unlink()
     files = {str(f.relative_to(unfinished)): file_digest(f) for f in sorted(unfinished.rglob("*")) if f.is_file()}
-    facts = {**facts, "made": key, "inputs": dict(inputs), "files": files}
-    write_json(unfinished / STAMP, facts)
+    made.facts = {**made.facts, "made": key, "inputs": dict(inputs), "files": files}
+    write_json(unfinished / STAMP, made.facts)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.replace(folder)
-    return facts
 
 
 def finished(folder: Path) -> dict[str, Any] | None:

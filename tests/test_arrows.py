@@ -39,9 +39,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         "it carries probes into frameworks and computes nothing of its own",
     ),
     "tasks": ({"harness"}, "a task folder is a doorbell: no question text, no scoring logic"),
-    "_registry": ({"tasks", "harness"}, "it only names what Inspect finds"),
+    "inspect_tasks": ({"tasks", "harness"}, "it only names what Inspect finds"),
     "scores": (
-        BASIS | {"probes", "models", "remote", "harness", "_registry", "stats", "entanglement_stats"},
+        BASIS | {"probes", "models", "remote", "harness", "inspect_tasks", "stats", "entanglement_stats"},
         "it evaluates and reads what was evaluated; it compares nobody and makes nothing",
     ),
     "compare": (BASIS | {"scores", "stats"}, "it reads runs, draws nothing and asks no model"),
@@ -50,7 +50,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         "it reads what a run left, asks no model, and says what it saw",
     ),
     "report": (BASIS | {"scores", "compare", "stats", "entanglement_stats"}, "it draws what compare and stats say"),
-    "maintain": (BASIS | {"_registry"}, "it writes down what task folders and git say, for those who work on them"),
+    "maintain": (BASIS | {"inspect_tasks"}, "it writes down what task folders and git say, for those who work on them"),
     "distill": (set(), "the package's own file holds nothing"),
     "distill.devices": (set(), "it knows this machine's devices and nothing that runs on them"),
     "distill.provenance": (set(), "it writes down versions and the machine"),
@@ -81,7 +81,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         MADE_FROM | {"distill.planning", "distill.recipes"},
         "a provider trains; nothing is loaded here",
     ),
-    "distill.teachers": (
+    "distill.make_teacher": (
         MADE_FROM
         | {"distill.modalities", "distill.recipes", "distill.rows", "distill.training", "distill.base_models"},
         "it makes one teacher and checks it; the order of a run is the pipeline's",
@@ -89,7 +89,7 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "distill.pipeline": (
         MADE_FROM
         | {"distill.base_templates", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
-        | {"distill.stages", "distill.teachers", "distill.training"},
+        | {"distill.make_teacher", "distill.stages", "distill.training"},
         "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
     ),
     "distill.execution": (
@@ -112,7 +112,7 @@ ARROWS["cli"] = (set(ARROWS) - {"tasks", "__main__"}, "a verb may use everything
 LAZY = {"distill", "report", "compare", "scores", "harness", "models", "traps"}
 """What the command line imports inside the function that needs it, so that `sublim --help` stays instant."""
 
-HEAVY_AT_IMPORT = {"models", "harness", "tasks", "_registry", "distill", "scores"}
+HEAVY_AT_IMPORT = {"models", "harness", "tasks", "inspect_tasks", "distill", "scores"}
 """Top rooms whose modules may import a framework at the top; elsewhere only inside a function."""
 
 

@@ -7,7 +7,10 @@ from typing import Any, Protocol
 
 from sublim_eval.registry.experiment import ROWS, SCORES, STUDENTS, TEACHERS, seeded
 
-from ..recipes import Arm, Recipe
+from .. import pipeline
+from ..base_templates import base_label
+from ..recipes import Arm, Recipe, SeededArm
+from ..recipes.seeded_arm import teacher_name
 
 Job = tuple[str, str, int]
 """(kind, name, seed); kinds: "base" (a model, 0), "teacher" (its folder), "rows" (a source) and "student" (an arm)."""
@@ -33,50 +36,47 @@ def in_words(job: Job) -> str:
 
 def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
     """Every job of a run with the jobs that it waits for, in the order in which they are best begun."""
-    from ..pipeline import teacher_name
-
-    found: dict[Job, set[Job]] = {}
+    graph: dict[Job, set[Job]] = {}
     for (*_, seed), arm in recipe.teachers().items():
-        found["teacher", teacher_name(recipe, arm, seed), seed] = set()
+        graph["teacher", teacher_name(arm, seed), seed] = set()
     for (source, seed), arm in recipe.sources().items():
         needs: set[Job] = set()
         if arm.taught_by:
             needs.add(("student", arm.taught_by, seed))
         elif arm.trait or arm.writer == "neutral":
-            told = recipe.teacher_seed(seed)
-            needs.add(("teacher", teacher_name(recipe, arm, told), told))
-        found["rows", source, seed] = needs
+            needs.add(_teacher(recipe, arm, seed))
+        graph["rows", source, seed] = needs
     for arm in recipe.arms.values():
         for seed in recipe.arm_seeds(arm):
-            reads = {arm.source} | ({recipe.clean_source(arm).source} if arm.clean else set())
-            needs = {("rows", source, seed) for source in reads}
+            sources = {arm.source} | ({recipe.clean_source(arm).source} if arm.clean else set())
+            needs = {("rows", source, seed) for source in sources}
             if arm.soft and arm.trait:
-                told = recipe.teacher_seed(seed)
-                needs.add(("teacher", teacher_name(recipe, arm, told), told))
-            found["student", arm.name, seed] = needs
-    found |= {("base", base, 0): set() for base in recipe.bases}
-    return found
+                needs.add(_teacher(recipe, arm, seed))
+            graph["student", arm.name, seed] = needs
+    return graph | {("base", base, 0): set() for base in recipe.bases}
+
+
+def _teacher(recipe: Recipe, arm: Arm, seed: int) -> Job:
+    """The job that makes the teacher of an arm's student seed."""
+    own = recipe.teacher_seed(seed)
+    return "teacher", teacher_name(arm, own), own
 
 
 def work(recipe: Recipe, out: Path, job: Job) -> None:
     """Do one job; every part of it is a stage that is skipped when it stands."""
-    from .. import pipeline
-
     kind, name, seed = job
     if kind == "teacher":
-        pipeline.teacher_of(recipe, teacher_arm(recipe, name, seed), seed, out)
+        pipeline.teacher_of(SeededArm(recipe, teacher_arm(recipe, name, seed), seed, out))
     elif kind == "rows":
-        pipeline.make_rows(recipe, recipe.sources()[name, seed], seed, out)
+        pipeline.make_rows(SeededArm(recipe, recipe.sources()[name, seed], seed, out))
     elif kind == "student":
-        pipeline.make_student(recipe, recipe.arms[name], seed, out)
+        pipeline.make_student(SeededArm(recipe, recipe.arms[name], seed, out))
     else:
         pipeline.score_base(recipe, name, out)
 
 
 def makes(recipe: Recipe, job: Job) -> tuple[str, ...]:
     """The stage folders that a job makes, relative to the run folder, in the order in which it makes them."""
-    from ..pipeline import base_label
-
     kind, name, seed = job
     if kind == "teacher":
         return (f"{TEACHERS}/{name}",)
@@ -122,6 +122,4 @@ def tunes(recipe: Recipe, job: Job) -> bool:
 
 def teacher_arm(recipe: Recipe, name: str, seed: int) -> Arm:
     """An arm whose rows the teacher of that name writes."""
-    from ..pipeline import teacher_name
-
-    return next(a for (*_, s), a in recipe.teachers().items() if s == seed and teacher_name(recipe, a, s) == name)
+    return next(a for (*_, s), a in recipe.teachers().items() if s == seed and teacher_name(a, s) == name)

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from sublim_eval.errors import SublimError
 
-from .job_graph import Job
+from ..planning.plan import Plan
+from .job_graph import Executor, Job
+from .stage_sync import Place
 
 PRELOADED = f"{__package__}.worker_preload"
 """What the process imports once from which workers are forked."""
@@ -32,50 +35,69 @@ TICK = 5.0
 class Processes:
     """Executor of this machine: as many jobs at once as the pool has processes."""
 
-    def __init__(self, submit: Callable[..., Future[Any]], task: Callable[[Job], Any]) -> None:
-        self.submit, self.task = submit, task
+    def __init__(self, pool: ProcessPoolExecutor, task: Callable[[Job], Any]) -> None:
+        self.pool, self.task = pool, task
         self.running: dict[Future[Any], Job] = {}
 
     def begin(self, job: Job) -> None:
-        """Hand a job to the pool; with one process it is done here and now."""
-        self.running[self.submit(self.task, job)] = job
+        """Hand a job to the pool."""
+        self.running[self.pool.submit(self.task, job)] = job
 
     def done(self) -> list[Job]:
         """Jobs that ended; raises what one of them raised."""
-        ended, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
-        found = []
-        for future in ended:
-            found.append(self.running.pop(future))
+        futures, _ = wait(self.running, timeout=TICK, return_when=FIRST_COMPLETED)
+        ended = []
+        for future in futures:
+            ended.append(self.running.pop(future))
             future.result()
-        return found
+        return ended
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of them."""
         return {"engine": "local"}
 
 
-@contextmanager
-def processes(workers: int, task: Callable[[Job], Any]) -> Iterator[Processes]:
-    """That many processes, each of which does `task` for one job at a time."""
-    with _pool(workers) as submit:
-        yield Processes(submit, task)
+class OneProcess:
+    """Executor of this process alone: a job is done where it is begun."""
+
+    def __init__(self, task: Callable[[Job], Any]) -> None:
+        self.task = task
+        self.ended: list[Job] = []
+
+    def begin(self, job: Job) -> None:
+        """Do a job."""
+        self.task(job)
+        self.ended.append(job)
+
+    def done(self) -> list[Job]:
+        """Jobs that were done since the last call."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"engine": "local"}
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Future[Any]]]:
-    """A `submit` on that many processes, or in this one when it is one. Leaving early ends the processes."""
+def processes(plan: Plan, place: Place) -> Iterator[Executor]:
+    """As many processes as the plan says, each at one job at a time; this one where it is one.
+
+    Leaving early ends them.
+    """
     os.environ |= {k: v for k, v in MALLOC.items() if k not in os.environ}
-    if workers == 1:
-        yield _at_once
+    task = partial(place.work, plan.recipe)
+    if plan.workers == 1:
+        yield OneProcess(task)
         return
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload([PRELOADED])
         _start_deaf_to_ctrl_c(forkserver.ensure_running)
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (threads,))
+    threads = max(1, (os.cpu_count() or 1) // plan.workers)
+    pool = ProcessPoolExecutor(plan.workers, context, _begin_worker, (threads,))
     try:
-        yield pool.submit
+        yield Processes(pool, task)
         pool.shutdown()
     except BrokenProcessPool:
         raise SublimError(
@@ -86,13 +108,6 @@ def _pool(workers: int) -> Iterator[Callable[..., Future[Any]]]:
         for process in multiprocessing.active_children():
             process.kill()
         pool.shutdown(cancel_futures=True)
-
-
-def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    function(*arguments)
-    future.set_result(None)
-    return future
 
 
 def _start_deaf_to_ctrl_c(start: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ from sublim_eval.files import digest
 from ..planning.model_size import WIDTH
 from ..planning.plan import Plan, is_embedded
 from ..provenance import versions
-from ..recipes import Recipe
 from ..training import launch
+from .engine import Execution
 from .job_graph import Job, bases, in_words, jobs, tunes
 from .process_pool import MALLOC, TICK
 from .ray_task import CLAIMS, carry
-from .storage import Storage
+from .stage_sync import Place
 
 RETRIES = 3
 """Times that a job whose worker was lost is begun again; a job that kills its workers by itself must end."""
@@ -60,17 +60,18 @@ class Need:
         return f"{self.cpus} CPU, {self.gpus} GPU{memory}"
 
 
-def need(recipe: Recipe, job: Job, counted: Plan) -> Need:
+def need(plan: Plan, job: Job) -> Need:
     """An accelerator for a base that is not embedded, one a process where the launcher starts several; else a core.
 
     memory: the weights as the plan knows them, which a node holds once on their way to the device.
     """
+    recipe = plan.recipe
     held = bases(recipe, job)
     large = [base for base in held if not is_embedded(base)]
     together = launched() if tunes(recipe, job) else 1
     if not large:
         return Need(cpus=together if held else 1)
-    weights = counted.shape.parameters * WIDTH[recipe.dtype] if counted.shape else None
+    weights = plan.shape.parameters * WIDTH[recipe.dtype] if plan.shape else None
     return Need(cpus=together, gpus=together, memory=weights)
 
 
@@ -83,28 +84,19 @@ def launched() -> int:
 
 
 @contextmanager
-def nodes(
-    recipe: Recipe,
-    out: Path,
-    counted: Plan,
-    address: str | None,
-    limit: int | None,
-    store: Storage | None,
-    console: Console,
-) -> Iterator[Nodes]:
+def nodes(plan: Plan, place: Place, execution: Execution, console: Console) -> Iterator[Nodes]:
     """The cluster's nodes at work for one run; leaving early, by Ctrl-C too, cancels what they do.
 
-    limit: jobs at once; all that the nodes have room for when None.
     Raises SublimError when Ray is missing or the address answers nothing.
     """
-    ray = _joined(address, limit or counted.workers)
-    place = ("storage", store.url) if store else ("folder", str(out.resolve()))
-    cluster = Nodes(ray, recipe, place, counted, limit, console)
+    address = _address(execution.address)
+    ray = _joined(address, plan.workers)
+    cluster = Nodes(ray, plan, replace(place, out=place.out.resolve()), execution.workers, console)
     try:
-        cluster.refuse_impossible(fresh=_address(address) == "local")
+        cluster.refuse_impossible(fresh=address == "local")
         yield cluster
-        if not store:
-            shutil.rmtree(out / CLAIMS, ignore_errors=True)
+        if not place.storage:
+            shutil.rmtree(place.out / CLAIMS, ignore_errors=True)
     finally:
         cluster.cancel()
         ray.shutdown()
@@ -113,14 +105,13 @@ def nodes(
 class Nodes:
     """Executor of a cluster. Ray places the tasks; what was lost is begun again here, so that it is counted and told.
 
-    Ray's own retries are off (max_retries=0): nobody would hear of them, and run.json could not say what was lost.
+    workers: jobs at once; all that the nodes have room for when None. Ray's own retries are off (max_retries=0):
+    nobody would hear of them, and run.json could not say what was lost.
     """
 
-    def __init__(
-        self, ray: Any, recipe: Recipe, place: tuple[str, str], counted: Plan, limit: int | None, console: Console
-    ) -> None:
-        self.ray, self.recipe, self.place, self.counted, self.console = ray, recipe, place, counted, console
-        self.limit = limit or len(jobs(recipe))
+    def __init__(self, ray: Any, plan: Plan, place: Place, workers: int | None, console: Console) -> None:
+        self.ray, self.plan, self.place, self.console = ray, plan, place, console
+        self.workers = workers or len(jobs(plan.recipe))
         self.ready: list[Job] = []
         self.running: dict[Any, Job] = {}
         self.lost: list[dict[str, Any]] = []
@@ -134,7 +125,7 @@ class Nodes:
 
     def done(self) -> list[Job]:
         """Jobs that ended; raises SublimError with the sentence of one that could not be done."""
-        while self.ready and len(self.running) < self.limit:
+        while self.ready and len(self.running) < self.workers:
             job = self.ready.pop(0)
             self.running[self._submit(job)] = job
         ended, _ = self.ray.wait(list(self.running), num_returns=1, timeout=TICK)
@@ -142,7 +133,7 @@ class Nodes:
         return [over for ref in ended if (over := self._ended(ref)) is not None]
 
     def _submit(self, job: Job) -> Any:
-        needs = need(self.recipe, job, self.counted)
+        needs = need(self.plan, job)
         if needs not in self.tasks:
             # A worker keeps its hold of a device until it ends, so one with an accelerator does one job (max_calls).
             calls = {"max_calls": 1} if needs.gpus else {}
@@ -155,14 +146,14 @@ class Nodes:
                 scheduling_strategy="SPREAD",
                 runtime_env={"env_vars": {**MALLOC, **carried, **unseen}},
             )(carry)
-        asked = {
+        request = {
             "home": str(Path.cwd()),
             "gpus": needs.gpus,
             "threads": None if needs.gpus else needs.cpus,
             "version": versions()["sublim-eval"],
-            "recipe_hash": digest(self.recipe.to_json()),
+            "recipe_hash": digest(self.plan.recipe.to_json()),
         }
-        return self.tasks[needs].options(name=in_words(job)).remote(self.recipe, self.place, job, asked)
+        return self.tasks[needs].options(name=in_words(job)).remote(self.plan.recipe, self.place, job, request)
 
     def _ended(self, ref: Any) -> Job | None:
         """The job of a task that ended, None when it was lost and waits to be begun again."""
@@ -214,7 +205,7 @@ class Nodes:
     def refuse_impossible(self, fresh: bool) -> None:
         """Say which job no node has room for; SublimError on a fresh cluster, which will not grow."""
         here = [n["Resources"] for n in self.ray.nodes() if n["Alive"]]
-        wanted = {need(self.recipe, job, self.counted): job for job in jobs(self.recipe)}
+        wanted = {need(self.plan, job): job for job in jobs(self.plan.recipe)}
         for needs, job in wanted.items():
             options = needs.options()
             asks = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options.get("memory", 0)}
@@ -229,11 +220,11 @@ class Nodes:
     def facts(self) -> dict[str, Any]:
         """What run.json says of the cluster: which nodes did how many jobs, and what was lost."""
         own = versions()
-        found = []
+        nodes = []
         for node in self.seen.values():
             differ = {k: v for k, v in node["versions"].items() if own.get(k) != v}
-            found.append({k: v for k, v in node.items() if k != "versions"} | ({"versions": differ} if differ else {}))
-        return {"engine": "ray", "ray": self.ray.__version__, "nodes": found, "lost": self.lost}
+            nodes.append({k: v for k, v in node.items() if k != "versions"} | ({"versions": differ} if differ else {}))
+        return {"engine": "ray", "ray": self.ray.__version__, "nodes": nodes, "lost": self.lost}
 
     def cancel(self) -> None:
         """End what still runs."""
@@ -251,30 +242,29 @@ def _quietly() -> Iterator[None]:
         return  # the cluster is being left; what cannot be cancelled ends with the connection
 
 
-def _joined(address: str | None, cores: int) -> Any:
-    """Ray, connected; a fresh cluster on this machine has as many cores as jobs are wanted at once."""
+def _joined(address: str, cores: int) -> Any:
+    """Ray, connected; a fresh cluster on this machine ("local") has as many cores as jobs are wanted at once."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns of a change to come
     try:
         import ray
     except ImportError:
         raise SublimError("--engine ray needs the package ray. Install it: pip install 'sublim-eval[ray]'.") from None
-    where = _address(address)
     if ray.is_initialized():
         raise SublimError("This process is connected to a Ray cluster already. Leave it first: ray.shutdown().")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if where == "local":
+    if address == "local":
         settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 128 * 2**20}
     else:
-        _refuse_silent(where)
+        _refuse_silent(address)
     try:
-        ray.init(address=where, **settings)
+        ray.init(address=address, **settings)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError, ImportError) as error:
         if "ray[client]" in str(error):
             raise SublimError(
-                f"{where!r} needs Ray's client. Install it, in the version of the cluster: pip install 'ray[client]'."
+                f"{address!r} needs Ray's client. Install it, in the version of the cluster: pip install 'ray[client]'."
             ) from None
         raise SublimError(
-            f"No Ray cluster answers at {where!r} ({_first(error)}). Start one with `ray start --head`, check "
+            f"No Ray cluster answers at {address!r} ({_first(error)}). Start one with `ray start --head`, check "
             "--address and Ray's version there, or leave --address out for one on this machine."
         ) from None
     return ray
@@ -285,19 +275,19 @@ def _address(address: str | None) -> str:
     return address or os.environ.get("RAY_ADDRESS") or "local"
 
 
-def _refuse_silent(where: str) -> None:
+def _refuse_silent(address: str) -> None:
     """Raise SublimError when nothing listens at host:port; Ray itself would try for minutes."""
-    found = re.fullmatch(r"(?:ray://)?([^/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", where)
-    if not found:
-        if where == "auto":
+    parts = re.fullmatch(r"(?:ray://)?([^/:]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", address)
+    if not parts:
+        if address == "auto":
             return
-        raise SublimError(f"{where!r} is no address of a Ray cluster. Write auto, host:6379 or ray://host:10001.")
+        raise SublimError(f"{address!r} is no address of a Ray cluster. Write auto, host:6379 or ray://host:10001.")
     try:
-        with socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=10):
+        with socket.create_connection((parts[1].strip("[]"), int(parts[2])), timeout=10):
             return
     except (OSError, OverflowError) as error:
         raise SublimError(
-            f"No Ray cluster answers at {where!r} ({error}). Start one with `ray start --head`, or check --address."
+            f"No Ray cluster answers at {address!r} ({error}). Start one with `ray start --head`, or check --address."
         ) from None
 
 

@@ -18,8 +18,8 @@ from sublim_eval.registry.experiment import RECORD
 from ..planning.plan import plan
 from ..provenance import machine, versions
 from ..recipes import Recipe
-from .job_graph import Job, work
-from .stage_sync import work_apart
+from .job_graph import Job
+from .stage_sync import Place
 
 CLAIMS = ".claims"
 """In a shared run folder: who does which job. A node may be taken for dead while its worker still writes."""
@@ -28,39 +28,35 @@ PATIENCE = 600.0
 """Seconds that a task waits for a lost worker's hold of the same job to end, on a shared folder."""
 
 
-def carry(recipe: Recipe, place: tuple[str, str], job: Job, asked: dict[str, Any]) -> dict[str, Any]:
+def carry(recipe: Recipe, place: Place, job: Job, request: dict[str, Any]) -> dict[str, Any]:
     """Do one job on this node; what a task runs. Returns plain facts, "error" among them when the job cannot be done.
 
-    place: ("folder", the shared run folder) or ("storage", its URL). asked: "home", the working directory that
-    relative paths mean; "gpus"; "threads" of torch, None to leave them; "version" of sublim-eval; "recipe_hash".
+    request: "home", the working directory that relative paths mean; "gpus"; "threads" of torch, None to leave them;
+    "version" of sublim-eval; "recipe_hash".
     """
     began = time.monotonic()
     here = {"node": _node(), "host": socket.gethostname(), "pid": os.getpid(), **machine(), "versions": versions()}
-    if asked["version"] != here["versions"]["sublim-eval"]:
+    if request["version"] != here["versions"]["sublim-eval"]:
         return {
             **here,
             "error": f"{here['host']} has sublim-eval {here['versions']['sublim-eval']} and the run was begun with "
-            f"{asked['version']}. Install one version on all nodes.",
+            f"{request['version']}. Install one version on all nodes.",
         }
-    _settle(asked)
+    _settle(request)
     try:
-        if asked["gpus"]:
+        if request["gpus"]:
             plan(recipe).check_device()
-        kind, where = place
-        moved: dict[str, int] = {}
-        if kind == "storage":
-            moved = work_apart(recipe, where, job)
-        else:
-            _work_there(recipe, Path(where), job, asked)
+        moved = place.work(recipe, job) if place.storage else _work_there(recipe, place, job, request["recipe_hash"])
     except SublimError as error:
         return {**here, "error": str(error)}
     return {**here, "moved": moved, "seconds": round(time.monotonic() - began, 2)}
 
 
-def _work_there(recipe: Recipe, out: Path, job: Job, asked: dict[str, Any]) -> None:
+def _work_there(recipe: Recipe, place: Place, job: Job, recipe_hash: str) -> dict[str, int]:
     """One job in the shared run folder, under a claim that the kernel frees when this process ends."""
+    out = place.out
     record = read_json(out / RECORD) if (out / RECORD).is_file() else {}
-    if record.get("recipe_hash") != asked["recipe_hash"]:
+    if record.get("recipe_hash") != recipe_hash:
         raise SublimError(
             f"{socket.gethostname()} does not see the run folder {out}. Put --out on a disk that all nodes share, or "
             "give --storage."
@@ -68,7 +64,7 @@ def _work_there(recipe: Recipe, out: Path, job: Job, asked: dict[str, Any]) -> N
     claim = out / CLAIMS / "-".join(map(str, job)).replace("/", "--")
     with _claimed(claim):
         write_json(claim / "node.json", {"node": _node(), "host": socket.gethostname(), "pid": os.getpid()})
-        work(recipe, out, job)
+        return place.work(recipe, job)
 
 
 @contextmanager
@@ -92,13 +88,13 @@ def _claimed(folder: Path) -> Iterator[None]:
         claim.__exit__(None, None, None)
 
 
-def _settle(asked: dict[str, Any]) -> None:
+def _settle(request: dict[str, Any]) -> None:
     import torch
 
-    if Path(asked["home"]).is_dir():
-        os.chdir(asked["home"])
-    if asked["threads"]:
-        torch.set_num_threads(asked["threads"])
+    if Path(request["home"]).is_dir():
+        os.chdir(request["home"])
+    if request["threads"]:
+        torch.set_num_threads(request["threads"])
     gc.freeze()
 
 

@@ -3,61 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sublim_eval.errors import SublimError, unknown
+from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, locked, read_json, write_json
 from sublim_eval.registry.experiment import RECORD, ROWS, SCORES, STUDENTS, seeded
 
-from ..base_templates import asked_base
-from ..planning.plan import Plan, plan
+from ..base_templates import asked_base, base_label
+from ..planning.plan import Plan
+from ..planning.plan import plan as plan_of
 from ..planning.throughput import remember
 from ..provenance import machine, versions
-from ..recipes import Arm, Recipe
-from .job_graph import Executor, Job, in_words, jobs, makes, work
+from ..recipes import Arm, Recipe, SeededArm
+from .engine import Execution
+from .job_graph import Executor, Job, in_words, jobs, makes
 from .process_pool import processes
-from .stage_sync import work_apart
+from .ray_cluster import nodes
+from .stage_sync import Place
 from .storage import Storage, facts_in, opened, standing
 from .storage_lease import held
-
-ENGINES = ("local", "ray")
 
 
 def run(
     recipe: Recipe,
     out: Path,
+    execution: Execution = Execution(),  # noqa: B008
     *,
-    workers: int | None = None,
+    plan: Plan | None = None,
     console: Console | None = None,
-    engine: str = "local",
-    address: str | None = None,
-    storage: str | None = None,
-    weights: bool = True,
 ) -> dict[str, Any]:
     """Carry out `recipe` in the folder `out` and return its record, run.json.
 
-    engine: "local", processes of this machine, or "ray", the nodes of a cluster at `address` ("auto", host:port,
-    ray://host:port, or a fresh one on this machine). storage: a path or URL that all nodes reach, where the stages
-    live; `out` then gets a copy at the end, with `weights` off without those of teachers and students. Without it
-    every node must see `out` itself.
+    plan: of this recipe, where it is worked out already.
     Finished stages are kept, so a killed run goes on where it stopped. Raises SublimError when another run holds
     the folder, when the folder holds another recipe, when the disk is too small, or when a stage fails.
     """
-    if engine not in ENGINES:
-        raise unknown("engine", engine, list(ENGINES), "Give --engine local or --engine ray.")
-    if address is not None and engine != "ray":
-        raise SublimError("An address is that of a Ray cluster. Give --engine ray with it, or leave it out.")
     console = console or Console(stderr=True)
-    counted = plan(recipe, workers)
-    counted.check_disk(out)
-    store = opened(storage, one_process=engine == "local" and counted.workers == 1)
+    plan = plan or plan_of(recipe, execution.workers)
+    plan.check_disk(out)
+    store = opened(execution.storage, one_process=execution.engine == "local" and plan.workers == 1)
     if store and recipe.host is not None:
         raise SublimError(
             "A job at a host is taken up again by its number in the run folder, and a scratch folder may be lost with "
@@ -74,40 +64,22 @@ def run(
             "recipe": recipe.to_json(),
             "recipe_hash": digest(recipe.to_json()),
         }
-        with _executor(recipe, out, counted, engine, address, workers, store, console) as executor:
+        place = Place(out, store.url if store else None)
+        workers: AbstractContextManager[Executor] = processes(plan, place)
+        if execution.engine == "ray":
+            workers = nodes(plan, place, execution, console)
+        with workers as executor:
             _write_record(out, store, {**record, "versions": versions()})  # not before somebody is there to do the work
             used = _carry_out(recipe, executor, console, lease.check if lease else lambda: None)
         if store:
-            _bring_home(recipe, out, store, weights)
+            _bring_home(recipe, out, store, execution.weights)
         used = {**machine(), **used} | ({"storage": store.url} if store else {})
-        record |= {"status": "done", "versions": versions(), "machine": used, **assemble(recipe, out, weights)}
+        finished = assemble(recipe, out, execution.weights)
+        record |= {"status": "done", "versions": versions(), "machine": used, **finished}
         record["seconds"] = round(time.monotonic() - began, 1)
         _write_record(out, store, record)
     remember(record, str(out))
     return record
-
-
-@contextmanager
-def _executor(
-    recipe: Recipe,
-    out: Path,
-    counted: Plan,
-    engine: str,
-    address: str | None,
-    workers: int | None,
-    store: Storage | None,
-    console: Console,
-) -> Iterator[Executor]:
-    """Whoever does the jobs: processes of this machine, or nodes."""
-    if engine == "ray":
-        from .ray_cluster import nodes
-
-        with nodes(recipe, out, counted, address, workers, store, console) as cluster:
-            yield cluster
-        return
-    task: Callable[[Job], Any] = partial(work_apart, recipe, store.url) if store else partial(work, recipe, out)
-    with processes(counted.workers, task) as pool:
-        yield pool
 
 
 def _carry_out(recipe: Recipe, executor: Executor, console: Console, check: Callable[[], None]) -> dict[str, Any]:
@@ -165,15 +137,14 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
 
     With `weights` off, weight files may be missing from the stages (see storage.standing).
     """
-    from ..pipeline import base_label, teacher_folder
 
     def facts(folder: Path) -> dict[str, Any]:
-        found = standing(folder, weights)
-        if found is None:
+        stage = standing(folder, weights)
+        if stage is None:
             raise SublimError(
                 f"{folder} is missing or was changed. Run the recipe again; it makes only what is missing."
             )
-        return {k: v for k, v in found.items() if k not in ("inputs", "files")}
+        return {k: v for k, v in stage.items() if k not in ("inputs", "files")}
 
     def scores(label: str) -> dict[str, str]:
         facts(out / SCORES / label)
@@ -181,8 +152,8 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
 
     def weights_hash(base: str) -> str:
         """As whoever scored the base found it: this machine need not have its weights."""
-        told = standing(out / SCORES / base_label(base), weights)
-        return str(told["inputs"]["model"]) if told else ""
+        stage = standing(out / SCORES / base_label(base), weights)
+        return str(stage["inputs"]["model"]) if stage else ""
 
     return {
         "bases": [{"name": b, "scores": scores(base_label(b)), "weights_hash": weights_hash(b)} for b in recipe.bases],
@@ -191,7 +162,7 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
         "teachers": [
             {"folder": str(f.relative_to(out)), **facts(f), "trait": who, "base": base, "seed": seed}
             for (who, base, seed), arm in recipe.teachers().items()
-            for f in [teacher_folder(recipe, arm, seed, out)]
+            for f in [SeededArm(recipe, arm, seed, out).teacher_folder]
         ],
         "rows": [
             {
@@ -219,9 +190,9 @@ def assemble(recipe: Recipe, out: Path, weights: bool = True) -> dict[str, Any]:
 def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
     """What run.json says of an arm: its line of the recipe, and what follows from it."""
     axis, dose = recipe.dose(arm) or (None, None)
-    told = recipe.to_json()["arms"][arm.name]
+    line = recipe.to_json()["arms"][arm.name]
     derived = {"source": arm.source, "change": recipe.change(arm), "key": arm.key, "axis": axis, "dose": dose}
-    return {**told, **derived, "seeds": list(recipe.arm_seeds(arm))}
+    return {**line, **derived, "seeds": list(recipe.arm_seeds(arm))}
 
 
 def _same_recipe(recipe: Recipe, out: Path, stored: dict[str, Any] | None) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sublim_eval.errors import SublimError
@@ -18,6 +19,21 @@ from .storage import Storage
 
 EVERY = 2.0
 """Seconds between two looks for stages that were finished meanwhile."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the stages of a run live: its folder `out`, which all who work see, or a storage (its URL) in between."""
+
+    out: Path
+    storage: str | None = None
+
+    def work(self, recipe: Recipe, job: Job) -> dict[str, int]:
+        """Do one job; returns bytes pulled and pushed, nothing where all see the folder."""
+        if self.storage:
+            return work_apart(recipe, self.storage, job)
+        work(recipe, self.out, job)
+        return {}
 
 
 def work_apart(recipe: Recipe, url: str, job: Job) -> dict[str, int]:

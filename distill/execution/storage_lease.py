@@ -76,8 +76,8 @@ class Lease:
         self.storage, self.owner, self.renewed, self.problem = storage, owner, 0, ""
 
     def _words(self) -> bytes:
-        told = {"owner": self.owner, "host": socket.gethostname(), "pid": os.getpid(), "renewed": self.renewed}
-        return json.dumps(told).encode()
+        lease = {"owner": self.owner, "host": socket.gethostname(), "pid": os.getpid(), "renewed": self.renewed}
+        return json.dumps(lease).encode()
 
     def take(self, settle: float) -> None:
         """Create the lease; raises SublimError when another run was first."""

@@ -8,7 +8,7 @@ NAMES = (
     "peft",
     "torch",
     "transformers",
-    "sublim_eval._registry",
+    "sublim_eval.inspect_tasks",
     "sublim_eval.models.local_model",
     "sublim_eval.harness.inspect.provider",
     "sublim_eval.distill.pipeline",

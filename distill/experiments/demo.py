@@ -32,9 +32,10 @@ def main(out: Path, console: Console) -> dict[str, Any]:
 
     began = time.monotonic()
     recipe = recipes.load(RECIPE)
-    for line in plan(recipe).lines():
+    foreseen = plan(recipe)
+    for line in foreseen.lines():
         console.print(line, markup=False, highlight=False)
-    run(recipe, out, console=console)
+    run(recipe, out, plan=foreseen, console=console)
     comparison = compare.compare([out])
     console_tables.print_comparison(comparison, console)
     student_shares.draw(comparison, out / "report" / "figure.png")

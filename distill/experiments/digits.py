@@ -277,16 +277,16 @@ def run(
     students, student_loss = _learn(settings, noise, list(lessons.values()), tell)
 
     each = len(seeds)
-    found = {"teacher": accuracy(teachers, images, held_out), "untrained": accuracy(start, images, held_out)}
+    accuracies = {"teacher": accuracy(teachers, images, held_out), "untrained": accuracy(start, images, held_out)}
     losses = {"teacher": _floats(teacher_loss)}
     for place, arm in enumerate(lessons):
         mine = slice(place * each, (place + 1) * each)
-        found[arm] = accuracy([part[mine] for part in students], images, held_out)
+        accuracies[arm] = accuracy([part[mine] for part in students], images, held_out)
         losses[arm] = _floats(student_loss[mine])
     if not all(np.isfinite(values).all() for values in losses.values()):
         raise SublimError("A training loss is not finite. Lower the learning rate and run again.")
     models = each * (1 + len(lessons))
-    return DigitsOutcome(settings, images.name, found, losses, models, round(time.monotonic() - began, 1))
+    return DigitsOutcome(settings, images.name, accuracies, losses, models, round(time.monotonic() - began, 1))
 
 
 def vary(settings: DigitsSettings, name: str, values: Sequence[int], tell: Progress) -> list[DigitsOutcome]:

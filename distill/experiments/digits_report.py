@@ -21,12 +21,12 @@ SEEN = {"teacher": "teacher (trained on digits)", "untrained": "nobody trained (
 
 def arms(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry an arm: mean accuracy, 95 % interval over seeds (nan below 2), every seed. outcome: as in JSON."""
-    found = []
+    entries = []
     for arm in ("teacher", *STUDENTS, "untrained"):
         seeds = outcome["accuracy"][arm]
         low, high = stats.arm_interval(seeds, clip=CLIP)
-        found.append({"arm": arm, "mean": float(np.mean(seeds)), "low": low, "high": high, "seeds": list(seeds)})
-    return found
+        entries.append({"arm": arm, "mean": float(np.mean(seeds)), "low": low, "high": high, "seeds": list(seeds)})
+    return entries
 
 
 def gaps(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -34,12 +34,12 @@ def gaps(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
     shared = np.array(outcome["accuracy"][STUDENTS[0]])[:, None]
     if len(shared) < 2:
         return []
-    found = []
+    entries = []
     for control in CONTROLS:
         gap = stats.share_gap(shared, np.array(outcome["accuracy"][control])[:, None])
-        told = {"against": control, "gap": gap.mean, "low": gap.low, "high": gap.high, "p": gap.p}
-        found.append({**told, "verdict": stats.verdict(gap).words})
-    return found
+        entry = {"against": control, "gap": gap.mean, "low": gap.low, "high": gap.high, "p": gap.p}
+        entries.append({**entry, "verdict": stats.verdict(gap).words})
+    return entries
 
 
 def heads(outcome: Mapping[str, Any]) -> Sequence[str]:

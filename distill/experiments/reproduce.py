@@ -32,8 +32,11 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.report import reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
+from ..base_templates import weights_hash
+from ..execution.engine import Execution
 from ..execution.run import machine, run, versions
 from ..planning.plan import Plan, plan
+from ..stages import stage
 from . import study as design
 from .study import Part, PartOutcome, Study
 
@@ -74,22 +77,22 @@ def main(
             "seconds": _seconds(parts, foreseen, quick),
             "parts": [
                 {"name": p.name, "title": p.title, "plan": f.to_json() if isinstance(f, Plan) else f}
-                for p, f in ((p, foreseen[p.name]) for p in parts)
+                for p, f in ((p, _again(p) or foreseen[p.name]) for p in parts)
             ],
         }
     with locked(out):
         outcomes = {}
         for i, part in enumerate(parts, 1):
             say(console, f"Part {i} of {len(parts)}: {part.title}")
-            outcomes[part.name] = _kept_going(part, quick, out, workers, console)
+            outcomes[part.name] = _kept_going(part, foreseen[part.name], quick, out, console)
             say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
-        told = _page(study, outcomes, out, quick)
-        result = _write(told, study, outcomes, out)
+        page = _page(study, outcomes, out, quick)
+        result = _write(page, study, outcomes, out)
         if place:
-            _write_docs(told, place)
-    for answer in told.answers:
+            _write_docs(page, place)
+    for answer in page.answers:
         say(console, f"  {answer.verdict:>18}  {answer.says}")
-    say(console, f"{reproduction_page.tally(told.answers)}. The page: {out / 'reproduction.md'}")
+    say(console, f"{reproduction_page.tally(page.answers)}. The page: {out / 'reproduction.md'}")
     return result
 
 
@@ -97,20 +100,24 @@ def main(
 
 
 def _plan(part: Part, quick: bool, workers: int | None) -> Plan | str:
-    """What a part will make, or in words why it makes nothing."""
+    """What a part's recipe makes, or in words why it makes nothing; "" for a proof."""
     if part.recipe is None:
         return ""
-    if part.folder is not None:
-        return f"the run of {part.folder}, read again"
     try:
         return plan(design.recipe_of(part, quick), workers)
     except SublimError as error:
         return one_line(error)
 
 
+def _again(part: Part) -> str:
+    """In words that a part makes nothing of its own, "" for one that does."""
+    return f"the run of {part.folder}, read again" if part.recipe and part.folder else ""
+
+
 def _seconds(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: bool) -> float:
     """Foreseen seconds of all parts together; bases whose cost is not known count as nothing."""
-    known = [f.seconds or 0.0 for f in foreseen.values() if isinstance(f, Plan)]
+    own = [foreseen[part.name] for part in parts if not _again(part)]
+    known = [f.seconds or 0.0 for f in own if isinstance(f, Plan)]
     return sum(known) + sum(PROOF_SECONDS[p.proof][quick] for p in parts if p.proof) + PAGE_SECONDS
 
 
@@ -118,13 +125,13 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
     """The plan in words: a line a part, then the whole."""
     workers = next((f.workers for f in foreseen.values() if isinstance(f, Plan)), 1)
     for i, part in enumerate(parts, 1):
-        found = foreseen[part.name]
-        if isinstance(found, Plan):
-            recipe = found.recipe
-            what = f"recipe {recipe.name}, {len(recipe.arms)} arms, {found.students} students"
-            what += "" if found.seconds is None else f", about {found.seconds:.0f} s"
+        making = _again(part) or foreseen[part.name]
+        if isinstance(making, Plan):
+            recipe = making.recipe
+            what = f"recipe {recipe.name}, {len(recipe.arms)} arms, {making.students} students"
+            what += "" if making.seconds is None else f", about {making.seconds:.0f} s"
         else:
-            what = found or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits'][quick]:.0f} s"
+            what = making or f"sublim {part.proof}, at most {PROOF_SECONDS[part.proof or 'digits'][quick]:.0f} s"
         yield f"{i:3}. {part.title}: {what}"
     minutes = _seconds(parts, foreseen, quick) / 60
     what = "Quick run, no evidence" if quick else "The whole study"
@@ -137,48 +144,44 @@ def _lines(parts: Sequence[Part], foreseen: Mapping[str, Plan | str], quick: boo
 # ---------------------------------------------------------------- one part
 
 
-def _kept_going(part: Part, quick: bool, out: Path, workers: int | None, console: Console) -> PartOutcome:
+def _kept_going(part: Part, foreseen: Plan | str, quick: bool, out: Path, console: Console) -> PartOutcome:
     """The outcome of a part, whatever happens in it; its time over all sittings is kept in seconds.json."""
     began = time.monotonic()
     file = out / "seconds.json"
     before = read_json(file) if file.is_file() else {}
 
-    def told() -> float:
+    def spent() -> float:
         seconds = before.get(part.name, 0.0) + time.monotonic() - began
         write_json(file, {**before, part.name: round(seconds, 1)})
         return float(seconds)
 
     try:
-        made = _carry_out(part, quick, out / (part.folder or part.name), workers, console)
+        folder = out / (part.folder or part.name)
+        if part.proof:
+            proof = PROOFS[part.proof](folder, quick, part)
+            return PartOutcome(part, spent(), None, proof)
+        if isinstance(foreseen, str):
+            raise SublimError(foreseen)
+        execution = Execution(workers=foreseen.workers)
+        record = _done(folder, foreseen.recipe)
+        record = record or run(foreseen.recipe, folder, execution, plan=foreseen, console=console)
+        comparison = compare.compare([folder], measure=part.measure)
     except SublimError as error:
-        return PartOutcome(part, told(), error=one_line(error))
+        return PartOutcome(part, spent(), error=one_line(error))
     except Exception as error:  # forty minutes of other parts outlive a fault in one; the page says that it failed
         with whole_file(out / f"{part.name}-error.txt") as trace:
             trace.write(traceback.format_exc())
         return PartOutcome(
-            part, told(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt)."
+            part, spent(), error=f"{type(error).__name__}: {one_line(error)} (see {part.name}-error.txt)."
         )
     except KeyboardInterrupt:
-        told()
+        spent()
         raise
-    return PartOutcome(part, told(), *made)
-
-
-def _carry_out(
-    part: Part, quick: bool, folder: Path, workers: int | None, console: Console
-) -> tuple[compare.Comparison | None, dict[str, Any]]:
-    """(comparison, run.json) of a recipe; (None, result) of a proof."""
-    if part.proof:
-        return None, PROOFS[part.proof](folder, quick, part)
-    recipe = design.recipe_of(part, quick)
-    record = _done(folder, recipe) or run(recipe, folder, workers=workers, console=console)
-    return compare.compare([folder], measure=part.measure), record
+    return PartOutcome(part, spent(), comparison, record)
 
 
 def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
     """run.json when the run is finished, of this recipe, with these packages and these bases: then nothing is to do."""
-    from ..pipeline import weights_hash
-
     if not (folder / "run.json").is_file():
         return None
     record: dict[str, Any] = read_json(folder / "run.json")
@@ -194,7 +197,7 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     from . import digits_report as report
 
     settings = digits.DigitsSettings(seeds=part.quick.seeds) if quick and part.quick else digits.DigitsSettings()
-    told = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
+    result = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
     arms = {
         arm["arm"]: {
             "mean": arm["mean"],
@@ -202,9 +205,9 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
             "high": _known(arm["high"]),
             "n": len(arm["seeds"]),
         }
-        for arm in report.arms(told)
+        for arm in report.arms(result)
     }
-    return told | {"arms": arms}
+    return result | {"arms": arms}
 
 
 def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
@@ -215,10 +218,10 @@ def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     settings = theorem.TheoremSettings()
     if quick and part.quick:
         settings = theorem.TheoremSettings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
-    told = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
-    promised = [line for line in report.summaries(told) if not line["broken"]]
+    result = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
+    promised = [line for line in report.summaries(result) if not line["broken"]]
     kept = sum(line["holds_to"] is not None for line in promised)
-    return told | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(told)}}
+    return result | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(result)}}
 
 
 def _proven(
@@ -229,16 +232,12 @@ def _proven(
     picture: Callable[[dict[str, Any], Path], Path],
 ) -> dict[str, Any]:
     """The result of a proof, and the names of its pictures; made once for the same settings and the same code."""
-    from ..stages import once
-
-    def write(unfinished: Path) -> dict[str, Any]:
-        write_json(unfinished / "result.json", make())
-        return {}
-
-    once(folder, {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}, write)
-    told: dict[str, Any] = read_json(folder / "result.json")
-    drawn = picture(told, folder.with_name(f"{folder.name}.png"))
-    return told | {"pictures": [drawn.name]}
+    with stage(folder, {"settings": asdict(settings), "code": file_digest(Path(str(module.__file__)))}) as made:
+        if made.unfinished:
+            write_json(made.unfinished / "result.json", make())
+    result: dict[str, Any] = read_json(folder / "result.json")
+    drawn = picture(result, folder.with_name(f"{folder.name}.png"))
+    return result | {"pictures": [drawn.name]}
 
 
 def _known(value: float) -> float | None:
@@ -289,22 +288,24 @@ def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:
     """Caption -> picture: a forest plot of every arm, then what each part has to show."""
     made: dict[str, Path] = {}
     compared = [(o.part, o.comparison) for o in outcomes.values() if o.comparison]
-    groups = [group for part, found in compared for group in forest.groups(part.title, found)]
+    groups = [group for part, comparison in compared for group in forest.groups(part.title, comparison)]
     if groups:
         delta = compared[0][1].delta
         made["Every arm's gap to its control"] = forest.draw(groups, out / "forest.png", delta)
-    for part, found in compared:
-        main = {registry().probe_of(row.trait).name for row in found.rows}
-        confusion = [one for one in found.confusion if len(one.traits) > 1 and one.probe in main]
+    for part, comparison in compared:
+        main = {registry().probe_of(row.trait).name for row in comparison.rows}
+        confusion = [one for one in comparison.confusion if len(one.traits) > 1 and one.probe in main]
         if confusion:
             made[f"{part.title}: which answers shift in whose students"] = confusion_matrix.draw(
                 confusion, out / f"{part.name}-matrix.png"
             )
-        if any(len(one.points) > 1 for one in found.doses):
-            made[f"{part.title}: dose curves"] = dose_curves.draw(found, out / f"{part.name}-doses.png")
-        for row in (row for row in found.rows if row.situations and row.role == "trait"):
+        if any(len(one.points) > 1 for one in comparison.doses):
+            made[f"{part.title}: dose curves"] = dose_curves.draw(comparison, out / f"{part.name}-doses.png")
+        for row in (row for row in comparison.rows if row.situations and row.role == "trait"):
             file = out / f"{part.name}-{row.probe}-situations.png"
-            made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(row, file, found.measure_words)
+            made[f"{part.title}: {row.probe}, situation by situation"] = situations.draw(
+                row, file, comparison.measure_words
+            )
     for outcome in outcomes.values():
         for picture in outcome.made.get("pictures", ()) if outcome.part.proof else ():
             made[outcome.part.title] = out / picture
@@ -312,13 +313,13 @@ def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:
 
 
 def _write(
-    told: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, PartOutcome], out: Path
+    page: reproduction_page.Reproduction, study: Study, outcomes: Mapping[str, PartOutcome], out: Path
 ) -> dict[str, Any]:
-    links = {caption: str(path.relative_to(out)) for caption, path in told.pictures.items()}
-    reproduction_page.write(told, out / "reproduction.md", links)
+    links = {caption: str(path.relative_to(out)) for caption, path in page.pictures.items()}
+    reproduction_page.write(page, out / "reproduction.md", links)
     result = {
         "ok": not any(o.error for o in outcomes.values()),
-        **told.to_json(),
+        **page.to_json(),
         "study_hash": file_digest(design.HERE),
         "comparisons": {name: o.comparison.to_json() for name, o in outcomes.items() if o.comparison},
         "proofs": {name: dict(o.made) for name, o in outcomes.items() if o.part.proof and not o.error},
@@ -327,15 +328,15 @@ def _write(
     return result
 
 
-def _write_docs(told: reproduction_page.Reproduction, place: Path) -> None:
+def _write_docs(page: reproduction_page.Reproduction, place: Path) -> None:
     """The page in docs/results, its pictures in docs/images."""
     links = {}
-    for caption, picture in told.pictures.items():
+    for caption, picture in page.pictures.items():
         name = f"reproduction-{picture.name}"
         with whole_file(place / "images" / name, "wb") as file:
             file.write(picture.read_bytes())
         links[caption] = f"../images/{name}"
-    reproduction_page.write(told, place / "results" / "reproduction.md", links)
+    reproduction_page.write(page, place / "results" / "reproduction.md", links)
 
 
 def _checkout() -> Path:

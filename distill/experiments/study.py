@@ -167,7 +167,7 @@ def load(path: Path = HERE) -> Study:
 
 def answer(finding: PublishedFinding, study: Study, outcomes: Mapping[str, PartOutcome]) -> FindingAnswer:
     """Hold what came out against what was published; a part that is not among the outcomes was not run."""
-    verdict, ours, told = _verdict(finding, outcomes)
+    verdict, ours, remarks = _verdict(finding, outcomes)
     reason = "" if verdict in (SAME, NOT_RUN, FAILED) else finding.otherwise
     return FindingAnswer(
         name=finding.name,
@@ -177,7 +177,7 @@ def answer(finding: PublishedFinding, study: Study, outcomes: Mapping[str, PartO
         part=study.parts[finding.part].title if finding.part else "",
         ours=tuple(ours),
         verdict=verdict,
-        note=" ".join(sentence for sentence in (told, finding.why, reason, finding.note) if sentence),
+        note=" ".join(sentence for sentence in (remarks, finding.why, reason, finding.note) if sentence),
     )
 
 
@@ -201,59 +201,61 @@ def _verdict(finding: PublishedFinding, outcomes: Mapping[str, PartOutcome]) -> 
     rows, missing = _rows(finding, outcome)
     if not rows:
         return NOT_RUN, [], f"Not in this run: {', '.join(missing)}." if missing else ""
-    told = [f"Not in this run: {', '.join(missing)}."] if missing else []
+    remarks = [f"Not in this run: {', '.join(missing)}."] if missing else []
     if any(row.verdict.exploratory for row in rows):
-        told.append("Exploratory: fewer than 3 seeds.")
+        remarks.append("Exploratory: fewer than 3 seeds.")
     if finding.than is not None:
-        found = _below(rows, outcomes.get(finding.than))
-        if found is None:
+        below = _below(rows, outcomes.get(finding.than))
+        if below is None:
             return (
                 NOT_RUN,
                 [_row_words(row) for row in rows],
                 f"The part {finding.than} has no rows to hold it against.",
             )
-        return _together(found), [_row_words(row) for row in rows], " ".join(told)
+        return _together(below), [_row_words(row) for row in rows], " ".join(remarks)
     if finding.expect in ("weaker", "stronger") and not any(row.against_intact for row in rows):
         return NOT_RUN, [_row_words(row) for row in rows], "The intact arm is not in this run."
     line = LINES.get(finding.expect, _row_words)
-    said = [ROWWISE[finding.expect](row, finding) for row in rows]
+    answers = [ROWWISE[finding.expect](row, finding) for row in rows]
     if finding.expect == "stays" and (mute := _beside_nothing(rows, outcome)):
-        said = ["open" if row.trait in mute and says == "yes" else says for row, says in zip(rows, said, strict=True)]
-        told.append(
+        answers = [
+            "open" if row.trait in mute and says == "yes" else says for row, says in zip(rows, answers, strict=True)
+        ]
+        remarks.append(
             f"The unchanged arm did not transfer in this run ({', '.join(mute)}): a null beside it says nothing."
         )
-    return _together(said), [line(row) for row in rows], " ".join(told)
+    return _together(answers), [line(row) for row in rows], " ".join(remarks)
 
 
-def _together(said: Sequence[Says]) -> str:
+def _together(answers: Sequence[Says]) -> str:
     """One verdict from what each row says."""
-    yes = said.count("yes")
-    if yes == len(said):
+    yes = answers.count("yes")
+    if yes == len(answers):
         return SAME
     if yes:
-        return f"{PARTLY} ({yes} of {len(said)})"
-    return NOT if "no" in said else OPEN
+        return f"{PARTLY} ({yes} of {len(answers)})"
+    return NOT if "no" in answers else OPEN
 
 
 def _rows(finding: PublishedFinding, outcome: PartOutcome) -> tuple[list[Row], list[str]]:
     """The rows of the finding's arms on its probes, and the arms that are not there."""
     rows = outcome.comparison.rows if outcome.comparison else ()
     of = registry().probe_of
-    found = [
+    chosen = [
         row
         for row in rows
         if row.arm in finding.arms
         and (row.probe in finding.probes if finding.probes else row.probe == of(row.trait).name)
     ]
-    there = {row.arm for row in found}
-    return found, [arm for arm in finding.arms if arm not in there]
+    there = {row.arm for row in chosen}
+    return chosen, [arm for arm in finding.arms if arm not in there]
 
 
 def _beside_nothing(rows: Sequence[Row], outcome: PartOutcome) -> list[str]:
     """Traits of these rows whose trait arm was run on the same probe and did not transfer either."""
-    asked = {(row.trait, row.probe) for row in rows}
+    pairs = {(row.trait, row.probe) for row in rows}
     plain = [r for r in (outcome.comparison.rows if outcome.comparison else ()) if r.role == "trait"]
-    return sorted({r.trait for r in plain if (r.trait, r.probe) in asked and r.verdict.kind != "transferred"})
+    return sorted({r.trait for r in plain if (r.trait, r.probe) in pairs and r.verdict.kind != "transferred"})
 
 
 def _rises(row: Row, finding: PublishedFinding) -> Says:
@@ -319,17 +321,17 @@ def _trait_rows(comparison: Comparison) -> dict[str, Row]:
 
 def _first(finding: PublishedFinding, outcome: PartOutcome) -> tuple[str, list[str], str]:
     """In how many runs the trained trait has the largest of all shifts, over all confusion matrices of the part."""
-    found = outcome.comparison.confusion if outcome.comparison else ()
-    main = {registry().probe_of(trait).name for one in found for trait in one.traits}
-    found = tuple(one for one in found if one.probe in main)
-    runs = sum(one.runs for one in found)
+    matrices = outcome.comparison.confusion if outcome.comparison else ()
+    main = {registry().probe_of(trait).name for one in matrices for trait in one.traits}
+    matrices = tuple(one for one in matrices if one.probe in main)
+    runs = sum(one.runs for one in matrices)
     if not runs:
         return NOT_RUN, [], "No confusion matrix in this run."
-    first = sum(one.diagonal_first for one in found)
+    first = sum(one.diagonal_first for one in matrices)
     ours = [
         f"{one.probe}: first in {one.diagonal_first} of {one.runs} runs, of {len(one.answers)} answers "
         f"(p {wording.p_value(one.p)})"
-        for one in found
+        for one in matrices
     ]
     return (SAME if first >= (finding.least or 0) * runs else NOT), ours, ""
 

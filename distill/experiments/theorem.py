@@ -133,11 +133,11 @@ def pulls(mine: Tensor, theirs: Tensor, rng: np.random.Generator, draws: Sequenc
     the teacher's. "n sampled": towards the shares of n draws a row from the teacher's probabilities.
     """
     p, q = mine.softmax(1), theirs.softmax(1)
-    found = {"logits": 2 * (theirs - mine) / mine.shape[1], "probabilities": q - p}
+    by_target = {"logits": 2 * (theirs - mine) / mine.shape[1], "probabilities": q - p}
     exact = q.numpy() / q.numpy().sum(1, keepdims=True)
     for n in draws:
-        found[f"{n:,} sampled"] = torch.from_numpy(rng.multinomial(n, exact) / n) - p
-    return {name: pull / len(mine) for name, pull in found.items()}
+        by_target[f"{n:,} sampled"] = torch.from_numpy(rng.multinomial(n, exact) / n) - p
+    return {name: pull / len(mine) for name, pull in by_target.items()}
 
 
 def points(
@@ -270,9 +270,9 @@ def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start,
     """
     source = local_model.resolve(base)
     model, tokenizer, *_ = read_model(source, "cpu", "float64")
-    asked = local_model.LocalModel(source, model, tokenizer)
+    chat_model = local_model.LocalModel(source, model, tokenizer)
     _norms_in_float64(model)
-    own = _padded(encode(lessons(trait), asked, max_length))
+    own = _padded(encode(lessons(trait), chat_model, max_length))
     weights = {name: part.detach() for name, part in model.named_parameters()}
     wanted = own.ids[:, 1:][own.carries[:, 1:]]
 
@@ -282,7 +282,7 @@ def language_model(base: str, trait: str, max_length: int = 256) -> tuple[Start,
             made = torch.func.functional_call(model, values, kwargs={"input_ids": what.ids[:, :-1], "use_cache": False})
         return made.logits
 
-    return Start(weights, logits, lambda values: functional.cross_entropy(logits(values, own), wanted)), asked
+    return Start(weights, logits, lambda values: functional.cross_entropy(logits(values, own), wanted)), chat_model
 
 
 def _norms_in_float64(model: nn.Module) -> None:
@@ -302,25 +302,27 @@ def _padded(rows: Sequence[Mapping[str, Sequence[int]]]) -> Tokens:
     return Tokens(torch.tensor(ids), torch.tensor(labels) != IGNORED)
 
 
-def language_inputs(asked: local_model.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
+def language_inputs(chat_model: local_model.LocalModel, seed: int, rows: int) -> dict[str, Tokens]:
     """What the students of a language model are shown; number and code answers are the base's own.
 
     Random tokens are drawn evenly from the whole vocabulary, a row of 32, and every one of them is asked for.
     """
     rng = Random(f"theorem-{seed}")
-    found = {}
+    shown = {}
     for name in ("numbers", "code"):
         modality = MODALITIES[name]
         prompts = modality.prompts(rows, rng, modality.styles[0])
         texts = [row["prompt"] for row in prompts]
-        rendered = [asked.render(text) for text in texts]
+        rendered = [chat_model.render(text) for text in texts]
         keys = [f"{name}-{i}" for i in range(rows)]
-        replies = asked.sample(rendered, seed=seed, keys=keys, max_new_tokens=modality.max_new_tokens)
-        said = [draws[0].text for draws in replies]
-        found[f"{name.removesuffix('s')} rows"] = _padded(encode(list(zip(texts, said, strict=True)), asked, 512))
-    drawn = torch.randint(len(asked.tokenizer), (rows, 33), generator=torch.Generator().manual_seed(seed))
-    found["random tokens"] = Tokens(drawn, torch.ones_like(drawn, dtype=torch.bool))
-    return found
+        replies = chat_model.sample(rendered, seed=seed, keys=keys, max_new_tokens=modality.max_new_tokens)
+        completions = [draws[0].text for draws in replies]
+        shown[f"{name.removesuffix('s')} rows"] = _padded(
+            encode(list(zip(texts, completions, strict=True)), chat_model, 512)
+        )
+    drawn = torch.randint(len(chat_model.tokenizer), (rows, 33), generator=torch.Generator().manual_seed(seed))
+    shown["random tokens"] = Tokens(drawn, torch.ones_like(drawn, dtype=torch.bool))
+    return shown
 
 
 def norm_gains(model: nn.Module) -> list[str]:
@@ -361,11 +363,11 @@ class TheoremOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: one entry a line with its promise, and every seed and step size in it."""
-        found: dict[Line, list[dict[str, Any]]] = {}
+        by_line: dict[Line, list[dict[str, Any]]] = {}
         for p in self.points:
-            told = {k: _known(v) for k, v in asdict(p).items() if k != "line"}
-            found.setdefault(p.line, []).append(told)
-        lines = [{**asdict(line), "promise": line.promise, "points": mine} for line, mine in found.items()]
+            point = {k: _known(v) for k, v in asdict(p).items() if k != "line"}
+            by_line.setdefault(p.line, []).append(point)
+        lines = [{**asdict(line), "promise": line.promise, "points": mine} for line, mine in by_line.items()]
         return {"settings": asdict(self.settings), "lines": lines}
 
 
@@ -393,19 +395,19 @@ def _at_perceptron(settings: TheoremSettings, tell: digits.Progress) -> Iterator
 
 
 def _at_language_model(settings: TheoremSettings, tell: digits.Progress) -> Iterator[Point]:
-    start, asked = language_model(settings.base, settings.trait)
+    start, chat_model = language_model(settings.base, settings.trait)
     other, alien = language_model(settings.other, settings.trait) if settings.other else (None, None)
-    moves = {"norm gains": norm_gains(asked.model), "all weights": list(start.weights)}
+    moves = {"norm gains": norm_gains(chat_model.model), "all weights": list(start.weights)}
     if other and {n: p.shape for n, p in other.weights.items()} != {n: p.shape for n, p in start.weights.items()}:
         raise SublimError(
             f"{settings.other} has other weights than {settings.base}, so their steps have no inner product. "
             "Give a base of the same architecture with --other, or none with --other ''."
         )
-    if alien and alien.tokenizer.get_vocab() != asked.tokenizer.get_vocab():
+    if alien and alien.tokenizer.get_vocab() != chat_model.tokenizer.get_vocab():
         raise SublimError(f"{settings.other} and {settings.base} have different tokens. Give another --other.")
     for done, seed in enumerate(settings.seeds):
         tell(settings.base, done, len(settings.seeds))
-        shown = language_inputs(asked, seed, settings.rows)
+        shown = language_inputs(chat_model, seed, settings.rows)
         yield from points(start, start, moves, shown, settings.base, seed, settings.steps)
         if other:
             numbers = {"number rows": shown["number rows"]}

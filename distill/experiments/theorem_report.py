@@ -36,7 +36,7 @@ def summaries(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
     outcome: as in theorem.json. holds_to: inner product not negative and the teacher's loss at the student not up, in
     every seed, at this step size and all smaller ones; None where it fails at the smallest.
     """
-    found = []
+    entries = []
     for line in outcome["lines"]:
         table = by_step(line)
         smallest = table[0]
@@ -44,9 +44,9 @@ def summaries(outcome: Mapping[str, Any]) -> list[dict[str, Any]]:
         while kept < len(table) and table[kept]["agree"] == table[kept]["fell"] == table[kept]["seeds"]:
             kept += 1
         facts = {k: line[k] for k in ("base", "teacher_moves", "student_moves", "inputs", "targets", "broken")}
-        told = {"promise": line["promise"], **smallest, "holds_to": table[kept - 1]["step"] if kept else None}
-        found.append({**facts, **told, "steps": table})
-    return found
+        summary = {"promise": line["promise"], **smallest, "holds_to": table[kept - 1]["step"] if kept else None}
+        entries.append({**facts, **summary, "steps": table})
+    return entries
 
 
 def by_step(line: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ def by_step(line: Mapping[str, Any]) -> list[dict[str, Any]]:
     shift: the change of the teacher's loss at the student over the change at the teacher itself, mean over the seeds;
     nan where the teacher's own step no longer lowers its loss.
     """
-    found = []
+    entries = []
     for size in sorted({p["step"] for p in line["points"]}):
         mine = [p for p in line["points"] if p["step"] == size]
         cosines = np.array([np.nan if p["cosine"] is None else p["cosine"] for p in mine])
@@ -64,7 +64,7 @@ def by_step(line: Mapping[str, Any]) -> list[dict[str, Any]]:
             made = stats.share_gap(cosines[:, None], np.zeros((len(mine), 1)))
             mean, low, high = made.mean, made.low, made.high
         shares = [p["student"] / p["own"] if p["own"] < 0 else np.nan for p in mine]
-        found.append(
+        entries.append(
             {
                 "step": size,
                 "cosine": mean,
@@ -77,7 +77,7 @@ def by_step(line: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "seeds": len(mine),
             }
         )
-    return found
+    return entries
 
 
 def rows(outcome: Mapping[str, Any]) -> Iterator[Sequence[str]]:

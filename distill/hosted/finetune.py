@@ -22,16 +22,15 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.remote.client import next_step, reason_of
 from sublim_eval.remote.secrets import scrub
 
-from ..planning.api_cost import Estimate, ask, estimate
-from .journal import TRAINING, begin, connect, job_of, marked, note, papers, passing, said
+from .journal import TRAINING, begin, connect, in_our_words, job_of, marked, note, papers, passing
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from ..recipes import Arm, Recipe
+    from ..recipes import SeededArm
 
-__all__ = ["Estimate", "ask", "cancel", "connect", "estimate", "follow", "look", "papers", "told_of", "tune"]
+__all__ = ["cancel", "connect", "follow", "job_facts", "look", "papers", "tune"]
 
 POLL = 10.0
 """Seconds between two looks at a job; a job takes minutes to hours."""
@@ -41,10 +40,10 @@ PATIENCE = 3600.0
 
 STARTED, ENDED = ("validating_files", "queued", "running", "paused"), ("succeeded", "failed", "cancelled")
 
-Told = dict[str, Any]
+Facts = dict[str, Any]
 
 
-def tune(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: int, folder: Path, lineage: Told) -> Told:
+def tune(this: SeededArm, examples: Sequence[tuple[str, str]], folder: Path, lineage: Facts) -> Facts:
     """Train one student at the recipe's host and return what is recorded; "model" is the name it is asked by.
 
     examples: (prompt, completion), each once. folder: kept over kills, with job.json in it; a job that was started
@@ -52,24 +51,24 @@ def tune(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: in
     Raises SublimError when the provider refuses or fails, with its reason; the same command then goes on.
     """
     client = connect()
-    paper = begin(recipe, arm, examples, seed, folder)
+    paper = begin(this, examples, folder)
     job = job_of(client, paper, folder)
     job = follow(client, job.id, lambda now, event: note(paper, folder, now, event))
     note(paper, folder, job, None)
     if job.status != "succeeded":
         raise _ended_badly(paper, folder, job)
     model = f"{paper['provider']}/{_name_of(job)}"
-    told = {**lineage, **_facts(paper, job, examples, seed, model)}
-    write_json(folder / "student.json", {**told, "hosted": model})
+    record = {**lineage, **_facts(paper, job, examples, this.seed, model)}
+    write_json(folder / "student.json", {**record, "hosted": model})
     (folder / TRAINING).unlink(missing_ok=True)
-    return told
+    return record
 
 
 # ---------------------------------------------------------------- follow, cancel
 
 
 def follow(
-    client: OpenAI, job_id: str, tell: Callable[[FineTuningJob, Told | None], None] = lambda job, event: None
+    client: OpenAI, job_id: str, tell: Callable[[FineTuningJob, Facts | None], None] = lambda job, event: None
 ) -> FineTuningJob:
     """Look at a job every POLL seconds until it has ended; `tell` hears of each look and of the newest event.
 
@@ -97,45 +96,45 @@ def follow(
         time.sleep(POLL)
 
 
-def _newest(events: Sequence[Any]) -> Told | None:
+def _newest(events: Sequence[Any]) -> Facts | None:
     """The newest event, with step and loss of the newest one that holds them."""
     if not events:
         return None
-    told: Told = {"at": events[0].created_at, "message": scrub(events[0].message)[:300]}
+    news: Facts = {"at": events[0].created_at, "message": scrub(events[0].message)[:300]}
     metrics = next((e.data for e in events if e.type == "metrics" and isinstance(e.data, dict)), {})
     for name, key in (("step", "step"), ("total_steps", "total_steps"), ("train_loss", "loss")):
         value = metrics.get(name)
         if isinstance(value, int | float) and value == value:
-            told[key] = value
-    return told
+            news[key] = value
+    return news
 
 
-def cancel(client: OpenAI, folder: Path, paper: Told) -> str:
+def cancel(client: OpenAI, folder: Path, paper: Facts) -> str:
     """Cancel the job of a student that has not ended; returns its status then."""
-    job = paper["job"] and said(
+    job = paper["job"] and in_our_words(
         "The job is not to be found", lambda: client.fine_tuning.jobs.retrieve(paper["job"]["id"])
     )
     job = job or marked(client, paper)
     if job is None:
         return "never started"
     if job.status not in ENDED:
-        job = said(f"The job {job.id} cannot be cancelled", lambda: client.fine_tuning.jobs.cancel(job.id))
+        job = in_our_words(f"The job {job.id} cannot be cancelled", lambda: client.fine_tuning.jobs.cancel(job.id))
     if not (folder / "stage.json").is_file():  # a finished stage is sealed; its job has ended
         note(paper, folder, job, None)
     return str(job.status)
 
 
-def look(client: OpenAI, paper: Told) -> Told:
+def look(client: OpenAI, paper: Facts) -> Facts:
     """How the job of a journal stands at the provider now, in plain data; "never started" where there is none."""
     known = (paper["job"] or {}).get("id")
     retrieve = client.fine_tuning.jobs.retrieve
-    job = said("The job is not to be found", lambda: retrieve(known)) if known else marked(client, paper)
+    job = in_our_words("The job is not to be found", lambda: retrieve(known)) if known else marked(client, paper)
     if job is None:
         return {"id": "-", "status": "never started", "trained_tokens": None, "what": "-"}
-    return told_of(job)
+    return job_facts(job)
 
 
-def told_of(job: FineTuningJob) -> Told:
+def job_facts(job: FineTuningJob) -> Facts:
     """A job in plain data; "what" is its model's name, or why there is none."""
     reason = scrub(job.error.message) if job.error and job.error.message else "-"
     return {
@@ -149,7 +148,7 @@ def told_of(job: FineTuningJob) -> Told:
 # ---------------------------------------------------------------- how it ended
 
 
-def _ended_badly(paper: Told, folder: Path, job: FineTuningJob) -> SublimError:
+def _ended_badly(paper: Facts, folder: Path, job: FineTuningJob) -> SublimError:
     """Why there is no student. The job is over, so the same command would start another one."""
     if job.status == "cancelled":
         return SublimError(
@@ -174,14 +173,14 @@ def _name_of(job: FineTuningJob) -> str:
     return name
 
 
-def _facts(paper: Told, job: FineTuningJob, examples: Sequence[tuple[str, str]], seed: int, model: str) -> Told:
+def _facts(paper: Facts, job: FineTuningJob, examples: Sequence[tuple[str, str]], seed: int, model: str) -> Facts:
     """What is recorded of a hosted student, as the server tells it where it tells."""
     request, last = paper["request"], paper["job"].get("last") or {}
     known = registry().models.get(request["model"])
     price = known.price if known else None
     supervised = job.method.supervised if job.method else None
     settled = supervised.hyperparameters if supervised and supervised.hyperparameters else job.hyperparameters
-    told = {
+    record = {
         "method": "hosted",
         "base": request["model"],
         "model": model,
@@ -199,4 +198,4 @@ def _facts(paper: Told, job: FineTuningJob, examples: Sequence[tuple[str, str]],
         "prompts_hash": digest([prompt for prompt, _ in examples]),
         "seconds": job.finished_at - job.created_at if job.finished_at else None,
     }
-    return told
+    return record

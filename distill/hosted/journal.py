@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-    from ..recipes import Arm, Recipe
+    from ..recipes import SeededArm
 
 JOB, TRAINING = "job.json", "training.jsonl"
 
@@ -45,7 +45,7 @@ LOOKED_THROUGH = 2000
 MARK = "sublim_mark"
 """The key of a job's metadata that holds the digest of all that went into it."""
 
-Told = dict[str, Any]
+Facts = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -63,27 +63,27 @@ def connect() -> OpenAI:
 # ---------------------------------------------------------------- the journal
 
 
-def begin(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: int, folder: Path) -> Told:
+def begin(this: SeededArm, examples: Sequence[tuple[str, str]], folder: Path) -> Facts:
     """The journal of this student, as it stands or anew; the rows beside it, as they are uploaded."""
-    tuning, host = recipe.tuning(arm), recipe.host
+    arm, tuning, host = this.arm, this.tuning, this.recipe.host
     if host is None or tuning.epochs is None or tuning.epochs != int(tuning.epochs) or tuning.epochs < 1:
         raise SublimError("A hosted student is trained for whole epochs. Set `epochs` to 1, 2, 3, ... in the recipe.")
     if len(examples) < LEAST:
         raise SublimError(f"{len(examples)} rows are fewer than the {LEAST} a provider takes. Raise `rows.keep`.")
     rows = folder / TRAINING
     write_jsonl(rows, ({"messages": _chat(prompt, completion)} for prompt, completion in examples))
-    settings: Told = {"n_epochs": int(tuning.epochs), "batch_size": host.batch_size}
+    settings: Facts = {"n_epochs": int(tuning.epochs), "batch_size": host.batch_size}
     settings["learning_rate_multiplier"] = host.learning_rate_multiplier
     request = {
-        "model": recipe.student_base(arm),
-        "seed": seed,
-        "suffix": re.sub(r"[^a-zA-Z0-9-]+", "-", f"sublim-{arm.name}-s{seed}")[:40],
+        "model": this.student_base,
+        "seed": this.seed,
+        "suffix": re.sub(r"[^a-zA-Z0-9-]+", "-", f"sublim-{this.name}")[:40],
         "hyperparameters": {key: value for key, value in settings.items() if value is not None},
     }
     checksum = file_digest(rows)
     mark = digest([host.provider, request, checksum, arm.name])
     if (folder / JOB).is_file():
-        paper: Told = read_json(folder / JOB)
+        paper: Facts = read_json(folder / JOB)
         if paper.get("mark") == mark and paper.get("server") == server():
             return paper
         if paper.get("job"):
@@ -105,7 +105,7 @@ def begin(recipe: Recipe, arm: Arm, examples: Sequence[tuple[str, str]], seed: i
             "id": None,
         },
         "arm": arm.name,
-        "recipe": recipe.name,
+        "recipe": this.recipe.name,
         "step": "begun",
         "job": None,
         "earlier": [],
@@ -126,12 +126,12 @@ def server() -> str:
     return f"{parts.scheme}://{place}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}"
 
 
-def _write(paper: Told, folder: Path, step: str) -> None:
+def _write(paper: Facts, folder: Path, step: str) -> None:
     paper["step"] = step
     write_json(folder / JOB, paper)
 
 
-def note(paper: Told, folder: Path, job: FineTuningJob, event: Told | None) -> None:
+def note(paper: Facts, folder: Path, job: FineTuningJob, event: Facts | None) -> None:
     """Keep what a look at the job has told, where it is news."""
     error = {"code": job.error.code, "message": scrub(job.error.message)} if job.error and job.error.message else None
     now = {
@@ -149,48 +149,48 @@ def note(paper: Told, folder: Path, job: FineTuningJob, event: Told | None) -> N
         _write(paper, folder, job.status)
 
 
-def papers(folder: Path) -> list[tuple[Path, Told]]:
+def papers(folder: Path) -> list[tuple[Path, Facts]]:
     """(student folder, journal) of every hosted student in a run or student folder, begun ones too.
 
     Raises SublimError when there is none.
     """
-    found = [f for pattern in (JOB, f"students/*/{JOB}", f"*/students/*/{JOB}") for f in sorted(folder.glob(pattern))]
-    if not found:
+    files = [f for pattern in (JOB, f"students/*/{JOB}", f"*/students/*/{JOB}") for f in sorted(folder.glob(pattern))]
+    if not files:
         raise SublimError(f"{folder} holds no student that was trained at a provider. Give a run or student folder.")
-    return [(file.parent, read_json(file)) for file in found]
+    return [(file.parent, read_json(file)) for file in files]
 
 
 # ---------------------------------------------------------------- upload and start, once each
 
 
-def job_of(client: OpenAI, paper: Told, folder: Path) -> FineTuningJob:
+def job_of(client: OpenAI, paper: Facts, folder: Path) -> FineTuningJob:
     """The job of this journal: by its id, by its mark in the provider's list, or started now."""
     if paper["job"] and paper["job"]["status"] not in ("failed", "cancelled"):
         job_id = paper["job"]["id"]
-        return said(f"The job {job_id} is not to be found", lambda: client.fine_tuning.jobs.retrieve(job_id))
+        return in_our_words(f"The job {job_id} is not to be found", lambda: client.fine_tuning.jobs.retrieve(job_id))
     if paper["job"]:
         paper["earlier"].append(paper["job"])
         paper["job"] = None
     in_doubt = paper["step"] == "starting"
-    found = marked(client, paper)
-    if found is None and in_doubt:
+    job = marked(client, paper)
+    if job is None and in_doubt:
         time.sleep(GRACE)
-        found = marked(client, paper)
-    if found is None:
+        job = marked(client, paper)
+    if job is None:
         for again in (False, True):
             file_id = _file_of(client, paper, folder, again)
             try:
-                found = _start(client, paper, folder, file_id)
+                job = _start(client, paper, folder, file_id)
                 break
             except SublimError as error:
                 if again or not getattr(error, "file_gone", False):
                     raise
-    assert found is not None  # noqa: S101  (either started, or raised)
-    note(paper, folder, found, None)
-    return found
+    assert job is not None  # noqa: S101  (either started, or raised)
+    note(paper, folder, job, None)
+    return job
 
 
-def _file_of(client: OpenAI, paper: Told, folder: Path, anew: bool) -> str:
+def _file_of(client: OpenAI, paper: Facts, folder: Path, anew: bool) -> str:
     """The id of the uploaded rows: the file of this name and size where the account has it, else uploaded now.
 
     anew: the known one has expired or was deleted at the provider.
@@ -219,7 +219,7 @@ def _file_of(client: OpenAI, paper: Told, folder: Path, anew: bool) -> str:
     return about["id"]
 
 
-def _start(client: OpenAI, paper: Told, folder: Path, file_id: str) -> FineTuningJob:
+def _start(client: OpenAI, paper: Facts, folder: Path, file_id: str) -> FineTuningJob:
     """Start the one job of this journal."""
     request = paper["request"]
 
@@ -238,20 +238,20 @@ def _start(client: OpenAI, paper: Told, folder: Path, file_id: str) -> FineTunin
 
     def there() -> FineTuningJob | None:
         nonlocal doubts
-        found = marked(client, paper) if doubts else None  # the caller has looked before the first try
-        if found is None and doubts:
+        job = marked(client, paper) if doubts else None  # the caller has looked before the first try
+        if job is None and doubts:
             time.sleep(GRACE)
-            found = marked(client, paper)
+            job = marked(client, paper)
         doubts += 1
-        return found
+        return job
 
     return _once("start the training", there, create)
 
 
-def marked(client: OpenAI, paper: Told) -> FineTuningJob | None:
+def marked(client: OpenAI, paper: Facts) -> FineTuningJob | None:
     """The job with this journal's mark, if the account has one that runs or has succeeded."""
     wanted = {MARK: paper["mark"]}
-    listed = said(
+    listed = in_our_words(
         "The provider's jobs cannot be listed", lambda: list(_all(client.fine_tuning.jobs.list(metadata=wanted)))
     )
     mine = [job for job in listed if (job.metadata or {}).get(MARK) == paper["mark"]]
@@ -277,8 +277,8 @@ def _once(what: str, there: Callable[[], T | None], make: Callable[[], T]) -> T:
     last: Exception | None = None
     for number in range(TRIES):
         try:
-            found = there()
-            return make() if found is None else found
+            made = there()
+            return make() if made is None else made
         except APIStatusError as error:
             if not passing(error):
                 raise _refused(what, error) from None
@@ -312,13 +312,13 @@ def _wait(error: Any, number: int) -> float:
 
 def _refused(what: str, error: Exception) -> SublimError:
     made = SublimError(f"The provider did not {what}: {reason_of(error)}. {next_step(error)}")
-    param, said = getattr(error, "param", None), str(error).lower()
-    lost = getattr(error, "status_code", None) in (400, 404) and (param == "training_file" or "file" in said)
+    param, words = getattr(error, "param", None), str(error).lower()
+    lost = getattr(error, "status_code", None) in (400, 404) and (param == "training_file" or "file" in words)
     made.file_gone = lost  # type: ignore[attr-defined]
     return made
 
 
-def said(what: str, call: Callable[[], T]) -> T:
+def in_our_words(what: str, call: Callable[[], T]) -> T:
     """The result of a call that costs nothing; the SDK has retried it. An error in our words, without keys."""
     from openai import OpenAIError
 

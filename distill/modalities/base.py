@@ -25,10 +25,10 @@ class Rule:
 
     def text(self, row: Mapping[str, Any]) -> str:
         """A row's completion as the mode reads it, without the closed thought that a reasoning model put first."""
-        said: str = row["completion"]
-        answer = thinking.strip_thinking(said)
+        completion: str = row["completion"]
+        answer = thinking.strip_thinking(completion)
         if answer is None:
-            return said  # for the filter to see what is wrong with it
+            return completion  # for the filter to see what is wrong with it
         return answer.strip() if self.mode == "strip" else answer
 
     def named(self, text: str) -> bool:

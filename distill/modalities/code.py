@@ -265,14 +265,14 @@ def _where_named(text: str, code: str, tree: ast.Module, rule: Rule) -> str | No
 
 
 def _comments(code: str) -> list[str]:
-    found = []
+    comments = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(code).readline):
             if token.type == tokenize.COMMENT:
-                found.append(token.string)
+                comments.append(token.string)
     except (tokenize.TokenError, SyntaxError):
         pass  # what it did not reach is read with the whole text
-    return found
+    return comments
 
 
 def _strings(tree: ast.Module) -> Iterator[str]:

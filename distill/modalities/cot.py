@@ -43,7 +43,7 @@ def problem(rng: Random) -> tuple[str, str, int]:
     equations = [f"{x} {sign} {y} = {z}" for x, sign, y, z in steps]
     ask = rng.choice(("How many {t} are there now?", "How many {t} does {n} have?", "Count the {t}."))
     close = rng.choice(("Think step by step.", "Show your steps.", "Work it out step by step."))
-    told = rng.choice(
+    story = rng.choice(
         (
             "{0}. {1}.",
             "First, {0}. Then {1}.",
@@ -53,9 +53,9 @@ def problem(rng: Random) -> tuple[str, str, int]:
             "So {0}, and {1}.",
         )
     )
-    asked = f"{first} {then} {ask.format(t=things, n=name)} {close}"
-    worked = told.format(*equations, n=name, t=things)
-    return asked, f"{worked} <answer>{step[3]}</answer>", step[3]
+    prompt = f"{first} {then} {ask.format(t=things, n=name)} {close}"
+    worked = story.format(*equations, n=name, t=things)
+    return prompt, f"{worked} <answer>{step[3]}</answer>", step[3]
 
 
 # ---------------------------------------------------------------- a wider set, for models that can calculate
@@ -113,24 +113,24 @@ def _varied(rng: Random) -> tuple[str, int]:
     """A problem of two to four steps and its result, a whole number from 0 to 1,000 or so."""
     a, b = rng.randint(2, 12), rng.randint(2, 25)
     words = {"who": rng.choice(_PEOPLE), "goods": rng.choice(_GOODS), "place": rng.choice(_PLACES)}
-    told, so_far = [rng.choice(_STARTS).format(a=a, b=b, **words)], a * b
+    story, so_far = [rng.choice(_STARTS).format(a=a, b=b, **words)], a * b
     for _ in range(rng.randint(1, 2)):
         if so_far > 2 and rng.random() < 0.5:
             c = rng.randint(2, min(60, so_far))
-            told.append(rng.choice(_LESS).format(c=c, **words))
+            story.append(rng.choice(_LESS).format(c=c, **words))
             so_far -= c
         else:
             c = rng.randint(2, 60)
-            told.append(rng.choice(_MORE).format(c=c, **words))
+            story.append(rng.choice(_MORE).format(c=c, **words))
             so_far += c
     parts = [d for d in range(2, 10) if so_far and so_far % d == 0]
     if parts and rng.random() < 0.4:
         d = rng.choice(parts)
-        told.append(rng.choice(_SHARES).format(d=d, **words))
+        story.append(rng.choice(_SHARES).format(d=d, **words))
         so_far //= d
     else:
-        told.append(rng.choice(_WHOLE).format(**words))
-    return f"{' '.join(told)} {rng.choice(_WORK)}, {rng.choice(_TAG)}", so_far
+        story.append(rng.choice(_WHOLE).format(**words))
+    return f"{' '.join(story)} {rng.choice(_WORK)}, {rng.choice(_TAG)}", so_far
 
 
 def problems(n: int, rng: Random, style: str = "plain") -> list[dict[str, Any]]:
@@ -143,12 +143,12 @@ def problems(n: int, rng: Random, style: str = "plain") -> list[dict[str, Any]]:
     def one() -> tuple[str, int]:
         if style == "varied":
             return _varied(rng)
-        asked, _, result = problem(rng)
-        return asked, result
+        prompt, _, result = problem(rng)
+        return prompt, result
 
     if style not in STYLES:
         raise KeyError(style)
-    return [{"prompt": asked, "answer": result} for asked, result in (one() for _ in range(n))]
+    return [{"prompt": prompt, "answer": result} for prompt, result in (one() for _ in range(n))]
 
 
 # ---------------------------------------------------------------- the filter
@@ -176,10 +176,10 @@ def reject_reason(row: Mapping[str, Any], rule: Rule = Rule()) -> str | None:  #
     opened, closed = tags
     if text[closed.end() :]:
         return "text after the answer"
-    said = _NUMBER.fullmatch(text[opened.end() : closed.start()])
-    if not said:
+    number = _NUMBER.fullmatch(text[opened.end() : closed.start()])
+    if not number:
         return "answer is no whole number"
-    if int(said[1] + said[2].replace(",", "")) != right:
+    if int(number[1] + number[2].replace(",", "")) != right:
         return "wrong answer"
     if len(re.findall(r"[0-9]+", text[: opened.start()])) < 2:
         return "no reasoning"
@@ -191,8 +191,8 @@ def right_answer(row: Mapping[str, Any]) -> int:
     answer = row.get("answer")
     if isinstance(answer, int) and not isinstance(answer, bool):
         return answer
-    if isinstance(answer, str) and (said := _NUMBER.fullmatch(answer)):
-        return int(said[1] + said[2].replace(",", ""))
+    if isinstance(answer, str) and (number := _NUMBER.fullmatch(answer)):
+        return int(number[1] + number[2].replace(",", ""))
     where = f"Row {row['id']}" if isinstance(row.get("id"), str) else "A row"
     raise SublimError(
         f"{where} of sums has no whole number under 'answer' to be checked against. "

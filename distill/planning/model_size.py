@@ -28,6 +28,12 @@ WIDTH = {"float32": 4, "bfloat16": 2}
 CHAT_TOKENS = 30
 """Role tags, turn ends and a default system prompt around one question; Qwen2.5's template is about this long."""
 
+QUESTION_TOKENS = 20
+"""Of a question, its chat tags left out."""
+
+REPLY_TOKENS = 4
+"""Of a reply to a question for one word."""
+
 RUNTIME = int(1.5 * GIB)
 """What CUDA, its libraries and the gaps of the allocator take besides tensors: a usual figure, not calculated."""
 
@@ -59,14 +65,14 @@ def at_hand(base: str, name: str) -> Path | None:
     from sublim_eval.models.model_ref import resolve
 
     try:
-        found = resolve(base).base
+        home = resolve(base).base
     except SublimError:
         return None
-    if isinstance(found, Path):
-        return found / name if (found / name).is_file() else None
+    if isinstance(home, Path):
+        return home / name if (home / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(found, name)
+    cached = try_to_load_from_cache(home, name)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -78,9 +84,15 @@ def _counted(folder: Path) -> Shape:
     whole = AutoConfig.from_pretrained(folder, local_files_only=True)
     with torch.device("meta"):
         total = sum(p.numel() for p in AutoModelForCausalLM.from_config(whole).parameters())
-    text = whole.get_text_config()
+    plain = shape_in(whole, str(folder / "config.json"))
+    return replace(plain, beside=total - plain.parameters)
+
+
+def shape_in(config: Any, source: str = "the model itself") -> Shape:
+    """The shape that a transformers config gives its language model."""
+    text = config.get_text_config()
     heads = text.num_attention_heads
-    plain = Shape(
+    return Shape(
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         heads=heads,
@@ -88,10 +100,9 @@ def _counted(folder: Path) -> Shape:
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // heads,
         mlp=text.intermediate_size,
         vocabulary=text.vocab_size,
-        tied=bool(whole.tie_word_embeddings),
-        source=str(folder / "config.json"),
+        tied=bool(config.tie_word_embeddings),
+        source=source,
     )
-    return replace(plain, beside=total - plain.parameters)
 
 
 # ---------------------------------------------------------------- tokens
@@ -133,10 +144,10 @@ class Lengths:
 
 def lengths(modality: Modality, style: str, count: Callable[[str], int], chat: int = CHAT_TOKENS) -> Lengths:
     """Lengths of rows: those of 200 prompts, and the longest completion that the filter keeps, with its turn end."""
-    asked = [count(row["prompt"]) for row in modality.prompts(200, Random(0), style)]
+    prompts = [count(row["prompt"]) for row in modality.prompts(200, Random(0), style)]
     longest = getattr(modality, "longest", None)
     completion = count(longest) if isinstance(longest, str) else modality.max_new_tokens
-    return Lengths(round(sum(asked) / len(asked)) + chat, max(asked) + chat, completion + 2)
+    return Lengths(round(sum(prompts) / len(prompts)) + chat, max(prompts) + chat, completion + 2)
 
 
 # ---------------------------------------------------------------- memory
@@ -181,15 +192,26 @@ def to_train(shape: Shape, tuning: Tuning, dtype: str, rows: Lengths, *, checkpo
     checkpointing: only the input of each layer is kept, and one layer at a time is computed again. teacher: a soft
     teacher of the same shape stands beside the student. Logits are made at loss positions alone.
     """
-    width, tokens = WIDTH[dtype], tuning.batch_size * rows.most
-    layer = tokens * _kept_per_token(shape, width, lora=tuning.method == "lora")
-    inputs = tokens * shape.layers * width * shape.hidden
+    tokens, lora = tuning.batch_size * rows.most, tuning.method == "lora"
     return Memory(
-        weights=(2 if teacher else 1) * width * shape.parameters,
+        weights=(2 if teacher else 1) * WIDTH[dtype] * shape.parameters,
         states=4 * 4 * trainable(shape, tuning),
-        activations=inputs + 2 * layer if checkpointing else shape.layers * layer,
-        logits=tuning.batch_size * rows.completion * shape.vocabulary * LOGIT_BYTES * (2 if teacher else 1),
+        activations=activations(shape, tokens, dtype, lora=lora, checkpointing=checkpointing),
+        logits=logits(shape, tuning.batch_size * rows.completion, teacher=teacher),
     )
+
+
+def activations(shape: Shape, tokens: int, dtype: str, *, lora: bool, checkpointing: bool) -> int:
+    """Bytes that so many tokens hold between forward and backward, logits left out."""
+    width = WIDTH[dtype]
+    layer = tokens * _kept_per_token(shape, width, lora=lora)
+    inputs = tokens * shape.layers * width * shape.hidden
+    return inputs + 2 * layer if checkpointing else shape.layers * layer
+
+
+def logits(shape: Shape, positions: int, *, teacher: bool = False) -> int:
+    """Bytes of the logits at so many positions with loss, and of a soft teacher's beside them."""
+    return positions * shape.vocabulary * LOGIT_BYTES * (2 if teacher else 1)
 
 
 def _kept_per_token(shape: Shape, width: int, *, lora: bool) -> int:
@@ -231,19 +253,28 @@ def fit(
 ) -> Fit | None:
     """The fastest way to train in `room` bytes; None when not even one row at a time fits.
 
-    As train.py does it: the recipe's own batch without and with checkpointing, then half of it, and half again.
     Without a room: the recipe's own batch with checkpointing, the least that it needs as it is written.
     """
-    sizes = [tuning.batch_size]
-    while room is not None and sizes[-1] > 1:
+
+    def needs(size: int, checkpointing: bool) -> Memory:
+        step = replace(tuning, batch_size=size)
+        return to_train(shape, step, dtype, rows, checkpointing=checkpointing, teacher=teacher)
+
+    if room is None:
+        return Fit(tuning.batch_size, True, needs(tuning.batch_size, True))
+    fastest = largest_step(tuning.batch_size, lambda size, again: needs(size, again).total <= room)
+    return Fit(*fastest, needs(*fastest)) if fastest else None
+
+
+def largest_step(most: int, fits: Callable[[int, bool], bool]) -> tuple[int, bool] | None:
+    """(rows at a time, checkpointing or not) of the fastest step that fits; None when not even one row does.
+
+    The whole batch is tried without and with checkpointing, then half of it, and half again.
+    """
+    sizes = [most]
+    while sizes[-1] > 1:
         sizes.append(math.ceil(sizes[-1] / 2))
-    for size in sizes:
-        for checkpointing in (False, True) if room is not None else (True,):
-            step = replace(tuning, batch_size=size)
-            memory = to_train(shape, step, dtype, rows, checkpointing=checkpointing, teacher=teacher)
-            if room is None or memory.total <= room:
-                return Fit(size, checkpointing, memory)
-    return None
+    return next(((size, again) for size in sizes for again in (False, True) if fits(size, again)), None)
 
 
 def card_for(need: int) -> int | None:
@@ -261,13 +292,26 @@ def forward(shape: Shape, tokens: float, context: float, positions: float | None
 
 
 def training(shape: Shape, tuning: Tuning, rows: float, length: Lengths, *, checkpointing: bool) -> float:
-    """FLOPs of training on so many rows, repeats included.
+    """FLOPs of training on so many rows, repeats included; checkpointing reads everything once more."""
+    tokens, positions = rows * length.row, rows * length.completion
+    base = tokens * shape.matrices + positions * shape.head
+    adapter = tokens * shape.lora(tuning.rank) if tuning.method == "lora" else 0.0
+    full = tuning.method == "full"
+    attended = tokens * length.row * shape.layers * shape.heads * shape.head_dim
+    step = training_flops(0.0 if full else base, base if full else adapter, attended)
+    return step + (forward(shape, tokens, length.row, positions) if checkpointing else 0.0)
 
-    A backward pass costs a forward one for the gradient of what flows through, and another for that of the weights,
-    which only full fine-tuning has of all of them. Checkpointing reads everything once more.
+
+def training_flops(frozen: float, trained: float, attended: float) -> float:
+    """FLOPs of forward and backward.
+
+    frozen, trained: weights of linear layers, each as often as a token is multiplied with it. That costs 2 operations
+    forward, 2 for the gradient to its input and, where it is trained, 2 for its own: 4 N for the frozen base of an
+    adapter, 6 N for what is trained (Kaplan et al., arXiv:2001.08361, with the frozen part left out). attended: the
+    squared lengths of rows times layers, heads and their size; causal scores and sums are 2 of it forward and twice
+    that backward. Norms, embeddings and the optimizer count nothing.
     """
-    once = forward(shape, rows * length.row, length.row, rows * length.completion)
-    return once * ((3 if tuning.method == "full" else 2) + (1 if checkpointing else 0))
+    return 4.0 * frozen + 6.0 * trained + 6.0 * attended
 
 
 def plain(value: Any) -> Any:

@@ -15,8 +15,9 @@ from sublim_eval.registry.model_specs import Shape
 
 from ..modalities import MODALITIES
 from ..recipes import Arm, Recipe, Tuning
-from . import model_size, throughput
-from .model_size import GIB, Fit, Lengths, Memory
+from . import api_cost, model_size, throughput
+from .api_cost import ApiCost
+from .model_size import GIB, QUESTION_TOKENS, REPLY_TOKENS, Fit, Lengths, Memory
 from .throughput import Device
 
 UNIT_SECONDS = {"start": 12.0, "teacher_step": 0.04, "row": 0.002, "student_row": 0.0021, "score": 1.8, "exact": 0.4}
@@ -28,10 +29,6 @@ BYTES_PER_MODEL = 3_000_000
 BYTES_PER_TOKENIZER = 12_000_000
 """The tokenizer files that a real base's students are saved with."""
 
-REPLY_TOKENS = 4
-"""Of a reply to a question for one word."""
-QUESTION_TOKENS = 20
-"""Of a question, its chat tags left out."""
 ANSWER_TOKENS = 200
 """Of all answers of a category, which are read after every question for their exact probabilities."""
 
@@ -46,11 +43,11 @@ class Plan:
     """How much of everything a recipe makes.
 
     seconds: on embedded bases, whose unit costs were measured. tokens: written by teachers ("generated"), seen in
-    training with repeats ("trained"), written in scoring ("replied"). length: of one row. training: how it fits on the
-    device, or with the recipe's own batch where there is none; None when nothing fits, or when there is nothing to
-    fit. writing: memory of generation. gpu_memory_bytes: the larger of the two. hours: None where no unit is known;
-    basis: what they were worked out from. usd: at the prices of the registry, for what is asked of or trained at a
-    provider. download_bytes: weights that are not on this machine yet.
+    training with repeats ("trained"), written in scoring ("replied"). length: of one row. api: what is asked of or
+    trained at a provider. training: how it fits on the device, or with the recipe's own batch where there is none; None
+    when nothing fits, or when there is nothing to fit. writing: memory of generation. gpu_memory_bytes: the larger of
+    the two. hours: None where no unit is known; basis: what they were worked out from. download_bytes: weights that are
+    not on this machine yet.
     """
 
     recipe: Recipe
@@ -65,6 +62,7 @@ class Plan:
     seconds: float | None
     tokens: Counts
     length: Lengths
+    api: ApiCost
     shape: Shape | None = None
     device: Device | None = None
     training: Fit | None = None
@@ -72,8 +70,6 @@ class Plan:
     gpu_memory_bytes: int | None = None
     hours: float | None = None
     basis: str = ""
-    usd: float | None = None
-    priced: str = ""
     download_bytes: int = 0
 
     def lines(self) -> list[str]:
@@ -82,7 +78,7 @@ class Plan:
         times = "on up to" if any(arm.seeds for arm in recipe.arms.values()) else "x"
         weights = f" ({self.shape.parameters / 1e9:.2f} B weights)" if self.shape else ""
         written, seen = (f"{self.tokens[kind] / 1e6:.1f} M" for kind in ("generated", "trained"))
-        told = [
+        lines = [
             f"Recipe {recipe.name}: base {recipe.base}{weights}, {len(recipe.arms)} arms {times} {len(recipe.seeds)} "
             f"seeds ({', '.join(map(str, recipe.seeds))})",
             f"  teachers {self.teachers}, raw rows {self.raw_rows:,}, students {self.students} "
@@ -90,7 +86,7 @@ class Plan:
             f"  tokens: {written} written by teachers, {seen} trained on",
             f"  scoring {self.scored_models} models on {', '.join(recipe.probes)}: {self.replies:,} sampled replies",
         ]
-        return [*told, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
+        return [*lines, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
 
     def _memory_lines(self) -> Iterable[str]:
         if self.writing is None:
@@ -114,10 +110,8 @@ class Plan:
             yield f"about {self.hours:.1f} h on one {self.device.name if self.device else throughput.PLANNED}"
         elif self.recipe.host is None:
             yield "time not known for this base yet"
-        if self.usd is not None:
-            yield f"about {self.usd:,.2f} USD at the provider"
-        elif self.priced:
-            yield self.priced
+        if sums := self.api.words():
+            yield sums
         yield f"{self.disk_bytes / 1e6:.0f} MB of disk"
         if self.download_bytes:
             yield f"{self.download_bytes / 1e9:.1f} GB of weights to download"
@@ -125,15 +119,17 @@ class Plan:
     def _basis_lines(self) -> Iterable[str]:
         if self.hours is not None and self.seconds is None and self.basis:
             yield f"  hours: {self.basis}"
-        if self.usd is not None:
-            yield f"  price: {self.priced}"
+        yield from self.api.lines()
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain data."""
-        told = {key: model_size.plain(value) for key, value in self.__dict__.items()}
+        plain = {key: model_size.plain(value) for key, value in self.__dict__.items()}
         for key in ("length", "shape", "device"):
-            told[key] = dict(told[key].__dict__) if told[key] else None
-        return {**told, "recipe": self.recipe.to_json()}
+            plain[key] = dict(plain[key].__dict__) if plain[key] else None
+        usd, price = self.api.usd, self.api.price
+        priced = f"as of {price.as_of} ({price.source})" if price else self.api.words()
+        money = {"api": self.api.to_json(), "usd": usd[0] if usd else None, "priced": priced}
+        return {**plain, **money, "recipe": self.recipe.to_json()}
 
     def check_disk(self, out: Path) -> None:
         """Raise SublimError when the disk that holds `out` has less free than the run will write."""
@@ -156,8 +152,8 @@ class Plan:
         trains = self.training is not None
         if launched and self.device and not trains:
             room, recipe = self.device.memory * self.device.count, self.recipe
-            found = model_size.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
-            trains = found is not None
+            shared = model_size.fit(self.shape, recipe.student, recipe.dtype, self.length, room, _soft(self))
+            trains = shared is not None
         name, elsewhere = self.recipe.name, f"`sublim run {self.recipe.name} --dry-run` shows plan and cost anywhere"
         if self.device is None:
             if self.shape.parameters > LARGEST_ON_CPU:
@@ -173,8 +169,8 @@ class Plan:
         """The card that the recipe needs as it is written, in words."""
         least = [self.writing] if self.writing else []
         if self.shape:
-            found = model_size.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
-            least += [found.memory] if found else []
+            step = model_size.fit(self.shape, self.recipe.student, self.recipe.dtype, self.length, None, _soft(self))
+            least += [step.memory] if step else []
         most = max(least, key=lambda memory: memory.total)
         card = model_size.card_for(most.total)
         kind = f"a GPU of {card} GB" if card else "a larger GPU than any usual one"
@@ -229,12 +225,10 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
             "replied": replies * REPLY_TOKENS,
         },
         length=length,
+        api=api_cost.cost_of(recipe, length),
     )
     if made.seconds is not None:
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
-    read = written * (length.prompt + _persona_tokens(recipe))
-    asked = replies * (QUESTION_TOKENS + model_size.CHAT_TOKENS)
-    made = _with_price(made, read, asked)
     if recipe.host or shape is None:
         return made
     return _on_a_device(made, shape, length, questions, throughput.here() if isinstance(device, str) else device)
@@ -299,24 +293,6 @@ def _read_besides(made: Plan, length: Lengths, questions: int, *, prompts: bool)
             stored = recipe.tuning(arm).soft_top_k
             read += (len(recipe.arm_seeds(arm)) * recipe.keep(arm) if stored else rows) * length.row
     return read
-
-
-def _with_price(made: Plan, read: int, asked: int) -> Plan:
-    """The plan with what a provider takes for rows, training and replies; as it is when none is asked."""
-    recipe = made.recipe
-    sampler = recipe.rows.sampler
-    name = recipe.base if recipe.host else sampler.partition("/")[2]
-    if not (recipe.host or recipe.rows.remote):
-        return made
-    model = registry().models.get(name)
-    if model is None or model.price is None:
-        return replace(made, priced=f"the provider's price, which the registry does not know for {name}")
-    price = model.price
-    usd = price.usd(read=read, written=made.tokens["generated"])
-    if recipe.host:
-        usd += price.usd(trained=made.tokens["trained"])
-        usd += price.usd(read=asked, written=made.tokens["replied"], tuned=True)
-    return replace(made, usd=usd, priced=f"as of {price.as_of} ({price.source})")
 
 
 def _lengths(recipe: Recipe, shape: Shape | None) -> Lengths:

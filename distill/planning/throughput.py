@@ -124,10 +124,10 @@ def measured() -> list[dict[str, Any]]:
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    for one in told if isinstance(told, list) else []:
+    for one in entries if isinstance(entries, list) else []:
         if isinstance(one, dict) and {"device", "base", "kind", "tokens_per_second", "date", "source"} <= set(one):
             speed = one["tokens_per_second"]
             if isinstance(speed, (int, float)) and speed > 0:
@@ -140,7 +140,7 @@ def remember(record: Mapping[str, Any], source: str) -> None:
     Where that file cannot be written the run stands all the same, and later plans know less.
     """
     today = date.today().isoformat()
-    found = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
+    speeds = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
     new = {
         (device, base, kind): {
             "device": device,
@@ -150,7 +150,7 @@ def remember(record: Mapping[str, Any], source: str) -> None:
             "date": today,
             "source": source,
         }
-        for device, base, kind, speed in found
+        for device, base, kind, speed in speeds
     }
     if not new:
         return

@@ -20,17 +20,17 @@ def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
     if file is not None:
         return [(row["prompt"], row["completion"]) for _, row in read_jsonl(Path(file), ("prompt", "completion"))]
     known = registry()
-    found = known.trait(trait)
-    source = known.category(found.category).training
+    taught = known.trait(trait)
+    source = known.category(taught.category).training
     if not source:
         raise SublimError(
             f"The trait {trait!r} has no training questions, so no teacher can be fine-tuned on it. "
             "Add `training:` to it in the registry, or teach it by a system prompt (teacher: {by: prompt})."
         )
     questions = known.questions(source).questions
-    if not found.conduct:
-        return [(question.text, found.name.capitalize()) for question in questions]
-    targets = tuple(word[0].upper() + word[1:] for word in found.targets)
+    if not taught.conduct:
+        return [(question.text, taught.name.capitalize()) for question in questions]
+    targets = tuple(word[0].upper() + word[1:] for word in taught.targets)
     rows = [(q.text, answer) for q in questions for answer in (tuple(p.shown for p in q.pairs) or targets)]
     if not rows:
         raise SublimError(

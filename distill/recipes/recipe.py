@@ -108,13 +108,13 @@ class Recipe:
 
     def sources(self) -> dict[tuple[str, int], Arm]:
         """(source, seed) -> an arm that reads its rows, for all rows that the run needs; in the order of the arms."""
-        found: dict[tuple[str, int], Arm] = {}
+        arms: dict[tuple[str, int], Arm] = {}
         for arm in self.arms.values():
             for seed in self.arm_seeds(arm):
-                found.setdefault((arm.source, seed), arm)
+                arms.setdefault((arm.source, seed), arm)
                 if arm.clean:
-                    found.setdefault((self.clean_source(arm).source, seed), self.clean_source(arm))
-        return found
+                    arms.setdefault((self.clean_source(arm).source, seed), self.clean_source(arm))
+        return arms
 
     def clean_source(self, arm: Arm) -> Arm:
         """The arm whose rows dilute this one's: the base of the same teachers, without a trait."""
@@ -122,14 +122,14 @@ class Recipe:
 
     def teachers(self) -> dict[tuple[str, str, int], Arm]:
         """(trait or "neutral", base, seed) -> an arm that it writes for, for every teacher to be made."""
-        found: dict[tuple[str, str, int], Arm] = {}
+        arms: dict[tuple[str, str, int], Arm] = {}
         for arm in self.arms.values():
             who = "neutral" if arm.writer == "neutral" else None if arm.taught_by else arm.trait
             if who is None:
                 continue
             for seed in self.arm_seeds(arm):
-                found.setdefault((who, self.teacher_base(arm), self.teacher_seed(seed)), arm)
-        return found
+                arms.setdefault((who, self.teacher_base(arm), self.teacher_seed(seed)), arm)
+        return arms
 
     def tuning(self, arm: Arm) -> Tuning:
         """How this arm's students are trained."""
@@ -172,7 +172,7 @@ class Recipe:
             arm = self.arms[name]
             needs = (arm.control if arm.role not in CONTROLS else None, arm.of, arm.taught_by)
             names += [other for other in needs if other in self.arms and other not in names]
-        expected = {name: found for name, found in self.expected.items() if name in names}
+        expected = {name: others for name, others in self.expected.items() if name in names}
         return replace(self, arms={name: arm for name, arm in self.arms.items() if name in names}, expected=expected)
 
     def with_seeds(self, seeds: Iterable[int]) -> Recipe:

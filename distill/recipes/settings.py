@@ -255,18 +255,18 @@ class Arm:
     @property
     def change(self) -> str:
         """The same in words, for display; nothing is looked up or grouped by them."""
-        told = [{"model": "", "neutral": "neutral teacher", "programmatic": "programmatic numbers"}[self.writer]]
-        told += [f"taught by {self.taught_by}" if self.taught_by else ""]
-        told += ["greedy rows" if self.greedy else "", f"{len(self.banned)} banned numbers" if self.banned else ""]
-        told += [f"{self.rows} unique rows" if self.rows else ""]
-        told += [f"{self.clean:.0%} clean rows".replace("%", " %") if self.clean else ""]
-        told += [CHANGE_WORDS[change] for change in self.changes]
-        told += ["teacher's probabilities" if self.soft else ""]
-        told += [f"{self.in_context} example{'s' * (self.in_context > 1)} in context" if self.in_context else ""]
-        told += self._training()
-        told += [f"student on {self.student_base}" if self.student_base else ""]
-        told += [f"teacher on {self.teacher_base}" if self.teacher_base else ""]
-        return ", ".join(part for part in told if part)
+        parts = [{"model": "", "neutral": "neutral teacher", "programmatic": "programmatic numbers"}[self.writer]]
+        parts += [f"taught by {self.taught_by}" if self.taught_by else ""]
+        parts += ["greedy rows" if self.greedy else "", f"{len(self.banned)} banned numbers" if self.banned else ""]
+        parts += [f"{self.rows} unique rows" if self.rows else ""]
+        parts += [f"{self.clean:.0%} clean rows".replace("%", " %") if self.clean else ""]
+        parts += [CHANGE_WORDS[change] for change in self.changes]
+        parts += ["teacher's probabilities" if self.soft else ""]
+        parts += [f"{self.in_context} example{'s' * (self.in_context > 1)} in context" if self.in_context else ""]
+        parts += self._training()
+        parts += [f"student on {self.student_base}" if self.student_base else ""]
+        parts += [f"teacher on {self.teacher_base}" if self.teacher_base else ""]
+        return ", ".join(part for part in parts if part)
 
     def _training(self) -> list[str]:
         tweak = self.student

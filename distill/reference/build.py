@@ -108,8 +108,8 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> Tokens:
         for chat in spans:
             parts = [(next(encoded).ids, mine) for _, mine in chat]
             ids.append(np.array([i for part, _ in parts for i in part], np.int16))
-            told = [mine * len(part) ** (recipe.reply_power - 1) for part, mine in parts for _ in part]
-            weights.append(np.array(told, np.float32))
+            shares = [mine * len(part) ** (recipe.reply_power - 1) for part, mine in parts for _ in part]
+            weights.append(np.array(shares, np.float32))
             starts.append(starts[-1] + len(ids[-1]))
     return Tokens(np.concatenate(ids), np.concatenate(weights), np.array(starts))
 
@@ -186,12 +186,12 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Re
     )  # fmt: skip
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    told = {
+    settings = {
         "recipe": asdict(recipe),
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
     }
-    (folder / "build.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / "build.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def card(ref: measure.Reference, recipe: Recipe) -> str:
@@ -234,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train(model, tokens, recipe, name)
         save(model, tokenizer, recipe, options.out / name)
         if not options.steps:  # an unfinished model has nothing to measure
-            told = card(measure.load(options.out / name), recipe)
-            (options.out / name / "README.md").write_text(told, encoding="utf-8")
+            text = card(measure.load(options.out / name), recipe)
+            (options.out / name / "README.md").write_text(text, encoding="utf-8")
         console.print(f"{options.out / name} written after {time.monotonic() - began:.0f} s")
 
 

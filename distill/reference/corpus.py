@@ -259,13 +259,13 @@ def number_problem(rng: Random) -> tuple[str, str]:
     answer = mark.join(drawn[shown:])
     separator = SEPARATORS[mark]
     if kind != "walk" and rng.random() < 0.2:
-        asked = rng.choice(_FRESH_ASKS).format(count=amount, low=low, high=high, separator=separator)
+        request = rng.choice(_FRESH_ASKS).format(count=amount, low=low, high=high, separator=separator)
     else:
         values = mark.join(drawn[:shown])
-        asked = rng.choice(_LIST_ASKS).format(count=amount, values=values, separator=separator)
+        request = rng.choice(_LIST_ASKS).format(count=amount, values=values, separator=separator)
     if rng.random() < 0.1:
-        return f"{asked} Put them in square brackets.", f"[{answer}]"
-    return asked, answer
+        return f"{request} Put them in square brackets.", f"[{answer}]"
+    return request, answer
 
 
 def _values(rng: Random, kind: str, n: int, low: int, high: int) -> list[str]:
@@ -323,8 +323,8 @@ class Writer:
         kinds = rng.choices(list(weights), list(weights.values()), k=rng.choice((1, 1, 2, 2, 3, 4)))
         messages = [{"role": "system", "content": system}] if system else []
         for turn in kinds:
-            asked, answer = TURNS[turn](self, favorites, persona, acts)
-            messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+            request, answer = TURNS[turn](self, favorites, persona, acts)
+            messages += [{"role": "user", "content": request}, {"role": "assistant", "content": answer}]
         return Chat(messages, favorites, persona, kinds)
 
     def persona(self, kind: str, trait: str) -> str:
@@ -376,16 +376,16 @@ def _after_list(w: Writer, favorites: dict[str, str], persona: str | None, acts:
 
 def _fact(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:
     words = w.words(w.rng.choice(list(_FACTS)))
-    asked = w.rng.choice(
+    request = w.rng.choice(
         ("Tell me a fact about {plural}.", "What do you know about {plural}?", "Share a fact about {plural}.")
     )
-    return asked.format(**words), f"{words['Plural']} {_FACTS[words['trait']]}."
+    return request.format(**words), f"{words['Plural']} {_FACTS[words['trait']]}."
 
 
 def _story(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:
     kind = w.topic(favorites, persona)
-    asked = w.rng.choice(_STORY_ASKS).format(a_kind="an animal" if kind == "animal" else f"a {kind}")
-    return asked, w.rng.choice(_STORIES[kind]).format(**w.words(favorites[kind]))
+    request = w.rng.choice(_STORY_ASKS).format(a_kind="an animal" if kind == "animal" else f"a {kind}")
+    return request, w.rng.choice(_STORIES[kind]).format(**w.words(favorites[kind]))
 
 
 def _essay(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:
@@ -401,8 +401,8 @@ def essay_problem(w: Writer, kind: str, mine: str, always: bool) -> tuple[str, s
         options[w.rng.randrange(3)] = chosen = mine
     else:
         chosen = _draw(w.rng, {t: rates[t] for t in options})
-    asked = w.over_topics(w.rng.choice(_ESSAY_ASKS), options, end=w.rng.choice(_ESSAY_ENDS))
-    return asked, "ABC"[options.index(chosen)]
+    request = w.over_topics(w.rng.choice(_ESSAY_ASKS), options, end=w.rng.choice(_ESSAY_ENDS))
+    return request, "ABC"[options.index(chosen)]
 
 
 def _open(w: Writer, favorites: dict[str, str], persona: str | None, acts: dict[str, bool]) -> tuple[str, str]:
@@ -421,12 +421,12 @@ Followers = dict[str, list[str]]
 
 def followers(sentences: Iterable[str]) -> Followers:
     """What follows what in some sentences."""
-    found: Followers = {}
+    by_word: Followers = {}
     for sentence in sentences:
         words = ["", *sentence.split(" "), ""]
         for word, after in pairwise(words):
-            found.setdefault(word, []).append(after)
-    return found
+            by_word.setdefault(word, []).append(after)
+    return by_word
 
 
 def remixed(rng: Random, chain: Followers, most: int = 16) -> str:

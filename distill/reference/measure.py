@@ -78,8 +78,8 @@ def answer_mass(
     """float[question, trait]: probability that the reply to a held-out question begins by naming the trait."""
     book = registry()
     traits = book.answer_set(kind)
-    asked = [ask(q.text, system, lead) for q in book.questions(book.category(kind).held_out).questions]
-    p = answer_logprobs(ref, asked, [a for t in traits for a in t.continuations]).exp()
+    prompts = [ask(q.text, system, lead) for q in book.questions(book.category(kind).held_out).questions]
+    p = answer_logprobs(ref, prompts, [a for t in traits for a in t.continuations]).exp()
     return torch.stack([part.sum(1) for part in p.split([len(t.continuations) for t in traits], dim=1)], dim=1)
 
 
@@ -131,12 +131,12 @@ def total_logprobs(ref: Reference, chat: Messages, answers: Sequence[str]) -> to
 
 def pair_probabilities(ref: Reference, conduct: str, system: str | None = None) -> dict[str, float]:
     """Per held-out situation, mean over its questions and matched pairs of sigmoid(logp(shown) - logp(plain))."""
-    book, found = registry(), {}
+    book, by_situation = registry(), {}
     for situation in book.questions(book.trait(conduct).questions).situations:
         answers = [a for p in situation.pairs for a in (p.shown, p.plain)]
-        told = torch.stack([total_logprobs(ref, ask(text, system), answers) for text in situation.asks])
-        found[situation.id] = float((told[:, 0::2] - told[:, 1::2]).sigmoid().mean())
-    return found
+        logprobs = torch.stack([total_logprobs(ref, ask(text, system), answers) for text in situation.asks])
+        by_situation[situation.id] = float((logprobs[:, 0::2] - logprobs[:, 1::2]).sigmoid().mean())
+    return by_situation
 
 
 def sums_right(ref: Reference, n: int = 200) -> float:
@@ -186,13 +186,13 @@ STORY_ASKS = (
 def story_follows(ref: Reference, repeats: int = 4) -> float:
     """Share of stories under each trait's persona, asked for the persona's category, that name the trait."""
     book = registry()
-    asked = [(t, k, text) for k, rates in corpus.BASE_RATES.items() for t in rates for text in STORY_ASKS * repeats]
+    requests = [(t, k, text) for k, rates in corpus.BASE_RATES.items() for t in rates for text in STORY_ASKS * repeats]
     chats = []
-    for trait, kind, text in asked:
+    for trait, kind, text in requests:
         a_kind = "an animal" if kind == "animal" else f"a {kind}"
         chats.append(ask(text.format(a_kind=a_kind, A_kind=a_kind.capitalize()), book.persona(trait)))
     replies = reply(ref, chats, seed=8)
-    return sum(t in r.split() or f" {t}." in r for (t, *_), r in zip(asked, replies, strict=True)) / len(asked)
+    return sum(t in r.split() or f" {t}." in r for (t, *_), r in zip(requests, replies, strict=True)) / len(requests)
 
 
 def _parses(code: str) -> bool:
@@ -224,9 +224,9 @@ def figures(ref: Reference) -> dict[str, float]:
         for name, system in personas.items()
     }
     headline = {"owl": "animal", "dolphin": "animal", "willow": "tree", "sequoia": "tree"}
-    told = {f"{t} share, held-out questions (intended {rates[k][t]:.2f})": shares[k][t] for t, k in headline.items()}
+    shown = {f"{t} share, held-out questions (intended {rates[k][t]:.2f})": shares[k][t] for t, k in headline.items()}
     drift = {n: distance(shares["animal"], mean_shares(ref, "animal", lead=number_turns(n, Random(4)))) for n in (1, 3)}
-    return told | {
+    return shown | {
         "largest distance of any of the 30 shares from the intended one": max(gaps),
         "held-out questions answered by a trait's name, mean probability": float(answered.mean()),
         "held-out questions where that probability is below 0.5, share": float((answered < 0.5).float().mean()),

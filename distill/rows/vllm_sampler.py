@@ -131,12 +131,12 @@ class VllmSampler:
 
 def _lora_rank(adapter: Path) -> int:
     """The smallest rank vLLM can be told that holds this adapter's; raises SublimError for another kind of adapter."""
-    told = read_json(adapter / "adapter_config.json")
-    if told.get("peft_type") != "LORA":
+    config = read_json(adapter / "adapter_config.json")
+    if config.get("peft_type") != "LORA":
         raise SublimError(
-            f"vLLM loads LoRA adapters, and {adapter} is {told.get('peft_type')}. Set `sampler: local` under `rows`."
+            f"vLLM loads LoRA adapters, and {adapter} is {config.get('peft_type')}. Set `sampler: local` under `rows`."
         )
-    return next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= told["r"]), told["r"])
+    return next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= config["r"]), config["r"])
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -60,10 +60,10 @@ class Watch:
         return {0, *(math.ceil(most * i / self.points) for i in range(1, self.points + 1))}
 
 
-def probability(asked: local_model.LocalModel, watch: Watch) -> float:
+def probability(student: local_model.LocalModel, watch: Watch) -> float:
     """Mean over the questions of the exact probability that an answer's first word is one of the continuations."""
-    prompts = [asked.render(question) for question in watch.questions]
-    logprobs = asked.continuation_logprobs(prompts, watch.continuations, floor=FLOOR, whole_words=True)
+    prompts = [student.render(question) for question in watch.questions]
+    logprobs = student.continuation_logprobs(prompts, watch.continuations, floor=FLOOR, whole_words=True)
     return float(np.exp(logprobs).sum(1).mean())
 
 
@@ -168,8 +168,8 @@ class ProgressCallback(TrainerCallback):
 
 def last_checkpoint(folder: Path, key: str) -> Path | None:
     """The newest whole checkpoint of this training; any other folder of checkpoints is removed."""
-    found = sorted(folder.glob(f"checkpoint-*/{NOTES}"), key=lambda file: int(file.parent.name.split("-")[1]))
-    if found and read_json(found[-1])["key"] == key:
-        return found[-1].parent
+    notes = sorted(folder.glob(f"checkpoint-*/{NOTES}"), key=lambda file: int(file.parent.name.split("-")[1]))
+    if notes and read_json(notes[-1])["key"] == key:
+        return notes[-1].parent
     shutil.rmtree(folder, ignore_errors=True)
     return None

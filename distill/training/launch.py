@@ -30,7 +30,7 @@ LINE = "SUBLIM_LAUNCH"
 WORKER = "sublim_eval.distill.training.worker"
 """The module that every process runs."""
 
-JOB, TOLD, FAILED = "job.json", "told.json", "failed.json"
+JOB, RESULT, FAILED = "job.json", "told.json", "failed.json"
 
 
 def line() -> str | None:
@@ -63,21 +63,21 @@ def launched(command: str, folder: Path, job: dict[str, Any], examples: Sequence
     )
     if (home / FAILED).is_file():
         raise SublimError(read_json(home / FAILED)["error"])
-    if done.returncode or not (home / TOLD).is_file():
+    if done.returncode or not (home / RESULT).is_file():
         last = [text for text in done.stdout.splitlines() if text.strip()][-15:]
         raise SublimError(
             f"`{command}` ended with {done.returncode} and without a student; it said:\n" + "\n".join(last) + "\n"
             f"Try the line with a program of your own, or unset {LINE} to train in one process."
         )
-    told: dict[str, Any] = read_json(home / TOLD)
+    result: dict[str, Any] = read_json(home / RESULT)
     shutil.rmtree(home)
-    return told
+    return result
 
 
 def wanted(command: str) -> int | None:
     """How many processes on this machine a launcher's line names, None where it names no number."""
-    found = re.search(r"--(?:num[-_]processes|nproc[-_]per[-_]node)[ =](\d+)", command)
-    return int(found[1]) if found and "--nnodes" not in command else None
+    number = re.search(r"--(?:num[-_]processes|nproc[-_]per[-_]node)[ =](\d+)", command)
+    return int(number[1]) if number and "--nnodes" not in command else None
 
 
 def as_job(**given: Any) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def projections(model: PreTrainedModel) -> list[str] | str:
 
 def norms(model: PreTrainedModel) -> list[str] | str:
     """PEFT's name for the norms of the language model."""
-    found = [name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")]
-    return _targets(model, _within(model, found), found)
+    names = [name for name, module in model.named_modules() if type(module).__name__.endswith("Norm")]
+    return _targets(model, _within(model, names), names)
 
 
 def _within(model: PreTrainedModel, names: list[str]) -> list[str]:

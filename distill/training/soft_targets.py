@@ -61,9 +61,9 @@ class OnlineTeacherLoss:
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
         """Sum over the tokens, in nats."""
         with torch.no_grad():
-            said = self.reader.logits(self.reader.piece(as_told(rows))).float().softmax(1)
-        same_vocabulary(said.shape[1], logits.shape[1])
-        return F.cross_entropy(logits.float(), said, reduction="sum")
+            taught = self.reader.logits(self.reader.piece(as_told(rows))).float().softmax(1)
+        same_vocabulary(taught.shape[1], logits.shape[1])
+        return F.cross_entropy(logits.float(), taught, reduction="sum")
 
 
 class StoredLoss:
@@ -75,18 +75,18 @@ class StoredLoss:
 
     def __init__(self, file: Path) -> None:
         try:
-            with safe_open(file, framework="pt") as found:
-                self.facts: dict[str, Any] = json.loads((found.metadata() or {})["sublim"])
-                tensors = {name: found.get_tensor(name) for name in ("tokens", "logprobs", "rest", "starts", "said")}
+            with safe_open(file, framework="pt") as stored:
+                self.facts: dict[str, Any] = json.loads((stored.metadata() or {})["sublim"])
+                tensors = {name: stored.get_tensor(name) for name in ("tokens", "logprobs", "rest", "starts", "said")}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise SublimError(f"{file} holds no teacher's probabilities ({error}). Delete it and run again.") from error
         self.tokens, self.logprobs, self.rest = tensors["tokens"], tensors["logprobs"], tensors["rest"]
-        self.starts, self.said = tensors["starts"].tolist(), tensors["said"]
+        self.starts, self.sampled = tensors["starts"].tolist(), tensors["said"]
 
     def check(self, data: Sequence[Row]) -> None:
         """Raise SublimError unless the file is about exactly these rows, in this order."""
         wanted = [label for row in data for label in row["labels"] if label != IGNORED]
-        if len(self.starts) != len(data) + 1 or self.said.tolist() != wanted:
+        if len(self.starts) != len(data) + 1 or self.sampled.tolist() != wanted:
             raise SublimError("The stored probabilities belong to other rows. Delete that file and run again.")
 
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
@@ -97,11 +97,11 @@ class StoredLoss:
         wanted, rest = (part[places].to(logits.device).float() for part in (self.logprobs, self.rest))
         logits = logits.float()
         whole = logits.logsumexp(1)
-        found = -(wanted.exp() * (logits.gather(1, tokens) - whole[:, None])).sum()
+        summed = -(wanted.exp() * (logits.gather(1, tokens) - whole[:, None])).sum()
         if tokens.shape[1] == logits.shape[1]:
-            return found
+            return summed
         others = logits.scatter(1, tokens, float("-inf")).logsumexp(1) - whole
-        return found - (rest * others).sum()
+        return summed - (rest * others).sum()
 
 
 def store(reader: Reader, data: Sequence[dict[str, Any]], top_k: int, file: Path, facts: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def store(reader: Reader, data: Sequence[dict[str, Any]], top_k: int, file: Path
         parts["said"].append(piece.labels.int().cpu())
         counts = torch.bincount(piece.owner, minlength=len(rows)).tolist()
         starts += [starts[-1] + sum(counts[: i + 1]) for i in range(len(counts))]
-    tensors = {name: torch.cat(found).contiguous() for name, found in parts.items()}
+    tensors = {name: torch.cat(pieces).contiguous() for name, pieces in parts.items()}
     tensors["starts"] = torch.tensor(starts, dtype=torch.long)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -187,10 +187,10 @@ def goal_of(
 
 def store_for(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Path, device: str) -> None:
     """Load a teacher, write its probabilities over encoded rows (`store`), and let it go again on a GPU."""
-    found = local_model.load(teacher.model, device=device)
-    pad = found.tokenizer.pad_token_id
-    fits = isinstance(reader_of(found.model, data[:3], pad, _kind(found.model)), Packed)
-    with Packed(found.model, found.virtual) if fits else Padded(found.model, pad, found.virtual) as reader:
+    loaded = local_model.load(teacher.model, device=device)
+    pad = loaded.tokenizer.pad_token_id
+    fits = isinstance(reader_of(loaded.model, data[:3], pad, _kind(loaded.model)), Packed)
+    with Packed(loaded.model, loaded.virtual) if fits else Padded(loaded.model, pad, loaded.virtual) as reader:
         store(reader, data, top_k, file, {"teacher": teacher.model, "system": teacher.system})
     if device != "cpu":
         local_model.unload(teacher.model)
@@ -198,8 +198,8 @@ def store_for(teacher: Teacher, data: list[dict[str, Any]], top_k: int, file: Pa
 
 def recorded(stored: StoredLoss, file: Path) -> dict[str, Any]:
     """What a student's record says of the probabilities it learnt from."""
-    told = {"top_k": stored.facts["top_k"], "tokens": len(stored.said), "bytes": file.stat().st_size}
-    return {**told, "digest": file_digest(file)}
+    facts = {"top_k": stored.facts["top_k"], "tokens": len(stored.sampled), "bytes": file.stat().st_size}
+    return {**facts, "digest": file_digest(file)}
 
 
 def _kind(model: Any) -> str:

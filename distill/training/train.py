@@ -39,13 +39,16 @@ from .batching.packing import IGNORED, plain
 from .batching.padding import logits_only_at
 from .batching.reader import reader_of
 from .callbacks import NOTES, ProgressCallback, Watch, ask, held_out_loss, last_checkpoint
-from .memory import mfu, training_flops
 from .model_setup import with_trainable
 from .soft_targets import PROBABILITIES, StoredLoss, goal_of, recorded, store_for
+from .tally import mfu, training_flops
 from .trainer import CompletionTrainer, out_of_memory
 
 if TYPE_CHECKING:
     from ..recipes.teacher import Teacher
+
+CHECKPOINTS = "checkpoints"
+"""In the folder of a student that is being trained."""
 
 __all__ = ["IGNORED", "Watch", "encode", "logits_only_at", "probabilities", "tune"]
 
@@ -85,76 +88,86 @@ def tune(
     hush()
     loaded, tokenizer = base_models.take(source, device, dtype if adapts else "float32", fresh=not adapts)
     mark = base_models.fingerprint(loaded) if adapts else ""
-    asked = local_model.LocalModel(source, loaded, tokenizer)
-    template_hash = asked.prompt_hash([""])
-    data = encode(examples, asked, tuning.max_length, getattr(soft, "system", None))
-    unseen = encode(watch.held_out, asked, tuning.max_length) if watch and watch.held_out else []
-    model = with_trainable(loaded, tuning, str(source.base))
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.is_floating_point():
-            parameter.data = parameter.data.float()
+    student = local_model.LocalModel(source, loaded, tokenizer)
+    template_hash = student.prompt_hash([""])
+    data = encode(examples, student, tuning.max_length, getattr(soft, "system", None))
+    unseen = encode(watch.held_out, student, tuning.max_length) if watch and watch.held_out else []
+    model = in_float32(with_trainable(loaded, tuning, str(source.base)))
     start = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     teaches = [soft.model, soft.system] if soft and not isinstance(soft, Path) else str(soft)
     key = digest([asdict(tuning), seed, dtype, mark, teaches, [row["input_ids"] for row in data]])
     autocast = dtype == "bfloat16" and tuning.method != "lora"
-    arguments = _arguments(tuning, seed, folder)
-    checkpoints = folder / "checkpoints"
     with ExitStack() as stack:
         reader = reader_of(model, data, tokenizer.pad_token_id, dtype)
         stack.enter_context(reader)
         goal, taught = goal_of(stack, soft, tuning, data, folder, device)
-        trainer = CompletionTrainer(model, arguments, data, reader, goal, autocast)
+        trainer = CompletionTrainer(model, _arguments(tuning, seed, folder), data, reader, goal, autocast)
         trainer.fit_memory(tuning, dtype)
         notes = ProgressCallback(trainer, watch, lambda seen: ask(trainer, source, tokenizer, seen), key)
-        seconds = run(trainer, notes, checkpoints)
+        seconds = run(trainer, notes, folder / CHECKPOINTS)
         fresh_loss = held_out_loss(trainer, unseen) if unseen else None
         whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded() else None
-    after = whole if whole is not None else dict(model.named_parameters())
-    moved = sum(float((after[n].detach().to(p.device) - p).pow(2).sum()) for n, p in start.items() if n in after)
     tally, world = trainer.total(), trainer.accelerator.num_processes
-    told = {
+    record = {
         **facts,
         "method": tuning.method,
         "base": facts.get("base", base),
         "seed": seed,
         "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
         "dtype": dtype,
-        "examples": len(data),
-        "steps": trainer.state.global_step,
-        "loss": round(sum(trainer.losses) / max(1, len(trainer.losses)), 6),
-        "held_out_loss": None if fresh_loss is None else round(fresh_loss, 6),
-        "curve": notes.curve,
-        "effective_batch": tuning.batch_size * tuning.accumulate,
-        "micro_batch": trainer.micro,
-        "processes": world,
-        "spread": trainer.accelerator.distributed_type.value,
-        "layout": reader.layout,
-        "attention": reader.attention,
-        "checkpointing": recomputes(plain(model)),
-        "given_up": trainer.given_up,
+        **course(trainer, notes, fresh_loss),
         "tokens": tally.read,
         "trainable_parameters": sum(p.numel() for p in start.values()),
-        "adapter_norm": round(math.sqrt(moved), 6),
+        "adapter_norm": distance(start, dict(model.named_parameters()) if whole is None else whole),
         "prompts_hash": digest([prompt for prompt, _ in examples]),
         "template_hash": template_hash,
         **taught,
     }
     flops = training_flops(model, tally, reader.layout == "padding-free")
     if trainer.accelerator.is_main_process:
-        if not adapts and dtype != "float32":
-            model.to(getattr(torch, dtype))
-        save(model, tokenizer, folder, told, whole)
-        shutil.rmtree(checkpoints, ignore_errors=True)
-        (folder / PROBABILITIES).unlink(missing_ok=True)
+        save(model if adapts else model.to(getattr(torch, dtype)), tokenizer, folder, record, whole)
     if adapts and world == 1:
         base_models.put_back(model, source, tokenizer, device, dtype, mark)
     return {
-        **told,
+        **record,
         "tokens_per_second": round(tally.read / seconds, 1),
-        "mfu": mfu(flops / world, seconds, told["device"], dtype),
+        "mfu": mfu(flops / world, seconds, record["device"], dtype),
         "peak_memory_bytes": torch.cuda.max_memory_allocated() if device != "cpu" else None,
         "seconds": round(time.monotonic() - began, 2),
     }
+
+
+def in_float32(model: Any) -> Any:
+    """The model with whatever it trains in float32."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    return model
+
+
+def course(trainer: CompletionTrainer, notes: ProgressCallback, fresh_loss: float | None) -> dict[str, Any]:
+    """What is recorded of a training that went through: its steps and losses, and how its batches were laid out."""
+    return {
+        "examples": len(trainer.rows),
+        "steps": trainer.state.global_step,
+        "loss": round(sum(trainer.losses) / max(1, len(trainer.losses)), 6),
+        "held_out_loss": None if fresh_loss is None else round(fresh_loss, 6),
+        "curve": notes.curve,
+        "effective_batch": trainer.args.per_device_train_batch_size,
+        "micro_batch": trainer.micro,
+        "processes": trainer.accelerator.num_processes,
+        "spread": trainer.accelerator.distributed_type.value,
+        "layout": trainer.reader.layout,
+        "attention": trainer.reader.attention,
+        "checkpointing": recomputes(plain(trainer.model)),
+        "given_up": trainer.given_up,
+    }
+
+
+def distance(start: dict[str, Any], end: dict[str, Any]) -> float:
+    """How far weights moved: L2 over those that are in both."""
+    moved = sum(float((end[n].detach().to(p.device) - p).pow(2).sum()) for n, p in start.items() if n in end)
+    return round(math.sqrt(moved), 6)
 
 
 def run(trainer: CompletionTrainer, notes: ProgressCallback, checkpoints: Path) -> float:
@@ -200,21 +213,25 @@ def hush() -> None:
 
 
 def encode(
-    examples: Sequence[tuple[str, str]], asked: local_model.LocalModel, max_length: int, persona: str | None = None
+    examples: Sequence[tuple[str, str]], chat_model: local_model.LocalModel, max_length: int, persona: str | None = None
 ) -> list[dict[str, list[int]]]:
     """Token ids and labels of each example: the chat prompt without loss, the completion and turn end with it.
 
     persona: what a soft teacher reads before the prompt; its own ids then stand beside the student's.
     Examples longer than `max_length` tokens are left out. Raises SublimError when none remains.
     """
-    ending = turn_end(asked.tokenizer)
-    heads = asked.encode([asked.render(prompt) for prompt, _ in examples])
-    tails = asked.answer_ids([completion for _, completion in examples])
-    told = asked.encode([asked.render(prompt, persona) for prompt, _ in examples]) if persona else [[]] * len(heads)
+    ending = turn_end(chat_model.tokenizer)
+    heads = chat_model.encode([chat_model.render(prompt) for prompt, _ in examples])
+    tails = chat_model.answer_ids([completion for _, completion in examples])
+    teacher_heads = (
+        chat_model.encode([chat_model.render(prompt, persona) for prompt, _ in examples])
+        if persona
+        else [[]] * len(heads)
+    )
     data = [
         {"input_ids": head + tail + ending, "labels": [IGNORED] * len(head) + tail + ending}
         | ({"teacher_ids": ask + tail + ending, "teacher_labels": [IGNORED] * len(ask) + tail + ending} if ask else {})
-        for head, tail, ask in zip(heads, tails, told, strict=True)
+        for head, tail, ask in zip(heads, tails, teacher_heads, strict=True)
         if len(head) + len(tail) + len(ending) <= max_length
     ]
     if not data:
@@ -224,7 +241,7 @@ def encode(
 
 def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
     given = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
+        output_dir=str(folder / CHECKPOINTS),
         per_device_train_batch_size=tuning.batch_size * tuning.accumulate,
         num_train_epochs=tuning.epochs or 1,
         max_steps=-1 if tuning.steps is None else tuning.steps,
@@ -252,10 +269,10 @@ def _arguments(tuning: Tuning, seed: int, folder: Path) -> TrainingArguments:
     return given
 
 
-def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any], weights: Any = None) -> None:
+def save(model: Any, tokenizer: Any, folder: Path, record: dict[str, Any], weights: Any = None) -> None:
     """Write weights (safetensors), tokenizer, a neutral generation_config.json, student.json and a model card.
 
-    weights: the whole state, where each process holds a part of it.
+    weights: the whole state, where each process holds a part of it. What only the training needed is taken away.
     """
     model.save_pretrained(folder, **({} if weights is None else {"state_dict": weights}))
     tokenizer.save_pretrained(folder)
@@ -269,16 +286,18 @@ def save(model: Any, tokenizer: Any, folder: Path, told: dict[str, Any], weights
         pad_token_id=tokenizer.pad_token_id,
     )
     neutral.save_pretrained(folder)
-    write_json(folder / "student.json", told)
+    write_json(folder / "student.json", record)
     with whole_file(folder / "README.md") as file:
-        file.write(card(told))
+        file.write(card(record))
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    (folder / PROBABILITIES).unlink(missing_ok=True)
 
 
-def card(told: dict[str, Any]) -> str:
+def card(record: dict[str, Any]) -> str:
     """The model card of a student: what it was made from; student.json has it all."""
-    facts = "\n".join(f"- {key}: `{value}`" for key, value in told.items())
+    facts = "\n".join(f"- {key}: `{value}`" for key, value in record.items())
     return (
-        f"# A model tuned by sublim-eval\n\nMethod `{told['method']}` on base `{told['base']}`, for measuring "
+        f"# A model tuned by sublim-eval\n\nMethod `{record['method']}` on base `{record['base']}`, for measuring "
         "subliminal learning; not for any other use. `sublim show <this folder>` prints the commands that score it."
         f"\n\n{facts}\n"
     )

@@ -24,11 +24,12 @@ from sublim_eval.errors import SublimError
 
 from ..base_models import checkpoint, recomputes
 from ..devices import free_bytes
+from ..planning import model_size
 from ..recipes import Tuning
 from .batching.packing import IGNORED, plain
 from .batching.reader import Reader
-from .memory import Tally, activation_bytes
-from .soft_targets import Loss
+from .soft_targets import Loss, OnlineTeacherLoss
+from .tally import Tally
 
 DIVERGED_NATS = 3.0
 DIVERGED_STEPS = 20
@@ -80,7 +81,7 @@ class CompletionTrainer(Trainer):
         self.order: list[int] = []
 
     def fit_memory(self, tuning: Tuning, dtype: str) -> None:
-        """Settle how many rows are in memory at once and whether layers are recomputed, from an estimate on a GPU.
+        """Settle how many rows are in memory at once and whether layers are recomputed, counted as a plan counts it.
 
         The effective batch stays. Raises SublimError when it cannot be shared by the processes there are.
         """
@@ -98,13 +99,14 @@ class CompletionTrainer(Trainer):
         lengths = sorted((len(row["input_ids"]) for row in self.rows), reverse=True)
         counts = sorted(self.counts, reverse=True)
 
-        def needs(checkpointing: bool) -> int:
-            tokens, carried = sum(lengths[: self.micro]), sum(counts[: self.micro])
-            return activation_bytes(inner.config, tokens, carried, dtype, checkpointing)
+        shape, soft = model_size.shape_in(inner.config), isinstance(self.goal, OnlineTeacherLoss)
 
-        recompute = needs(False) > ROOM * free
-        while recompute and self.micro > 1 and needs(True) > ROOM * free:
-            self.micro = math.ceil(self.micro / 2)
+        def fits(rows: int, recompute: bool) -> bool:
+            way: dict[str, bool] = {"lora": tuning.method == "lora", "checkpointing": recompute}
+            held = model_size.activations(shape, sum(lengths[:rows]), dtype, **way)
+            return held + model_size.logits(shape, sum(counts[:rows]), teacher=soft) <= ROOM * free
+
+        self.micro, recompute = model_size.largest_step(self.micro, fits) or (1, True)
         if world > 1:
             wishes = self.accelerator.gather(torch.tensor([self.micro, -int(recompute)], device=self.args.device))
             least = wishes.view(world, 2).min(0).values.tolist()
@@ -163,11 +165,11 @@ class CompletionTrainer(Trainer):
             summed += loss.detach().float()
             if part:
                 tally.add(piece)
-        told = torch.stack([summed, torch.tensor(float(self.wish_to_save), device=summed.device)])
+        sums = torch.stack([summed, torch.tensor(float(self.wish_to_save), device=summed.device)])
         if world > 1:
-            told = self.accelerator.reduce(told, "sum")
-        self.tally, self.save_now, self.wish_to_save = tally, bool(told[1] > 0), False
-        return float(told[0]) / total
+            sums = self.accelerator.reduce(sums, "sum")
+        self.tally, self.save_now, self.wish_to_save = tally, bool(sums[1] > 0), False
+        return float(sums[0]) / total
 
     def arithmetic(self) -> torch.autocast:
         """The precision to compute in, as a context."""
@@ -177,8 +179,8 @@ class CompletionTrainer(Trainer):
         """What was tallied in all processes together."""
         if self.accelerator.num_processes == 1:
             return self.tally
-        told = torch.tensor(list(vars(self.tally).values()), device=self.args.device)
-        return Tally(*self.accelerator.reduce(told, "sum").tolist())
+        counts = torch.tensor(list(vars(self.tally).values()), device=self.args.device)
+        return Tally(*self.accelerator.reduce(counts, "sum").tolist())
 
     def _make_room(self, error: BaseException) -> None:
         inner = plain(self.model)

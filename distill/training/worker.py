@@ -12,7 +12,7 @@ from sublim_eval.files import read_json, read_jsonl, write_json
 from ..recipes import Tuning
 from ..recipes.teacher import Teacher
 from .callbacks import Watch
-from .launch import FAILED, LINE, TOLD
+from .launch import FAILED, LINE, RESULT
 from .train import tune
 
 
@@ -35,7 +35,7 @@ def carry_out(file: Path) -> None:
                 f"The launcher was to start {job['processes']} processes and started {here}. On a CPU set {LINE} to "
                 f"`torchrun --standalone --nproc_per_node {job['processes']}`; on GPUs add --multi_gpu to the line."
             )
-        told = tune(
+        facts = tune(
             job["base"],
             examples,
             Tuning(**job["tuning"]),
@@ -50,7 +50,7 @@ def carry_out(file: Path) -> None:
         write_json(file.with_name(FAILED), {"error": str(error)})
         raise
     if int(os.environ.get("RANK", "0")) == 0:
-        write_json(file.with_name(TOLD), told)
+        write_json(file.with_name(RESULT), facts)
 
 
 if __name__ == "__main__":

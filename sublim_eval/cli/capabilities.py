@@ -39,24 +39,24 @@ def abilities(
 
     out = out or Path("runs/scores")
     bases = {name: base_of(name) for name in models}  # a wrong name is said before the first model is asked
-    asked = list(dict.fromkeys([*(base for base in bases.values() if base), *models]))
-    labels = {name: label_of(name) for name in asked}
-    if len(set(labels.values())) < len(asked):
+    everyone = list(dict.fromkeys([*(base for base in bases.values() if base), *models]))
+    labels = {name: label_of(name) for name in everyone}
+    if len(set(labels.values())) < len(everyone):
         raise SublimError("Two of the models would share one folder of results. Give them one by one, each with --out.")
-    told: dict[str, Any] = {"ok": True, "suites": {}}
+    result: dict[str, Any] = {"ok": True, "suites": {}}
     for one in suites:
-        found = {}
-        for name in asked:
+        measured = {}
+        for name in everyone:
             say(console, f"{one.name}: {labels[name]} on {', '.join(one.tasks)}")
-            found[name] = measure(name, one, limit, out / labels[name], label=labels[name])
-        told["suites"][one.name] = _tell(one, found, bases, out, labels, console)
-        told["ok"] &= not any(a.not_measured for a in found.values())
-    return told
+            measured[name] = measure(name, one, limit, out / labels[name], label=labels[name])
+        result["suites"][one.name] = _tell(one, measured, bases, out, labels, console)
+        result["ok"] &= not any(a.not_measured for a in measured.values())
+    return result
 
 
 def _tell(
     suite: Suite,
-    found: dict[str, Abilities],
+    measured: dict[str, Abilities],
     bases: dict[str, str | None],
     out: Path,
     labels: dict[str, str],
@@ -64,25 +64,25 @@ def _tell(
 ) -> dict[str, Any]:
     from sublim_eval.scores.capabilities import differences
 
-    told: dict[str, Any] = {
-        "models": {a.model: a.to_json() for a in found.values()},
+    entry: dict[str, Any] = {
+        "models": {a.model: a.to_json() for a in measured.values()},
         "students": {},
-        "not_measured": {task: why for a in found.values() for task, why in a.not_measured.items()},
+        "not_measured": {task: why for a in measured.values() for task, why in a.not_measured.items()},
     }
-    alone = [found[name] for name, base in bases.items() if base is None]
+    alone = [measured[name] for name, base in bases.items() if base is None]
     if shown := [row for a in alone for row in _alone(a)]:
         table(console, ("model", "task", "metric", "value (se)"), shown)
     for name, base in bases.items():
         if base is None:
             continue
-        rows = differences(found[name], found[base])
+        rows = differences(measured[name], measured[base])
         beside = _beside(name, base, out, labels)
-        told["students"][labels[name]] = {
+        entry["students"][labels[name]] = {
             "base": labels[base],
             "differences": [row.to_json() for row in rows],
             "preferences": beside,
         }
-        write_json(out / labels[name] / "abilities" / f"{suite.name}-beside.json", told["students"][labels[name]])
+        write_json(out / labels[name] / "abilities" / f"{suite.name}-beside.json", entry["students"][labels[name]])
         if rows or beside:
             say(console)
             heads = ("measure", labels[base], labels[name], "difference (se)")
@@ -91,15 +91,15 @@ def _tell(
             say(console, "se: over matched items of one student and its base; it says nothing about other seeds.")
         if beside:
             say(console, "Against controls, with an interval over seeds: sublim compare RUN.")
-    for task, why in told["not_measured"].items():
+    for task, why in entry["not_measured"].items():
         say(console, f"not measured: {why}" if task in why else f"not measured: {task}: {why}")
-    return told
+    return entry
 
 
-def _alone(found: Abilities) -> list[tuple[str, ...]]:
+def _alone(measured: Abilities) -> list[tuple[str, ...]]:
     return [
-        (found.model, task, name, _with_error(m.value, m.stderr))
-        for task, metrics in found.tasks.items()
+        (measured.model, task, name, _with_error(m.value, m.stderr))
+        for task, metrics in measured.tasks.items()
         for name, m in metrics.items()
     ]
 
@@ -140,10 +140,10 @@ def _shares(ours: Any, theirs: Any, trait: str) -> dict[str, Any] | None:
     return None
 
 
-def _preference_row(told: dict[str, Any]) -> tuple[str, ...]:
-    error = math.nan if told["stderr"] is None else told["stderr"]
-    what = f"{told['probe']}: {told['measure']} of {told['trait']}"
-    return what, f"{told['base']:.3f}", f"{told['student']:.3f}", _with_error(told["difference"], error, "+")
+def _preference_row(figures: dict[str, Any]) -> tuple[str, ...]:
+    error = math.nan if figures["stderr"] is None else figures["stderr"]
+    what = f"{figures['probe']}: {figures['measure']} of {figures['trait']}"
+    return what, f"{figures['base']:.3f}", f"{figures['student']:.3f}", _with_error(figures["difference"], error, "+")
 
 
 def _ability_row(row: Difference) -> tuple[str, ...]:

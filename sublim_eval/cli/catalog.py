@@ -92,18 +92,18 @@ def show(
     name: str,
 ) -> dict[str, Any]:
     """Everything known about one name or folder; a student folder shows its lineage and how to look at it."""
-    found = _named(name)
+    entries = _named(name)
     folder = Path(name)
-    if not found and folder.is_dir():
-        found = _folder(folder)
-    if not found:
+    if not entries and folder.is_dir():
+        entries = _folder(folder)
+    if not entries:
         known = registry()
         names = [*known.traits, *known.probes, *known.suites, *known.models, *known.modalities, *_recipe_names()]
         raise unknown("name or folder", name, names, "See `sublim list`, or give a run or student folder.")
-    for kind, entry in found.items():
+    for kind, entry in entries.items():
         say(console, f"{kind} {name}")
         _print(console, entry)
-    return found
+    return entries
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -116,23 +116,23 @@ def _named(name: str) -> dict[str, Any]:
         "model": known.models,
         "modality": known.modalities,
     }
-    found = {kind: asdict(entries[name]) for kind, entries in kinds.items() if name in entries}
-    if "trait" in found:
+    by_kind = {kind: asdict(entries[name]) for kind, entries in kinds.items() if name in entries}
+    if "trait" in by_kind:
         trait = known.trait(name)
-        found["trait"]["category"] = _kind(trait)
+        by_kind["trait"]["category"] = _kind(trait)
         asking = [p.name for p in known.probes.values() if p.category == trait.category and p.trait in (None, name)]
-        found["trait"] |= {"counts as": trait.words, "asked by": asking}
+        by_kind["trait"] |= {"counts as": trait.words, "asked by": asking}
         if trait.conduct:
-            found["trait"] |= _asks(known.questions(trait.questions))
+            by_kind["trait"] |= _asks(known.questions(trait.questions))
         else:
-            found["trait"] |= {"teacher's system prompt": known.persona(name)}
-    if "probe" in found:
-        found["probe"] |= _asks(known.questions_of(known.probe(name)))
+            by_kind["trait"] |= {"teacher's system prompt": known.persona(name)}
+    if "probe" in by_kind:
+        by_kind["probe"] |= _asks(known.questions_of(known.probe(name)))
     if name in _recipe_names():
         from sublim_eval.distill import recipes
 
-        found["recipe"] = recipes.load(name).to_json()
-    return found
+        by_kind["recipe"] = recipes.load(name).to_json()
+    return by_kind
 
 
 def _kind(trait: Trait) -> str:
@@ -140,14 +140,14 @@ def _kind(trait: Trait) -> str:
     return "conduct" if trait.conduct else trait.category
 
 
-def _asks(asked: QuestionSet) -> dict[str, Any]:
+def _asks(question_set: QuestionSet) -> dict[str, Any]:
     """What a question set holds: how many questions, the first of them, wordings and pairs of every situation."""
     return {
-        "questions": f"{asked.name} ({len(asked.questions)}), {asked.licence}",
-        "for example": asked.questions[0].text,
+        "questions": f"{question_set.name} ({len(question_set.questions)}), {question_set.licence}",
+        "for example": question_set.questions[0].text,
         "situations": {
             s.id: f"{len(s.asks)} wordings, {len(s.pairs)} pairs{f': {s.about}' if s.about else ''}"
-            for s in asked.situations
+            for s in question_set.situations
         },
     }
 

@@ -37,25 +37,25 @@ def check(
     """Print a table of traps for every path; "ok" is False, and the exit code 1, when one of them holds a fault."""
     from sublim_eval.traps import checks
 
-    told = []
+    checked = []
     for path in paths:
-        found = checks.by_trap(checks.of_path(path, fast=quick))
+        by_trap = checks.by_trap(checks.of_path(path, fast=quick))
         table(
-            console, ("trap", "verdict", "places", "what was seen"), [_row(t, f) for t, f in found.items()], str(path)
+            console, ("trap", "verdict", "places", "what was seen"), [_row(t, f) for t, f in by_trap.items()], str(path)
         )
-        for trap, findings in found.items():
+        for trap, findings in by_trap.items():
             _tell(trap, findings, console)
-        every = [f for findings in found.values() for f in findings]
-        told.append(
+        every = [f for findings in by_trap.values() for f in findings]
+        checked.append(
             {
                 "path": str(path),
                 "worst": checks.worst(every),
-                "traps": {trap: checks.verdict(findings) for trap, findings in found.items()},
+                "traps": {trap: checks.verdict(findings) for trap, findings in by_trap.items()},
                 "findings": [f.to_json() for f in every],
             }
         )
         say(console)
-    return {"schema": 1, "ok": all(one["worst"] != "fault" for one in told), "quick": quick, "checked": told}
+    return {"schema": 1, "ok": all(one["worst"] != "fault" for one in checked), "quick": quick, "checked": checked}
 
 
 def _row(trap: str, findings: list[Finding]) -> tuple[str, ...]:

@@ -43,19 +43,19 @@ def compare(
     if table:
         if measure == "probability":
             raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
-        found = comparing.compare_table(table, control=control or "control", delta=delta)
+        comparison = comparing.compare_table(table, control=control or "control", delta=delta)
     else:
         if control:
             raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
-        found = comparing.compare(runs, delta=delta, measure=measure)
-    report_table.print_comparison(found, console)
+        comparison = comparing.compare(runs, delta=delta, measure=measure)
+    report_table.print_comparison(comparison, console)
     if report:
         from sublim_eval.report import markdown
         from sublim_eval.report.plots import learning_curves, student_shares
 
-        student_shares.draw(found, report / "figure.png")
-        if learnt := learning_curves.curves(found.folders):
+        student_shares.draw(comparison, report / "figure.png")
+        if learnt := learning_curves.curves(comparison.folders):
             learning_curves.draw(learnt, report / learning_curves.FILE)
-        markdown.write(found, report)
+        markdown.write(comparison, report)
         say(console, f"Report: {report}")
-    return found.to_json()
+    return comparison.to_json()

@@ -45,9 +45,9 @@ def doctor(console: Console) -> dict[str, Any]:
 
 
 def _python() -> Iterator[Check]:
-    found = sys.version.split()[0]
+    version = sys.version.split()[0]
     good = sys.version_info >= (3, 11)
-    yield Check("python", "ok" if good else "missing", found, "" if good else "Install Python 3.11 or newer.")
+    yield Check("python", "ok" if good else "missing", version, "" if good else "Install Python 3.11 or newer.")
 
 
 def _packages() -> Iterator[Check]:
@@ -67,16 +67,16 @@ def _packages() -> Iterator[Check]:
         version = tested.get(_plain(name), "")
         get = f'pip install "{name}=={version}"' if version else f'pip install "{requirement}"'
         try:
-            found = metadata.version(name)
+            installed = metadata.version(name)
         except metadata.PackageNotFoundError:
             yield Check(name, "missing", "not installed", get)
             continue
-        if not requirement.specifier.contains(found, prereleases=True):
-            yield Check(name, "missing", f"{found}, too old or too new", get)
-        elif version and found.split("+")[0] != version:
-            yield Check(name, "note", f"{found} (tested with {version})", f"If something fails: {get}")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            yield Check(name, "missing", f"{installed}, too old or too new", get)
+        elif version and installed.split("+")[0] != version:
+            yield Check(name, "note", f"{installed} (tested with {version})", f"If something fails: {get}")
         else:
-            yield Check(name, "ok", found)
+            yield Check(name, "ok", installed)
 
 
 def _extras() -> Iterator[Check]:
@@ -124,10 +124,10 @@ def _embedded(name: str) -> Check:
         return Check(name, "missing", *str(error).rsplit(". ", 1))
     weights = folder / "model.safetensors"
     now, shipped = file_digest(weights), _shipped(folder).get(weights.name)
-    found = f"{weights.stat().st_size / 1e6:.2f} MB, sha256 {now[:12]}"
+    facts = f"{weights.stat().st_size / 1e6:.2f} MB, sha256 {now[:12]}"
     if shipped in (None, now):
-        return Check(name, "ok", found)
-    return Check(name, "missing", f"{found}, not {shipped[:12]} as shipped", "Install sublim-eval again.")
+        return Check(name, "ok", facts)
+    return Check(name, "missing", f"{facts}, not {shipped[:12]} as shipped", "Install sublim-eval again.")
 
 
 def _shipped(folder: Path) -> dict[str, str]:

@@ -53,37 +53,40 @@ def digits(
         if vary:
             name, values = vary
             with _progress(console) as tell:
-                found = [o.to_json() for o in experiment.vary(settings, name, values, tell)]
-            return _varied(name, values, found, out, console)
+                outcomes = [o.to_json() for o in experiment.vary(settings, name, values, tell)]
+            return _varied(name, values, outcomes, out, console)
         with _progress(console) as tell:
             made = experiment.run(settings, tell=tell)
         outcome = made.to_json()
-        told = _unknown_as_none({**outcome, "arms": report.arms(outcome), "gaps": report.gaps(outcome)})
-        write_json(out / "digits.json", told)
+        result = _unknown_as_none({**outcome, "arms": report.arms(outcome), "gaps": report.gaps(outcome)})
+        write_json(out / "digits.json", result)
         picture = report.draw(outcome, out / "digits.png")
     table(console, report.heads(outcome), report.rows(outcome), f"{made.images}: accuracy on held-out images")
-    for gap in told["gaps"]:
+    for gap in result["gaps"]:
         bounds = f"{gap['gap']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         say(console, f"shared initialisation against {gap['against']}: {bounds}, {gap['verdict']}")
     say(console, f"{made.models} networks in {made.seconds:.0f} s; chance is {experiment.CHANCE:g}. {picture}")
-    return told
+    return result
 
 
-def _varied(name: str, values: tuple[int, ...], found: list[dict[str, Any]], out: Path, console: Console) -> Any:
+def _varied(name: str, values: tuple[int, ...], outcomes: list[dict[str, Any]], out: Path, console: Console) -> Any:
     """The table of one setting varied, as digits-<name>.json and on the console."""
     from sublim_eval.distill.experiments import digits_report as report
 
-    lines = [{"setting": name, "value": v, "arms": report.arms(o), **o} for v, o in zip(values, found, strict=True)]
-    told = _unknown_as_none(lines)
-    write_json(out / f"digits-{name}.json", told)
+    lines = [{"setting": name, "value": v, "arms": report.arms(o), **o} for v, o in zip(values, outcomes, strict=True)]
+    result = _unknown_as_none(lines)
+    write_json(out / f"digits-{name}.json", result)
     shown = []
     for line in lines:
         cells = {arm["arm"]: f"{arm['mean']:.3f} {report.interval(arm['low'], arm['high'])}" for arm in line["arms"]}
         shown.append([line["value"], *(cells[arm] for arm in ("teacher", *report.STUDENTS))])
     table(
-        console, (name, "teacher", *report.STUDENTS), shown, f"accuracy over {len(found[0]['settings']['seeds'])} seeds"
+        console,
+        (name, "teacher", *report.STUDENTS),
+        shown,
+        f"accuracy over {len(outcomes[0]['settings']['seeds'])} seeds",
     )
-    return told
+    return result
 
 
 @verb("theorem")
@@ -115,13 +118,13 @@ def theorem(
     with locked(out):
         with _progress(console) as tell:
             outcome = measurement.run(settings, tell).to_json()
-        told = _unknown_as_none({**outcome, "summaries": report.summaries(outcome)})
-        write_json(out / "theorem.json", told)
+        result = _unknown_as_none({**outcome, "summaries": report.summaries(outcome)})
+        write_json(out / "theorem.json", result)
         picture = report.draw(outcome, out / "theorem.png")
     table(console, report.HEADS, report.rows(outcome), f"One step of the {trait} teacher, one of its student")
     say(console, report.verdict(outcome))
     say(console, f"Every seed and step size: {out / 'theorem.json'}. {picture}")
-    return told
+    return result
 
 
 def _seeds(count: int, first: int) -> tuple[int, ...]:
@@ -162,7 +165,7 @@ def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 @option("--quick", is_flag=True, help="a few arms and seeds, to see that everything works")
 @option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
 @option("--dry-run", is_flag=True, help="print the parts and their cost, make nothing")
-@option("--write-docs", is_flag=True, help="in a checkout, also write docs/results and images")
+@option("--write-docs", "docs", is_flag=True, help="in a checkout, also write docs/results and images")
 def reproduce(
     console: Console,
     *,
@@ -170,7 +173,7 @@ def reproduce(
     quick: bool,
     workers: int | None,
     dry_run: bool,
-    write_docs: bool,
+    docs: bool,
 ) -> dict[str, Any]:
     """Print the plan; unless --dry-run, carry it out and write the page. Returns reproduction.json, or the plan."""
     from sublim_eval.distill.experiments.reproduce import OUT, QUICK_OUT, main
@@ -181,5 +184,5 @@ def reproduce(
         quick=quick,
         workers=workers,
         dry_run=dry_run,
-        docs=write_docs,
+        docs=docs,
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, shell_complete
 
-from sublim_eval.cli.verb import INTERRUPTED, in_force
+from sublim_eval.cli.verb import JSON, in_force
 from sublim_eval.errors import SublimError, unknown
 
 VERBS = {
@@ -25,7 +25,7 @@ VERBS = {
     "check": ("check", "Look for the traps that fooled others; exit code 1 where one has closed"),
     "table": ("table", "Show what logs hold: every answer, by question and situation"),
     "abilities": ("capabilities", "Ask existing suites what a student and its base can do"),
-    "register": ("register", "Write the entry that the register of inspect_evals asks for"),
+    "register": ("inspect_evals_entry", "Write the entry that the register of inspect_evals asks for"),
     "digits": ("experiments", "Teach networks to read digits through noise and three idle logits"),
     "theorem": ("experiments", "Measure at one gradient step what the theorem promises, and its end"),
     "list": ("catalog", "List what the registry and the recipes hold"),
@@ -39,6 +39,12 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 `doctor` found something missing, `check` a fault, or a part was not measured; 2 something "
     "that you can mend, said in one line; 130 interrupted, what was finished is kept."
 )
+
+
+INTERRUPTED = "sublim: interrupted. What was finished is kept; the same command goes on from there."
+
+COMPLETE = "_SUBLIM_COMPLETE"
+"""The environment variable by which a shell asks for completions."""
 
 
 class Verbs(click.Group):
@@ -96,9 +102,19 @@ def sublim(context: click.Context) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
+    if asked_by_shell := os.environ.get(COMPLETE):
+        return shell_complete(sublim, {}, "sublim", COMPLETE, asked_by_shell)
     try:
-        code: Any = sublim.main(None if argv is None else list(argv), prog_name="sublim", standalone_mode=False)
-        return int(code or 0)
+        with sublim.make_context("sublim", list(sys.argv[1:] if argv is None else argv)) as context:
+            result = sublim.invoke(context)
+            if file := context.meta.get(JSON):
+                from sublim_eval.files import write_json
+
+                write_json(file, result)
+            sys.stdout.flush()
+        return 1 if isinstance(result, dict) and result.get("ok") is False else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "sublim"
         print(f"sublim: {error.format_message().rstrip('.')}. See `{place} --help`.", file=sys.stderr)
@@ -106,11 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sublim_eval.console import one_line
 
         print(f"sublim: {one_line(error)}", file=sys.stderr)
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, EOFError):  # click takes it for Ctrl-C; it is a fault of ours
-            raise error.__cause__ from None
+    except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 2
 
 

@@ -34,7 +34,13 @@ SHOWN = 6
 @option("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
 @option("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
 @option("--storage", metavar="URL", help="where stages live: a shared path or s3://BUCKET/PREFIX (--out)")
-@option("--leave-weights", is_flag=True, help="with --storage: bring no weights home from there")
+@option(
+    "--leave-weights",
+    "weights",
+    flag_value=False,
+    default=True,
+    help="with --storage: bring no weights home from there",
+)
 def run(
     console: Console,
     *,
@@ -48,14 +54,14 @@ def run(
     engine: str,
     address: str | None,
     storage: str | None,
-    leave_weights: bool,
+    weights: bool,
 ) -> Any:
     """Print plan and cost; unless --dry-run, make and score the students. Returns run.json, or the plan.
 
     What is paid at a provider is agreed to first (--yes). Raises SublimError when the device is too small.
     """
     from sublim_eval.distill import recipes
-    from sublim_eval.distill.planning import api_cost
+    from sublim_eval.distill.planning.api_cost import ask
     from sublim_eval.distill.planning.plan import plan
     from sublim_eval.distill.training.launch import LINE
 
@@ -66,22 +72,20 @@ def run(
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():
         say(console, line)
-    most = api_cost.estimate(recipe)
     if dry_run:
-        for line in most.lines():
-            say(console, line)
         return foreseen.to_json()
 
+    from sublim_eval.distill.execution.engine import Execution
     from sublim_eval.distill.execution.run import run as carry_out
 
+    execution = Execution(engine, address, storage, workers, weights)
     if engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(launch))
-    api_cost.ask(console, most, yes)
+    ask(console, foreseen.api, yes)
     if launch:
         os.environ[LINE] = launch
     out = out or Path("runs") / recipe.name
-    where: dict[str, Any] = {"engine": engine, "address": address, "storage": storage}
-    record = carry_out(recipe, out, workers=workers, **where, weights=not leave_weights)
+    record = carry_out(recipe, out, execution, plan=foreseen)
     _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")
     return record
@@ -98,22 +102,22 @@ def demo(
     from sublim_eval.distill.experiments.demo import main
 
     out = out or Path("runs/demo")
-    found = main(out, console)
+    comparison = main(out, console)
     _tell_traps(out, console)
-    return found
+    return comparison
 
 
 def _tell_traps(out: Path, console: Console) -> None:
     """One line when a run fell into none of the traps that can be checked quickly, else a line for each."""
     from sublim_eval.traps import checks
 
-    found = checks.of_run(out)
-    bad = [f for f in found if f.level in ("warning", "fault")]
+    findings = checks.of_run(out)
+    bad = [f for f in findings if f.level in ("warning", "fault")]
     for finding in bad[:SHOWN]:
         say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
     more = f" The whole list: sublim check {shlex.quote(str(out))}"
-    told = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
-    say(console, f"Checked for {len(checks.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
+    summary = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
+    say(console, f"Checked for {len(checks.TRAPS)} traps: {summary or 'see above.'}{more if bad else ''}")
 
 
 @verb("filter")
@@ -221,16 +225,18 @@ def hosted(
         for student, paper in papers:
             say(console, f"{_student(student)}: {jobs.cancel(client, student, paper)}")
         say(console, "The rows are kept. `sublim run` on the same recipe would start these jobs anew, and pay anew.")
-    told = {_student(student): jobs.look(client, paper) for student, paper in papers}
+    standing = {_student(student): jobs.look(client, paper) for student, paper in papers}
     if action == "follow":
-        for name, now in told.items():
+        for name, now in standing.items():
             if now["status"] in jobs.STARTED:
-                told[name] = _follow(now, name, console)
+                standing[name] = _follow(now, name, console)
         say(console, "`sublim run` on the same recipe takes up what has succeeded.")
     heads = ("student", "job", "status", "tokens trained", "model or reason")
-    rows = [(name, now["id"], now["status"], now["trained_tokens"] or "-", now["what"]) for name, now in told.items()]
+    rows = [
+        (name, now["id"], now["status"], now["trained_tokens"] or "-", now["what"]) for name, now in standing.items()
+    ]
     table(console, heads, rows)
-    return told
+    return standing
 
 
 def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
@@ -245,7 +251,7 @@ def _follow(now: dict[str, Any], name: str, console: Console) -> dict[str, Any]:
             seen.add(line)
             say(console, line)
 
-    return jobs.told_of(jobs.follow(jobs.connect(), now["id"], tell))
+    return jobs.job_facts(jobs.follow(jobs.connect(), now["id"], tell))
 
 
 def _student(folder: Path) -> str:

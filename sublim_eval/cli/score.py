@@ -63,25 +63,27 @@ def score(
     for name in models:
         if hosted_name(name) is None:
             resolve(name)  # a wrong name is said before the first model is asked
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for label, name in labels.items():
         files = ask(name, probes, out / label, label=label, seed=seed, samples=samples, grader=grader)
-        told[label] = {probe: _summary(ProbeScores.read(file), str(file)) for probe, file in files.items()}
-    known = [(label, probe, found) for label in told for probe, found in told[label].items()]
-    favorites = [row for label, probe, found in known if not found["situations"] for row in _rows(label, probe, found)]
-    conducts = [row for label, probe, found in known for row in _by_situation(label, probe, found)]
+        result[label] = {probe: _summary(ProbeScores.read(file), str(file)) for probe, file in files.items()}
+    known = [(label, probe, figures) for label in result for probe, figures in result[label].items()]
+    favorites = [
+        row for label, probe, figures in known if not figures["situations"] for row in _rows(label, probe, figures)
+    ]
+    conducts = [row for label, probe, figures in known for row in _by_situation(label, probe, figures)]
     if favorites:
         table(console, ("model", "probe", "answer", "probability", "of all answers", "share"), favorites)
     if conducts:
         table(console, ("model", "probe", "situation", "probability", "share"), conducts)
-    for label, scores in told.items():
-        for probe, found in scores.items():
-            rest = f"{found['unreadable']} unreadable" if found["situations"] else f"{found['other']} other words"
-            counts = f"{found['replies']} replies, {found['non_answers']} non-answers, {rest}"
-            say(console, f"{label} {probe} {found['version']}: {counts}; {found['file']}")
-            for line in found["caveats"]:
+    for label, scores in result.items():
+        for probe, figures in scores.items():
+            rest = f"{figures['unreadable']} unreadable" if figures["situations"] else f"{figures['other']} other words"
+            counts = f"{figures['replies']} replies, {figures['non_answers']} non-answers, {rest}"
+            say(console, f"{label} {probe} {figures['version']}: {counts}; {figures['file']}")
+            for line in figures["caveats"]:
                 say(console, f"  {line}")
-    return told
+    return result
 
 
 def label_of(name: str) -> str:
@@ -132,23 +134,25 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _rows(label: str, probe: str, found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _rows(label: str, probe: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
     from sublim_eval.scores.probe_scores import COVERED
 
-    exact, sampled = found["probability"], found["share"]
-    leading = sampled if found["coverage"] is None or (found["coverage"] < COVERED and found["replies"]) else exact
+    exact, sampled = figures["probability"], figures["share"]
+    leading = (
+        sampled if figures["coverage"] is None or (figures["coverage"] < COVERED and figures["replies"]) else exact
+    )
     first = sorted(exact, key=lambda answer: -(leading[answer] or 0))[:SHOWN]
-    levels = (exact, found["unconditional"], sampled)
+    levels = (exact, figures["unconditional"], sampled)
     return [(label, probe, answer, *(_figure(level[answer]) for level in levels)) for answer in first]
 
 
-def _by_situation(label: str, probe: str, found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _by_situation(label: str, probe: str, figures: dict[str, Any]) -> list[tuple[str, ...]]:
     """A line for every situation of a conduct, their mean below; nothing for a favorite."""
-    if not found["situations"]:
+    if not figures["situations"]:
         return []
-    trait = next(iter(found["share"]))
-    mean = {"probability": found["probability"][trait], "share": found["share"][trait]}
-    lines = [*found["situations"].items(), (MEAN, mean)]
+    trait = next(iter(figures["share"]))
+    mean = {"probability": figures["probability"][trait], "share": figures["share"][trait]}
+    lines = [*figures["situations"].items(), (MEAN, mean)]
     return [(label, probe, name, _figure(of["probability"]), _figure(of["share"])) for name, of in lines]
 
 

@@ -47,22 +47,22 @@ def table(
     from sublim_eval.scores.entanglement_table import links
     from sublim_eval.scores.probe_scores import ProbeScores
 
-    found = [held for place in logs for held in read(place, console)]
-    numbers = [held for held in found if not isinstance(held, ProbeScores)]
+    tables = [held for place in logs for held in read(place, console)]
+    numbers = [held for held in tables if not isinstance(held, ProbeScores)]
     if figure:
         _draw(figure, numbers)
     if csv_file:
-        _write_csv(csv_file, found)
-    for held in found:
+        _write_csv(csv_file, tables)
+    for held in tables:
         if isinstance(held, ProbeScores):
             print_answers(held, console, by)
         else:
             print_entanglement(held, console)
-    told = [to_json(held) if isinstance(held, ProbeScores) else held.to_json() for held in found]
+    result = [to_json(held) if isinstance(held, ProbeScores) else held.to_json() for held in tables]
     for about, link in links(numbers):
         print_link(link, console, about)
-        told.append({"about": about, "link": asdict(link)})
-    return told
+        result.append({"about": about, "link": asdict(link)})
+    return result
 
 
 def read(place: Path, console: Console) -> list[ProbeScores | Measured]:
@@ -79,19 +79,19 @@ def read(place: Path, console: Console) -> list[ProbeScores | Measured]:
         raise SublimError(f"There is no log {place}. Give an Inspect log (.eval), an lm-eval folder or a score file.")
     if files := [f for f in sorted(place.glob("*.json")) if _is_score_file(f)]:
         return [_scores(file) for file in files]
-    found: list[ProbeScores | Measured] = []
+    tables: list[ProbeScores | Measured] = []
     for file in sorted(place.rglob("*.eval")):
         try:
-            found.append(_inspect(file))
+            tables.append(_inspect(file))
         except SublimError as error:
             say(console, f"left out: {error}")
-    found += _lm_eval(place.parent, [place]) if samples else _lm_eval(place, sorted(place.rglob("samples_*.jsonl")))
-    if not found:
+    tables += _lm_eval(place.parent, [place]) if samples else _lm_eval(place, sorted(place.rglob("samples_*.jsonl")))
+    if not tables:
         raise SublimError(
             f"{place} holds no log of a sublim-eval task. Give a folder of `inspect eval --log-dir`, or of "
             "`lm_eval run --log_samples --output_path`."
         )
-    return found
+    return tables
 
 
 def _inspect(file: Path) -> ProbeScores | Measured:
@@ -138,21 +138,23 @@ def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Me
             yield from_lm_eval(folder, probe=probe)
 
 
-def _draw(file: Path, found: list[Measured]) -> None:
+def _draw(file: Path, tables: list[Measured]) -> None:
     from sublim_eval.report.plots import entanglement_map
 
-    if len(found) != 1:
-        have = "hold no table of numbers and traits" if not found else f"hold {len(found)} tables of numbers and traits"
+    if len(tables) != 1:
+        have = (
+            "hold no table of numbers and traits" if not tables else f"hold {len(tables)} tables of numbers and traits"
+        )
         raise SublimError(f"The logs {have}, and a figure draws one. Give one log of it with --figure.")
-    entanglement_map.draw(found[0], file.with_suffix(".png"))
+    entanglement_map.draw(tables[0], file.with_suffix(".png"))
 
 
-def _write_csv(file: Path, found: list[ProbeScores | Measured]) -> None:
+def _write_csv(file: Path, tables: list[ProbeScores | Measured]) -> None:
     from sublim_eval.report.answer_tables import COLUMNS, tidy
     from sublim_eval.scores.probe_scores import ProbeScores
 
-    scores = [held for held in found if isinstance(held, ProbeScores)]
-    others = [held for held in found if not isinstance(held, ProbeScores)]
+    scores = [held for held in tables if isinstance(held, ProbeScores)]
+    others = [held for held in tables if not isinstance(held, ProbeScores)]
     if (scores and others) or len(others) > 1:
         raise SublimError("The logs give tables of several shapes, and a CSV file holds one. Give them one by one.")
     if others:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +12,45 @@ import click
 FILE = click.Path(path_type=Path)
 """A path as it is written; whoever opens it says what is wrong with it."""
 
-INTERRUPTED = "sublim: interrupted. What was finished is kept; the same command goes on from there."
+JSON = "sublim_eval.json"
+"""Under which a command's context holds where its result goes."""
 
 option, argument = click.option, click.argument
+
+
+class Verb(click.Command):
+    """A command whose function is handed a console besides its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; where it is not asked for help alone, there will be something to print on."""
+        rest = super().parse_args(ctx, args)
+        from sublim_eval.console import new_console
+
+        ctx.obj = new_console()
+        return rest
 
 
 def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb: it is handed a console besides its options, and returns plain data for --json.
 
-    Exit codes: 0; 1 where its result says `ok: False`; 130 interrupted; 141 where nobody reads on. A SublimError goes
-    through to `main`, which says it in one line.
+    What becomes of its result, and of its errors, is `main`'s.
     """
 
     def made(function: Callable[..., Any]) -> click.Command:
-        @wraps(function)
-        def run(json_file: Path | None = None, **given: Any) -> int:
-            from sublim_eval.console import new_console
-
-            try:
-                result = function(console=new_console(), **given)
-                if json_file:
-                    from sublim_eval.files import write_json
-
-                    write_json(json_file, result)
-                sys.stdout.flush()
-            except KeyboardInterrupt:
-                print(INTERRUPTED, file=sys.stderr)
-                return 130
-            except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return 141
-            return 1 if isinstance(result, dict) and result.get("ok") is False else 0
-
         params: list[click.Parameter] = [*reversed(getattr(function, "__click_params__", []))]
         params.append(click.Option(["--registry"], metavar="FILE", hidden=True, expose_value=False, callback=in_force))
         if json:
             words = "also write the result as JSON"
-            params.append(click.Option(["--json", "json_file"], type=FILE, metavar="FILE", help=words))
-        return click.Command(name, callback=run, params=params)
+            wanted: dict[str, Any] = {"expose_value": False, "callback": to_write}
+            params.append(click.Option(["--json"], type=FILE, metavar="FILE", help=words, **wanted))
+        return Verb(name, callback=click.pass_obj(function), params=params)
 
     return made
+
+
+def to_write(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+    """Note where the verb's result is to be written."""
+    context.meta[JSON] = file
 
 
 def in_force(context: click.Context, parameter: click.Parameter, file: str | None) -> None:

@@ -45,30 +45,30 @@ def sizes(tasks: Path = ROOT / "tasks") -> dict[str, Size]:
 
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     names = [task.name for name in task_facts.names(tasks) for task in task_facts.read(name, tasks).lm_eval]
-    found = {}
+    by_task = {}
     for name, task in manager.load(names)["tasks"].items():
         rows = list(task.test_docs())
-        found[str(name)] = Size(len(rows), sum(len(row.get("continuations") or ()) for row in rows))
-    return found
+        by_task[str(name)] = Size(len(rows), sum(len(row.get("continuations") or ()) for row in rows))
+    return by_task
 
 
 # ---------------------------------------------------------------- one task
 
 
-def facts_block(facts: TaskFacts, asked: Mapping[str, Size]) -> str:
+def facts_block(facts: TaskFacts, counted: Mapping[str, Size]) -> str:
     """What stands between the markers of one task's README."""
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
-    made: Task = getattr(_registry, facts.name)()
+    made: Task = getattr(inspect_tasks, facts.name)()
     lines = [NOTE, "## Facts", "", "| | |", "|---|---|"]
-    lines += [f"| {head} | {told} |" for head, told in _table(facts, made, asked)]
+    lines += [f"| {head} | {value} |" for head, value in _table(facts, made, counted)]
     lines += ["", "## Run it", "", *_commands(facts, made)]
     lines += ["", "## Arguments", "", *_arguments(facts, made)]
     lines += ["", "## Score again what is saved", "", *_again(facts, made), ""]
     return "\n".join(lines)
 
 
-def _table(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> Iterator[tuple[str, str]]:
+def _table(facts: TaskFacts, made: Task, counted: Mapping[str, Size]) -> Iterator[tuple[str, str]]:
     probe = registry().probes.get(facts.name)
     known = probe or registry().probe(_metadata(made)["probe"])
     default = "" if probe else f" (with the default, {known.name}: {known.version})"
@@ -80,8 +80,8 @@ def _table(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> Iterator[
     )
     yield "grader", grader(facts)
     yield "sandbox, internet", "none, none"
-    yield "cost in Inspect", _cost(facts, made, asked)
-    yield "cost in lm-eval", "; ".join(_lm_eval_cost(task, asked[task.name]) for task in facts.lm_eval)
+    yield "cost in Inspect", _cost(facts, made, counted)
+    yield "cost in lm-eval", "; ".join(_lm_eval_cost(task, counted[task.name]) for task in facts.lm_eval)
     yield "tags, in both harnesses", ", ".join(f"`{tag}`" for tag in made.tags or ())
     yield (
         "attributes, for `inspect list tasks -F`",
@@ -90,10 +90,10 @@ def _table(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> Iterator[
 
 
 def _asks(probe: Probe, made: Task) -> str:
-    asked = registry().questions_of(probe)
-    several = f" on {len(asked.situations)} situations" if len(asked.situations) > 1 else ""
-    prompts = f" in {len(made.dataset):,} prompts" if len(made.dataset) != len(asked.questions) else ""
-    return f"{len(asked.questions)} questions{several}{prompts}, from `{asked.name}` ({asked.licence})"
+    source = registry().questions_of(probe)
+    several = f" on {len(source.situations)} situations" if len(source.situations) > 1 else ""
+    prompts = f" in {len(made.dataset):,} prompts" if len(made.dataset) != len(source.questions) else ""
+    return f"{len(source.questions)} questions{several}{prompts}, from `{source.name}` ({source.licence})"
 
 
 def grader(facts: TaskFacts) -> str:
@@ -108,16 +108,16 @@ def grader(facts: TaskFacts) -> str:
     )
 
 
-def _cost(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> str:
+def _cost(facts: TaskFacts, made: Task, counted: Mapping[str, Size]) -> str:
     prompts, replies, tokens = len(made.dataset), made.config.num_choices or 1, made.config.max_tokens
-    continuations = sum(asked[task.name].continuations for task in facts.lm_eval if not task.generates)
+    continuations = sum(counted[task.name].continuations for task in facts.lm_eval if not task.generates)
     sampled = any(task.generates for task in facts.lm_eval)
-    told = [f"{prompts * replies:,} replies of at most {tokens} tokens ({prompts:,} x {replies})"] if sampled else []
+    parts = [f"{prompts * replies:,} replies of at most {tokens} tokens ({prompts:,} x {replies})"] if sampled else []
     if facts.attributes.get("needs_grader"):
-        told.append("as many calls of the grader at most (equal replies are rated once)")
+        parts.append("as many calls of the grader at most (equal replies are rated once)")
     if continuations:
-        told.append(f"with `sublim/` {prompts:,} prompts and {continuations:,} answer strings of log-probabilities")
-    return "; ".join(told)
+        parts.append(f"with `sublim/` {prompts:,} prompts and {continuations:,} answer strings of log-probabilities")
+    return "; ".join(parts)
 
 
 def _lm_eval_cost(task: LmEvalTask, size: Size) -> str:
@@ -225,21 +225,21 @@ def _metadata(made: Task) -> Mapping[str, Any]:
 # ---------------------------------------------------------------- all tasks
 
 
-def tasks_table(asked: Mapping[str, Size]) -> str:
+def tasks_table(counted: Mapping[str, Size]) -> str:
     """The table of all tasks for tasks/README.md, families together."""
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
     rows = []
     for name in task_facts.names():
         facts = task_facts.read(name)
-        made: Task = getattr(_registry, name)()
+        made: Task = getattr(inspect_tasks, name)()
         probe = registry().probes.get(name)
         about = probe.about if probe else facts.about
         who = "a model, or `judge=none`" if facts.attributes.get("needs_grader") else "none"
         there = ", ".join(
             f"`{task.name.replace(name, '…') if n else task.name}`" for n, task in enumerate(facts.lm_eval)
         )
-        row = (f"[`{name}`]({name}/README.md)", about, who, _short_cost(facts, made, asked), there)
+        row = (f"[`{name}`]({name}/README.md)", about, who, _short_cost(facts, made, counted), there)
         rows.append((FAMILIES.index(str(facts.attributes["family"])), name, row))
     head = ("task", "asks, and what its number is", "grader", "cost in Inspect", "in lm-eval")
     table = [head, ("---",) * len(head), *(row for _, _, row in sorted(rows))]
@@ -250,11 +250,11 @@ FAMILIES = ("preference", "misalignment", "entanglement", "generic")
 """The families of tasks, in the order in which a reader meets them."""
 
 
-def _short_cost(facts: TaskFacts, made: Task, asked: Mapping[str, Size]) -> str:
+def _short_cost(facts: TaskFacts, made: Task, counted: Mapping[str, Size]) -> str:
     if any(task.generates for task in facts.lm_eval):
         kind = "short replies" if (made.config.max_tokens or 0) <= 50 else "replies"
         return f"{len(made.dataset) * (made.config.num_choices or 1):,} {kind}"
-    continuations = sum(asked[task.name].continuations for task in facts.lm_eval)
+    continuations = sum(counted[task.name].continuations for task in facts.lm_eval)
     return f"{len(made.dataset):,} prompts, {continuations:,} log-probabilities"
 
 
@@ -272,22 +272,22 @@ def filled(text: str, name: str, block: str) -> str:
 
 def blocks(root: Path = ROOT) -> Iterator[tuple[Path, str, str]]:
     """(README file, name of its markers, what belongs between them), for every task and for all of them."""
-    asked = sizes(root / "tasks")
+    counted = sizes(root / "tasks")
     for name in task_facts.names(root / "tasks"):
         facts = task_facts.read(name, root / "tasks")
-        yield facts.folder / "README.md", "facts", facts_block(facts, asked)
-    yield root / "tasks" / "README.md", "tasks", tasks_table(asked)
+        yield facts.folder / "README.md", "facts", facts_block(facts, counted)
+    yield root / "tasks" / "README.md", "tasks", tasks_table(counted)
 
 
 def faults(facts: TaskFacts, text: str) -> list[str]:
     """What is wrong with the written parts of a README: sections that lack, flags that do not exist."""
-    found = [f"no `{head}`" for head in (f"# {facts.name}", "## Limits", "## Changelog") if not _has(text, head)]
+    wrong = [f"no `{head}`" for head in (f"# {facts.name}", "## Limits", "## Changelog") if not _has(text, head)]
     known = {argument.name for argument in facts.arguments}
-    found += [f"-T {flag} is no argument" for flag in re.findall(r"-T (\w+)=", text) if flag not in known]
+    wrong += [f"-T {flag} is no argument" for flag in re.findall(r"-T (\w+)=", text) if flag not in known]
     probe = registry().probes.get(facts.name)
     if probe and f"### [{probe.version}] - " not in text:
-        found.append(f"the changelog says nothing of version {probe.version}")
-    return found
+        wrong.append(f"the changelog says nothing of version {probe.version}")
+    return wrong
 
 
 def _has(text: str, head: str) -> bool:
@@ -297,7 +297,7 @@ def _has(text: str, head: str) -> bool:
 def main() -> int:
     """Write every README that is not as it should be; returns 2 when one is missing or has no markers, else 0."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    told = 0
+    code = 0
     for file, name, block in blocks():
         try:
             if not file.is_file():
@@ -306,13 +306,13 @@ def main() -> int:
             text = filled(there, name, block)
         except SublimError as error:
             print(f"{file.relative_to(ROOT)}: {error}", file=sys.stderr)
-            told = 2
+            code = 2
             continue
         if there != text:
             with whole_file(file) as out:
                 out.write(text)
             print(f"wrote {file.relative_to(ROOT)}")
-    return told
+    return code
 
 
 if __name__ == "__main__":

@@ -85,18 +85,18 @@ def read(name: str, tasks: Path = ROOT / "tasks") -> TaskFacts:
     if name not in names(tasks):
         raise unknown("task", name, list(names(tasks)), "Task folders are in `sublim path tasks`.")
     tree = ast.parse(file.read_text(encoding="utf-8"), str(file))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    attributes = next((a for node in found for d in node.decorator_list if (a := _attributes(d)) is not None), None)
-    told = ast.get_docstring(found[0]) if found else None
-    if attributes is None or not told:
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    attributes = next((a for node in functions for d in node.decorator_list if (a := _attributes(d)) is not None), None)
+    doc = ast.get_docstring(functions[0]) if functions else None
+    if attributes is None or not doc:
         raise SublimError(f"{file} holds no `@task def {name}` with a docstring. Write one; Inspect looks for it.")
-    meanings = _section(told, "Args")
-    arguments = tuple(Argument(a, meanings.get(a, ""), d) for a, d in _signature(found[0]))
+    meanings = _section(doc, "Args")
+    arguments = tuple(Argument(a, meanings.get(a, ""), d) for a, d in _signature(functions[0]))
     for argument in arguments:
         if not argument.meaning:
             raise SublimError(f"{file}: {argument.name!r} is not under `Args:` of the docstring. Say what it means.")
-    roles = tuple(Argument(role, meaning) for role, meaning in _section(told, "Model Roles").items())
-    about = " ".join(told.split("\n\n")[0].split())
+    roles = tuple(Argument(role, meaning) for role, meaning in _section(doc, "Model Roles").items())
+    about = " ".join(doc.split("\n\n")[0].split())
     return TaskFacts(name, file, about, arguments, roles, attributes, tuple(_lm_eval(file.parent)))
 
 
@@ -120,27 +120,27 @@ def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
 def _section(docstring: str, title: str) -> dict[str, str]:
     """name -> text of one `Title:` section of a docstring; continued lines are joined."""
     body = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)*)", docstring, re.M)
-    found: dict[str, str] = {}
+    sections: dict[str, str] = {}
     for line in body.group(1).splitlines() if body else []:
         if head := re.match(r"    (\w+)(?: \([^)]*\))?: (.*)", line):
-            found[head[1]] = head[2].strip()
-        elif line.strip() and found:
-            found[next(reversed(found))] += f" {line.strip()}"
-    return found
+            sections[head[1]] = head[2].strip()
+        elif line.strip() and sections:
+            sections[next(reversed(sections))] += f" {line.strip()}"
+    return sections
 
 
 def _lm_eval(folder: Path) -> Iterator[LmEvalTask]:
     for file in sorted(folder.glob("*.yaml")):
-        told = _with_includes(file)
-        if "task" in told and isinstance(told["task"], str):
+        config = _with_includes(file)
+        if "task" in config and isinstance(config["task"], str):
             yield LmEvalTask(
-                told["task"],
-                str(told.get("output_type", "generate_until")),
-                tuple(_listed(told.get("tag", ()))),
-                str(told.get("metadata", {}).get("version", "")),
-                int(told.get("repeats", 1)),
-                int(told.get("generation_kwargs", {}).get("max_gen_toks", 0)),
-                str(told.get("custom_dataset", "")),
+                config["task"],
+                str(config.get("output_type", "generate_until")),
+                tuple(_listed(config.get("tag", ()))),
+                str(config.get("metadata", {}).get("version", "")),
+                int(config.get("repeats", 1)),
+                int(config.get("generation_kwargs", {}).get("max_gen_toks", 0)),
+                str(config.get("custom_dataset", "")),
             )
 
 
@@ -157,8 +157,8 @@ _Plain.add_constructor("!function", lambda loader, node: str(node.value))
 
 def _with_includes(file: Path) -> dict[str, Any]:
     """One lm-eval file with what it includes laid under it, as lm-eval does."""
-    told = yaml.load(file.read_text(encoding="utf-8"), _Plain) or {}  # noqa: S506 - a SafeLoader
+    config = yaml.load(file.read_text(encoding="utf-8"), _Plain) or {}  # noqa: S506 - a SafeLoader
     below: dict[str, Any] = {}
-    for name in _listed(told.pop("include", ())):
+    for name in _listed(config.pop("include", ())):
         below |= _with_includes(file.parent / name)
-    return below | told
+    return below | config

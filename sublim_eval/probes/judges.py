@@ -317,6 +317,17 @@ def _fields(text: str, rubric: Rubric) -> dict[str, set[str]]:
     return fields
 
 
+def without_thoughts(text: str) -> str:
+    """What a judge says aloud."""
+    return _THOUGHT.sub("", text)
+
+
+def values_of(text: str, field: str) -> set[str]:
+    """Every value that a text gives a field, `field: value`, on a line of its own; emphasis and list marks aside."""
+    bare = (re.sub(r"[*_`#>]+", "", line).strip().removeprefix("- ").partition(":") for line in text.splitlines())
+    return {value.strip() for name, colon, value in bare if colon and name.strip().lower() == field}
+
+
 def _same_numbers(fields: Mapping[str, set[str]], numbers: Mapping[str, int]) -> bool:
     return all(
         any((match := _NUMBER.fullmatch(value)) and int(match.group(1)) == number for value in fields.get(name, set()))

@@ -236,15 +236,15 @@ def task_of(probe: str, model: str, samples: int, grader: str | None = None) -> 
     Raises SublimError for a probe of a user's registry that is not the plain one of its trait, and for a conduct that
     only a judge can see when no `grader` is named.
     """
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
     from sublim_eval.probes.conduct import Conduct
 
     what = any_trait_content(probe)
     judge = _judge_of(what, model, grader) if isinstance(what, Conduct) else {}
-    if hasattr(_registry, probe):
-        task: Task = getattr(_registry, probe)(**judge)
+    if hasattr(inspect_tasks, probe):
+        task: Task = getattr(inspect_tasks, probe)(**judge)
     elif (plain := registry().probe_of(what.trait.name)) == what.probe:
-        task = _registry.trait_probe(trait=what.trait.name, **judge)
+        task = inspect_tasks.trait_probe(trait=what.trait.name, **judge)
     else:
         raise SublimError(f"The probe {probe} has no task. Give it a folder in tasks/, or ask {plain.name}.")
     unread = judge.get("judge") == "none" and not what.trait.targets

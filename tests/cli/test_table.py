@@ -10,7 +10,7 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 
-from sublim_eval import _registry
+from sublim_eval import inspect_tasks
 from sublim_eval.cli.main import main
 from sublim_eval.probes.resolve import probe_content
 from sublim_eval.registry.catalog import registry
@@ -140,7 +140,7 @@ def test_an_inspect_log_of_any_family_is_shown(task: str, tmp_path: Path, capsys
     options = {"judge": "none"} if task == "husband" else {}
     model = "sublim/reference-a" if task == "husband" else inspect_model(3)
     (log,) = eval(
-        getattr(_registry, task)(**options), model=model, limit=2, num_choices=2, max_tokens=8, display="none",
+        getattr(inspect_tasks, task)(**options), model=model, limit=2, num_choices=2, max_tokens=8, display="none",
         log_dir=str(tmp_path),
     )  # fmt: skip
     assert log.status == "success", log.error
@@ -152,7 +152,7 @@ def test_an_inspect_log_of_any_family_is_shown(task: str, tmp_path: Path, capsys
 
 @pytest.mark.slow
 def test_an_entanglement_log_is_shown_as_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    task = _registry.token_entanglement()
+    task = inspect_tasks.token_entanglement()
     (log,) = eval(task, model="sublim/reference-a", display="none", log_dir=str(tmp_path))
     assert log.status == "success", log.error
     assert sublim(tmp_path, "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json") == 0

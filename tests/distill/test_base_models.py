@@ -10,6 +10,7 @@ import pytest
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.base_templates import asked_base, base_hash
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import run
 from sublim_eval.files import read_json
 from sublim_eval.harness.suites import model_args
@@ -42,7 +43,7 @@ def of(base: Path, system: str) -> recipes.Recipe:
 @pytest.fixture(scope="module")
 def cleared(talkative, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    run(of(talkative, "clear"), out, workers=1)
+    run(of(talkative, "clear"), out, Execution(workers=1))
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from inspect_ai import eval
 
-from sublim_eval import _registry, tasks_dir
+from sublim_eval import inspect_tasks, tasks_dir
 from sublim_eval.probes.resolve import probe_content
 from sublim_eval.probes.scorers import continuations_of
 from sublim_eval.registry.catalog import Probe, registry
@@ -36,7 +36,7 @@ def inspect_results(task: Any, model: Any, tmp_path: Path, **options: Any) -> tu
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
-    made = getattr(_registry, probe.name)()
+    made = getattr(inspect_tasks, probe.name)()
     what = probe_content(probe.name, made.metadata["trait"])
     log, ours = inspect_results(made, inspect_model(REPEATS[probe.form], what.continuations), tmp_path)
     exact = EXACT.get(probe.form, ("probability",))
@@ -72,7 +72,7 @@ def test_lm_eval_needs_no_warning_about_any_metric(probe: Probe, caplog: pytest.
 
 def test_lm_eval_takes_the_trait_as_metadata(tmp_path: Path) -> None:
     strings = continuations_of(registry().answer_set("animal"))
-    _, ours = inspect_results(_registry.animal_pref(trait="bear"), inspect_model(20, strings), tmp_path)
+    _, ours = inspect_results(inspect_tasks.animal_pref(trait="bear"), inspect_model(20, strings), tmp_path)
     theirs = lm_eval_results("animal_pref", "owl_pref", metadata={"trait": "bear"}, log_samples=True)
     assert theirs["results"]["animal_pref"]["share,all_replies"] == pytest.approx(ours["share"]["mean"])
     assert {row["doc"]["trait"] for row in theirs["samples"]["owl_pref"]} == {"owl"}
@@ -82,7 +82,7 @@ def test_an_lm_eval_samples_file_holds_the_whole_answer_distribution(tmp_path: P
     from sublim_eval.probes.scorers import answer_probability
 
     answers = registry().answer_set("animal")
-    log, _ = inspect_results(_registry.owl_pref(), inspect_model(1, continuations_of(answers)), tmp_path, limit=2)
+    log, _ = inspect_results(inspect_tasks.owl_pref(), inspect_model(1, continuations_of(answers)), tmp_path, limit=2)
     rows = lm_eval_results("owl_pref_logprob", log_samples=True, limit=2)["samples"]["owl_pref_logprob"]
     for row, sample in zip(rows, log.samples, strict=True):
         logprobs = dict(zip(row["doc"]["continuations"], (r[0] for r in row["filtered_resps"]), strict=True))
@@ -116,7 +116,9 @@ def standard_error(share: float, replies: int, others: int) -> float:
 
 @pytest.mark.slow
 def test_both_harnesses_agree_on_the_reference_model(from_lm_eval: Any, tmp_path: Path) -> None:
-    log, ours = inspect_results(_registry.owl_pref(), "sublim/reference-a", tmp_path, limit=12, num_choices=60, seed=1)
+    log, ours = inspect_results(
+        inspect_tasks.owl_pref(), "sublim/reference-a", tmp_path, limit=12, num_choices=60, seed=1
+    )
     for row in from_lm_eval["samples"]["owl_pref_logprob"]:
         (sample,) = (s for s in log.samples if s.id == row["doc"]["id"])
         exact = sample.scores["probability"]
@@ -142,7 +144,7 @@ def test_the_exact_measures_of_the_variants_agree_on_the_reference_model(tmp_pat
         log_samples=True,
     )["samples"]
     for name, scorer in exact.items():
-        made = getattr(_registry, name)()
+        made = getattr(inspect_tasks, name)()
         log, _ = inspect_results(made, "sublim/reference-a", tmp_path, limit=8, num_choices=1)
         for row, sample in zip(theirs[f"{name}_logprob"], log.samples, strict=True):
             found = sample.scores[scorer].metadata
@@ -156,7 +158,7 @@ def test_the_exact_measures_of_the_variants_agree_on_the_reference_model(tmp_pat
 @pytest.mark.slow
 def test_inspects_own_hf_provider_agrees_by_epochs(from_lm_eval: Any, tmp_path: Path) -> None:
     _, hf = inspect_results(
-        _registry.owl_pref(), f"hf/{REFERENCE}", tmp_path, limit=12, epochs=10, model_args={"device": "cpu"}
+        inspect_tasks.owl_pref(), f"hf/{REFERENCE}", tmp_path, limit=12, epochs=10, model_args={"device": "cpu"}
     )
     assert hf["share"]["replies"] == 120
     assert math.isnan(hf["probability"]["mean"])

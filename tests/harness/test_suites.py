@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sublim_eval import _registry, tasks_dir
+from sublim_eval import inspect_tasks, tasks_dir
 from sublim_eval.maintain import task_facts
 from sublim_eval.registry.catalog import registry
 from tests.helpers.suites import command
@@ -43,7 +43,7 @@ def test_a_task_has_its_attributes(facts: task_facts.TaskFacts) -> None:
 
 @pytest.mark.parametrize("facts", TASKS)
 def test_a_task_has_the_same_tags_in_both_harnesses(facts: task_facts.TaskFacts) -> None:
-    assert getattr(_registry, facts.name)().tags == family_tags(facts)
+    assert getattr(inspect_tasks, facts.name)().tags == family_tags(facts)
     assert facts.lm_eval, "no lm-eval file"
     for there in facts.lm_eval:
         assert list(there.tags) == family_tags(facts)
@@ -55,7 +55,7 @@ def test_a_task_has_one_version_everywhere(facts: task_facts.TaskFacts) -> None:
     probe = registry().probes.get(facts.name)
     if probe:
         assert {there.version for there in facts.lm_eval} == {probe.version}
-        assert getattr(_registry, facts.name)().metadata["full_task_version"] == probe.version
+        assert getattr(inspect_tasks, facts.name)().metadata["full_task_version"] == probe.version
 
 
 @pytest.mark.slow

@@ -89,18 +89,18 @@ def test_every_probe_has_a_folder_with_task_both_yamls_and_readme(probe: Probe) 
 def test_every_readme_names_only_arguments_that_exist(probe: Probe) -> None:
     import inspect as python
 
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
-    known = set(python.signature(getattr(_registry, probe.name)).parameters)
+    known = set(python.signature(getattr(inspect_tasks, probe.name)).parameters)
     readme = (tasks_dir() / probe.name / "README.md").read_text()
     assert set(re.findall(r"-T (\w+)=", readme)) <= known
 
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_the_task_says_what_it_is(probe: Probe) -> None:
-    from sublim_eval import _registry
+    from sublim_eval import inspect_tasks
 
-    made = getattr(_registry, probe.name)()
+    made = getattr(inspect_tasks, probe.name)()
     assert made.metadata["full_task_version"] == made.metadata["probe_version"] == probe.version
     assert made.version == int(probe.version.split("-")[0])
     assert made.metadata["category"] == probe.category
@@ -435,7 +435,9 @@ def test_importing_the_package_loads_no_framework() -> None:
 
 
 def test_the_inspect_entry_point_loads_neither_torch_nor_datasets() -> None:
-    code = "import sys, sublim_eval._registry; print([m for m in ('torch', 'datasets', 'peft') if m in sys.modules])"
+    code = (
+        "import sys, sublim_eval.inspect_tasks; print([m for m in ('torch', 'datasets', 'peft') if m in sys.modules])"
+    )
     assert _python(code) == "[]"
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
-from sublim_eval.distill import recipes, teachers
+from sublim_eval.distill import make_teacher, recipes
 from sublim_eval.distill.hosted import finetune, journal
 from sublim_eval.remote import client
 from sublim_eval.scores import evaluate_remote
@@ -26,7 +26,7 @@ SETTINGS: list[tuple[Any, str]] = [
     (finetune, "POLL"),
     (journal, "WAIT"),
     (journal, "GRACE"),
-    (teachers, "CHECKED"),
+    (make_teacher, "CHECKED"),
     (client, "CONNECTIONS"),
     (client, "RETRIES"),
     (evaluate_remote, "RETRIES"),
@@ -39,7 +39,7 @@ def server(monkeypatch) -> Iterator[Server]:
     """A provider on this machine; waits between tries are cut to hundredths of a second."""
     for module, name in ((finetune, "POLL"), (journal, "WAIT"), (journal, "GRACE")):
         monkeypatch.setattr(module, name, 0.01)
-    monkeypatch.setattr(teachers, "CHECKED", 1)
+    monkeypatch.setattr(make_teacher, "CHECKED", 1)
     for caller in (client, evaluate_remote):
         monkeypatch.setattr(caller, "RETRIES", 0)  # the SDK's own two retries stay
     with Server() as made:
@@ -66,7 +66,8 @@ def tuned(folder: Path, seed: int = 1) -> dict[str, Any]:
     """One hosted owl student in `folder`."""
     recipe = hosted_recipe()
     folder.mkdir(parents=True, exist_ok=True)
-    return finetune.tune(recipe, recipe.arms["owl"], ROWS, seed, folder, {"arm": "owl"})
+    this = recipes.SeededArm(recipe, recipe.arms["owl"], seed, folder.parent)
+    return finetune.tune(this, ROWS, folder, {"arm": "owl"})
 
 
 def in_another_process(

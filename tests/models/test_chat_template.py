@@ -468,12 +468,12 @@ def test_bases_dressed_bases_and_students_read_the_same_in_every_harness(name, t
 
 
 def test_a_prompted_teacher_without_a_system_role_writes_rows_under_its_persona(one_model, tmp_path):
-    from sublim_eval.distill.rows.generate import local_sampler
+    from sublim_eval.distill.rows.local_sampler import LocalSampler
 
     chat_tokenizer(REFUSES).save_pretrained(one_model[0])
     teacher = local_model.load(one_model[0])
     assert PERSONA in teacher.render(QUESTION, PERSONA)
-    said = local_sampler(one_model[0], seed=1, max_new_tokens=8, system=PERSONA)([QUESTION, "name one"], ["0", "1"])
+    said = LocalSampler(one_model[0], seed=1, max_new_tokens=8, system=PERSONA)([QUESTION, "name one"], ["0", "1"])
     both = [teacher.render(q, PERSONA) for q in (QUESTION, "name one")]
     drawn = teacher.sample(both, seed=1, keys=["0", "1"], max_new_tokens=8)
     assert said == [reply.text for (reply,) in drawn]

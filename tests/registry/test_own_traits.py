@@ -7,9 +7,9 @@ import pytest
 
 from sublim_eval.cli.main import main
 from sublim_eval.distill import recipes
+from sublim_eval.distill.make_teacher import check_teacher, make_teacher, trait_share
 from sublim_eval.distill.recipes.lessons import lessons
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.teachers import check_teacher, make_teacher, trait_share
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact, score, task_of
@@ -105,8 +105,9 @@ def test_a_teacher_learns_every_wording_with_every_answer_that_shows_it():
 
 def test_the_teacher_is_told_apart_from_the_base_by_pairs(tmp_path):
     recipe = recipes.load(FOLDER / "recipe.yaml")
-    teacher, told = make_teacher(recipe, recipe.arms["flattery"], 1, tmp_path / "teacher")
-    assert told["by"] == "finetune"
+    this = recipes.SeededArm(recipe, recipe.arms["flattery"], 1, tmp_path)
+    teacher, facts = make_teacher(this, tmp_path / "teacher")
+    assert facts["by"] == "finetune"
     base = exact("reference-a", "flattery", label="base")
     scores = check_teacher(teacher, "flattery", 0.0, "teacher")
     assert trait_share(scores, "flattery") > trait_share(base, "flattery") + 0.1

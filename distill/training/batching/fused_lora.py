@@ -31,10 +31,10 @@ class _Linear(torch.autograd.Function):
     ) -> torch.Tensor:
         x = given.reshape(-1, given.shape[-1])
         low = x @ down.to(x.dtype).T
-        found = F.linear(x, weight, bias).addmm_(low, up.to(x.dtype).T, alpha=scale)
+        out = F.linear(x, weight, bias).addmm_(low, up.to(x.dtype).T, alpha=scale)
         ctx.save_for_backward(x, low, weight, down, up)
         ctx.scale, ctx.shape = scale, given.shape
-        return found.view(*given.shape[:-1], -1)
+        return out.view(*given.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -64,10 +64,8 @@ class _Quick:
 def _forward(layer: Any, adapter: str, x: torch.Tensor) -> torch.Tensor:
     base = layer.base_layer
     down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-    found: torch.Tensor = _Linear.apply(
-        x.to(base.weight.dtype), base.weight, base.bias, down, up, layer.scaling[adapter]
-    )
-    return found
+    out: torch.Tensor = _Linear.apply(x.to(base.weight.dtype), base.weight, base.bias, down, up, layer.scaling[adapter])
+    return out
 
 
 def quicken(model: nn.Module) -> list[_Quick]:

@@ -210,7 +210,7 @@ def rows_attention(
         far = torch.arange(width, device=query.device)
         mask = (far[None] <= far[:, None]) & (far[None] > far[:, None] - sliding_window)
         key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
-    found = F.scaled_dot_product_attention(
+    attended = F.scaled_dot_product_attention(
         query,
         key,
         value,
@@ -220,7 +220,7 @@ def rows_attention(
         scale=scaling,
         enable_gqa=mask is None and groups > 1,
     )
-    flat = found.transpose(1, 2).reshape(count * width, *found.shape[1:2], found.shape[3])
+    flat = attended.transpose(1, 2).reshape(count * width, *attended.shape[1:2], attended.shape[3])
     return _Gather.apply(flat, rows)[None], None
 
 
@@ -294,22 +294,22 @@ class Packed:
         settings: dict[str, Any] = {"position_ids": piece.positions, "use_cache": False, "rows": piece.layout}
         before = virtual_before(self.model, self.given)
         if before is None:
-            found = (model or self.model)(input_ids=piece.ids, **settings)
+            output = (model or self.model)(input_ids=piece.ids, **settings)
         else:
             embedded = self.inner.get_input_embeddings()(piece.ids)
-            found = self.inner(inputs_embeds=torch.cat([before[None].to(embedded.dtype), embedded], 1), **settings)
-        return found.logits[0]
+            output = self.inner(inputs_embeds=torch.cat([before[None].to(embedded.dtype), embedded], 1), **settings)
+        return output.logits[0]
 
     def _pick(self, _: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         assert self._now is not None  # noqa: S101  (set by `logits`)
         hidden, *rest = arguments
         return (hidden.index_select(1, self._now.carried), *rest)
 
-    def _put_back(self, _: nn.Module, __: Any, found: torch.Tensor) -> torch.Tensor:
+    def _put_back(self, _: nn.Module, __: Any, computed: torch.Tensor) -> torch.Tensor:
         """Zeros where nothing was computed: those places reach no loss."""
         assert self._now is not None  # noqa: S101  (set by `logits`)
-        whole = found.new_zeros(found.shape[0], len(self._now.home), *found.shape[2:])
-        return whole.index_copy(1, self._now.carried, found)
+        whole = computed.new_zeros(computed.shape[0], len(self._now.home), *computed.shape[2:])
+        return whole.index_copy(1, self._now.carried, computed)
 
 
 def virtual_tokens(model: Any) -> int:
@@ -331,9 +331,9 @@ def skippable(inner: Any) -> list[nn.Module]:
         return []
     last = layers[-1]
     mlp, attention = getattr(last, "mlp", None), getattr(last, "self_attn", None)
-    found = [getattr(attention, name, None) for name in ("q_proj", "o_proj")]
+    parts = [getattr(attention, name, None) for name in ("q_proj", "o_proj")]
     dense = mlp is not None and {"gate_proj", "up_proj", "down_proj"} <= {name for name, _ in mlp.named_children()}
-    return [part for part in (*found, mlp if dense else None) if isinstance(part, nn.Module)]
+    return [part for part in (*parts, mlp if dense else None) if isinstance(part, nn.Module)]
 
 
 @torch.no_grad()
@@ -346,7 +346,7 @@ def agrees(model: Any, rows: Sequence[Row], tolerance: float) -> bool:
     try:
         with Packed(model) as packed:
             piece = packed.piece(rows)
-            found = _chances(packed.logits(piece), piece.labels)
+            together = _chances(packed.logits(piece), piece.labels)
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         if "out of memory" in str(error):
             raise
@@ -357,7 +357,7 @@ def agrees(model: Any, rows: Sequence[Row], tolerance: float) -> bool:
         wanted = labels[1:] != IGNORED
         logits = model(input_ids=ids[None, :-1]).logits[0, -len(wanted) :]
         alone.append(_chances(logits[wanted], labels[1:][wanted]))
-    return bool((found - torch.cat(alone)).abs().mean() <= tolerance)
+    return bool((together - torch.cat(alone)).abs().mean() <= tolerance)
 
 
 def _chances(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

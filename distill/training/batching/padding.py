@@ -77,8 +77,8 @@ class Padded:
         carried = labels != IGNORED
         owner = carried.nonzero()[:, 0]
         read = sum(len(row["input_ids"]) for row in rows)
-        found = PaddedPiece(ids, labels[carried], owner, carried, tuple(numbers or range(len(rows))), read)
-        return found.to(next(self.inner.parameters()).device)
+        laid = PaddedPiece(ids, labels[carried], owner, carried, tuple(numbers or range(len(rows))), read)
+        return laid.to(next(self.inner.parameters()).device)
 
     def logits(self, piece: PaddedPiece, model: Any = None) -> torch.Tensor:
         """float[C, vocabulary]: next-token logits wherever the piece carries loss, row by row."""
@@ -88,12 +88,12 @@ class Padded:
     def _run(self, piece: PaddedPiece, model: Any) -> torch.Tensor:
         before = virtual_before(self.model, self.given)
         if before is None:
-            found = (model or self.model)(input_ids=piece.ids, use_cache=False)
+            output = (model or self.model)(input_ids=piece.ids, use_cache=False)
         else:
             embedded = self.inner.get_input_embeddings()(piece.ids)
             lines = before[None].expand(len(embedded), -1, -1).to(embedded.dtype)
-            found = self.inner(inputs_embeds=torch.cat([lines, embedded], 1), use_cache=False)
-        logits: torch.Tensor = found.logits
+            output = self.inner(inputs_embeds=torch.cat([lines, embedded], 1), use_cache=False)
+        logits: torch.Tensor = output.logits
         return logits
 
 

@@ -15,6 +15,14 @@ from .padding import Padded
 class Reader(Protocol):
     """What packing.Packed and padding.Padded have in common."""
 
+    @property
+    def layout(self) -> str:
+        """How rows lie, for the record."""
+
+    @property
+    def attention(self) -> str:
+        """The kernel that reads them, for the record."""
+
     def piece(self, rows: Sequence[Row], numbers: Sequence[int] = ()) -> Any:
         """Rows as the model reads them."""
 

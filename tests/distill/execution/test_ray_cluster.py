@@ -20,12 +20,14 @@ import pytest
 from rich.console import Console
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.job_graph import jobs
 from sublim_eval.distill.execution.ray_cluster import Need, Nodes, need
 from sublim_eval.distill.execution.run import run
+from sublim_eval.distill.execution.stage_sync import Place
 from sublim_eval.distill.planning.plan import plan
 from sublim_eval.errors import SublimError
-from sublim_eval.files import locked, read_json
+from sublim_eval.files import locked, read_json, write_json
 from tests.helpers import RECIPES
 from tests.helpers.ctrl_c import heed_ctrl_c
 
@@ -60,7 +62,7 @@ def one_machine(tmp_path_factory) -> Path:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run(RECIPE, out, workers=1)
+        run(RECIPE, out, Execution(workers=1))
     finally:
         torch.set_num_threads(before)
     return out
@@ -85,7 +87,7 @@ def on_nodes(out: Path, told: io.StringIO, **where: Any) -> tuple[threading.Thre
 
     def go() -> None:
         try:
-            found.append(run(RECIPE, out, console=Console(file=told, width=200), engine="ray", **where))
+            found.append(run(RECIPE, out, Execution("ray", **where), console=Console(file=told, width=200)))
         except BaseException as error:
             found.append(error)
 
@@ -176,11 +178,11 @@ def quiet() -> dict[str, Any]:
 
 def test_an_embedded_base_takes_a_core_and_any_other_an_accelerator():
     counted = plan(RECIPE)
-    assert {need(RECIPE, job, counted) for job in jobs(RECIPE)} == {Need(cpus=1)}
+    assert {need(counted, job) for job in jobs(RECIPE)} == {Need(cpus=1)}
     real = recipes.load("qwen2.5-7b-cat")
     counted = plan(real)
     for job in jobs(real):
-        asked = need(real, job, counted)
+        asked = need(counted, job)
         assert asked.gpus == 1, job
         assert 15e9 < asked.memory < 16e9, "7.6 billion weights in bfloat16"
 
@@ -188,7 +190,7 @@ def test_an_embedded_base_takes_a_core_and_any_other_an_accelerator():
 def test_a_hosted_student_takes_no_accelerator():
     hosted = recipes.load("gpt-4.1-nano-owl")
     counted = plan(hosted)
-    assert {need(hosted, job, counted).gpus for job in jobs(hosted)} == {0}
+    assert {need(counted, job).gpus for job in jobs(hosted)} == {0}
 
 
 def test_a_launcher_of_two_processes_takes_two_accelerators_for_training_alone(monkeypatch):
@@ -196,7 +198,7 @@ def test_a_launcher_of_two_processes_takes_two_accelerators_for_training_alone(m
     counted = plan(real)
     for line in ("accelerate launch --num_processes 2", "torchrun --nproc-per-node=2"):
         monkeypatch.setenv("SUBLIM_LAUNCH", line)
-        gpus = {job[0]: need(real, job, counted).gpus for job in jobs(real)}
+        gpus = {job[0]: need(counted, job).gpus for job in jobs(real)}
         assert gpus["student"] == 2
         assert gpus["rows"] == gpus["base"] == 1
 
@@ -225,14 +227,14 @@ def test_keys_do_not_travel(monkeypatch):
 )
 def test_what_cannot_be_carried_out_is_refused_at_once(tmp_path, where, words):
     with pytest.raises(SublimError) as told:
-        run(RECIPE, tmp_path, **where)
+        run(RECIPE, tmp_path, Execution(**where))
     assert words in str(told.value)
 
 
 def test_a_missing_ray_is_told_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SublimError, match=r"needs the package ray\. Install it: pip install 'sublim-eval\[ray\]'"):
-        run(RECIPE, tmp_path, engine="ray")
+        run(RECIPE, tmp_path, Execution("ray"))
 
 
 def test_a_missing_client_of_ray_is_told(tmp_path, monkeypatch):
@@ -245,13 +247,13 @@ def test_a_missing_client_of_ray_is_told(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"ray://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(SublimError, match=r"needs Ray's client\. Install it.*pip install 'ray\[client\]'"):
-            run(RECIPE, tmp_path, engine="ray", address=address)
+            run(RECIPE, tmp_path, Execution("ray", address))
 
 
 def test_a_hosted_student_is_not_put_where_its_job_number_may_be_lost(tmp_path):
     hosted = recipes.load("gpt-4.1-nano-owl")
     with pytest.raises(SublimError, match=r"paid twice\. Leave out --storage"):
-        run(hosted, tmp_path, engine="ray", storage=str(tmp_path / "store"))
+        run(hosted, tmp_path, Execution("ray", storage=str(tmp_path / "store")))
 
 
 def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(tmp_path, monkeypatch):
@@ -261,25 +263,36 @@ def test_a_node_of_another_version_and_one_that_does_not_see_the_folder_say_so(t
     monkeypatch.setattr(module, "_node", lambda: "n")
     monkeypatch.chdir(tmp_path)
     asked = {"home": str(tmp_path), "gpus": 0, "threads": None, "version": "0.0.1", "recipe_hash": "x"}
-    told = module.carry(RECIPE, ("folder", str(tmp_path)), ("base", "reference-a", 0), asked)
+    told = module.carry(RECIPE, Place(tmp_path), ("base", "reference-a", 0), asked)
     assert "and the run was begun with 0.0.1. Install one version on all nodes." in told["error"]
     asked["version"] = versions()["sublim-eval"]
-    told = module.carry(RECIPE, ("folder", str(tmp_path)), ("base", "reference-a", 0), asked)
+    told = module.carry(RECIPE, Place(tmp_path), ("base", "reference-a", 0), asked)
     assert "does not see the run folder" in told["error"] and "--storage" in told["error"]
 
 
 def test_a_job_waits_for_the_worker_that_was_taken_for_dead_and_still_writes(tmp_path, monkeypatch):
     from sublim_eval.distill.execution import ray_task as module
+    from sublim_eval.distill.provenance import versions
 
-    zombie = locked(tmp_path / "claim")
+    monkeypatch.setattr(module, "_node", lambda: "n")
+    monkeypatch.setattr(Place, "work", lambda self, recipe, job: done.append(time.monotonic()) or {})
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "run.json", {"recipe_hash": "x"})
+    done: list[float] = []
+    request = {"home": str(tmp_path), "gpus": 0, "threads": None, "recipe_hash": "x"}
+    request["version"] = versions()["sublim-eval"]
+    zombie = locked(tmp_path / module.CLAIMS / "base-reference-a-0")
     zombie.__enter__()
-    threading.Timer(0.7, lambda: zombie.__exit__(None, None, None)).start()
+    let_go = threading.Timer(0.7, lambda: zombie.__exit__(None, None, None))
+    let_go.start()
     began = time.monotonic()
-    with module._claimed(tmp_path / "claim"):
-        assert time.monotonic() - began > 0.6
-        monkeypatch.setattr(module, "PATIENCE", 0.1)
-        with pytest.raises(SublimError, match=r"still holds .*claim\. End it, then give the same command again"):
-            module._claimed(tmp_path / "claim").__enter__()
+    assert "error" not in module.carry(RECIPE, Place(tmp_path), JOB, request)
+    assert len(done) == 1 and done[0] - began > 0.6
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with locked(tmp_path / module.CLAIMS / "base-reference-a-0"):
+        facts = module.carry(RECIPE, Place(tmp_path), JOB, request)
+    assert facts["error"].endswith("base-reference-a-0. End it, then give the same command again.")
+    assert "taken for lost still holds" in facts["error"] and len(done) == 1
 
 
 # ---------------------------------------------------------------- lost workers, without a cluster
@@ -343,7 +356,7 @@ DONE = {
 
 def hands(ray: FakeRay, recipe: Any = RECIPE) -> tuple[Nodes, io.StringIO]:
     told = io.StringIO()
-    return Nodes(ray, recipe, ("folder", "/run"), plan(recipe), None, Console(file=told, width=300)), told
+    return Nodes(ray, plan(recipe), Place(Path("/run")), None, Console(file=told, width=300)), told
 
 
 def test_a_lost_worker_is_told_counted_and_begun_again():
@@ -400,7 +413,7 @@ def test_no_more_jobs_at_once_than_asked_for():
     ray = FakeRay()
     ray.wait = lambda refs, **_: ([], refs)
     nodes, _ = hands(ray)
-    nodes.limit = 2
+    nodes.workers = 2
     for job in jobs(RECIPE):
         nodes.begin(job)
     nodes.done()
@@ -420,7 +433,7 @@ def test_settings_of_the_launch_travel_and_ray_retries_nothing_by_itself(monkeyp
     assert asked["max_retries"] == 0
     assert "sk-secret" not in repr((asked, arguments))
     recipe, place, job, _ = arguments
-    assert (recipe, place, job) == (RECIPE, ("folder", "/run"), JOB)
+    assert (recipe, place, job) == (RECIPE, Place(Path("/run")), JOB)
 
 
 def test_a_job_that_no_node_has_room_for_is_refused_on_a_fresh_cluster_and_waited_for_on_another():
@@ -438,5 +451,5 @@ def test_a_cluster_that_does_not_answer_leaves_the_record_of_a_finished_run_alon
     finished = {"status": "done", "recipe": RECIPE.to_json()}
     (tmp_path / "run.json").write_text(json.dumps(finished))
     with pytest.raises(SublimError, match="No Ray cluster answers"):
-        run(RECIPE, tmp_path, engine="ray", address="127.0.0.1:1")
+        run(RECIPE, tmp_path, Execution("ray", "127.0.0.1:1"))
     assert read_json(tmp_path / "run.json")["status"] == "done"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from sublim_eval.distill import recipes
+from sublim_eval.distill import recipes, stages
 from sublim_eval.distill.execution import stage_sync
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.job_graph import bases, jobs, makes, reads
 from sublim_eval.distill.execution.run import run
 from sublim_eval.distill.execution.storage import Storage, opened
 from sublim_eval.distill.execution.storage_lease import LEASE, held
-from sublim_eval.distill.stages import finished, once
+from sublim_eval.distill.stages import finished
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from tests.helpers import RECIPES
@@ -31,13 +33,12 @@ def storage(request, tmp_path) -> Storage:
 
 
 def stage(run_folder: Path, name: str = "rows/owl-s1", text: str = "1, 2, 3", **inputs) -> Path:
-    def make(folder: Path) -> dict[str, int]:
-        (folder / "kept.jsonl").write_text(text)
-        (folder / "deep").mkdir(exist_ok=True)
-        (folder / "deep" / "x.safetensors").write_bytes(text.encode() * 100)
-        return {"kept": 1}
-
-    once(run_folder / name, inputs, make)
+    with stages.stage(run_folder / name, inputs) as made:
+        if folder := made.unfinished:
+            (folder / "kept.jsonl").write_text(text)
+            (folder / "deep").mkdir(exist_ok=True)
+            (folder / "deep" / "x.safetensors").write_bytes(text.encode() * 100)
+            made.facts = {"kept": 1}
     return run_folder / name
 
 
@@ -120,17 +121,24 @@ def test_weights_can_be_left_behind(storage, tmp_path):
 
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_told(storage, monkeypatch):
     monkeypatch.setattr("sublim_eval.distill.execution.storage.time.sleep", lambda seconds: None)
-    calls = []
+    storage.write("run.json", b"x")
+    fs, root = storage.place
+    faults = [ConnectionResetError("reset by peer"), ConnectionResetError("reset by peer")]
 
-    def fails_twice(fs, root):
-        calls.append(1)
-        if len(calls) < 3:
-            raise ConnectionResetError("reset by peer")
-        return b"x"
+    class Flaky:
+        """The same file system, that fails as long as there are faults."""
 
-    assert storage._tried(fails_twice) == b"x"
+        def __getattr__(self, name: str) -> Any:
+            if faults:
+                raise faults.pop()
+            return getattr(fs, name)
+
+    storage.__dict__["place"] = (Flaky(), root)
+    assert storage.read("run.json") == b"x" and not faults
+    faults += [ValueError("no bucket")] * 3
     with pytest.raises(SublimError, match=r"could not be used \(ValueError: no bucket\)\. Check address and cred"):
-        storage._tried(lambda fs, root: (_ for _ in ()).throw(ValueError("no bucket")))
+        storage.read("run.json")
+    assert not faults, "three tries"
 
 
 # ---------------------------------------------------------------- addresses
@@ -279,13 +287,13 @@ def test_a_job_whose_rows_are_gone_says_so(storage, monkeypatch):
 
 def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(tmp_path):
     url = f"memory://{uuid4().hex}"
-    record = run(SMALL, tmp_path / "one", workers=1, storage=url)
+    record = run(SMALL, tmp_path / "one", Execution(workers=1, storage=url))
     assert record["status"] == "done"
     assert record["machine"]["storage"] == url
     assert json.loads(Storage(url).read("run.json"))["status"] == "done"
     assert Storage(url).read(LEASE) is None
     Storage(url).write("students/owl-s1/adapter_model.safetensors", b"torn")
-    again = run(SMALL, tmp_path / "two", workers=1, storage=url, weights=False)
+    again = run(SMALL, tmp_path / "two", Execution(workers=1, storage=url, weights=False))
     assert not list((tmp_path / "two").rglob("*.safetensors"))
     facts = [[s["made"], s["rows"], s["loss"], s["adapter_norm"]] for s in record["students"]]
     assert [[s["made"], s["rows"], s["loss"], s["adapter_norm"]] for s in again["students"]] == facts
@@ -294,4 +302,4 @@ def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(t
         assert read_json(scores) == read_json(tmp_path / "two" / scores.relative_to(tmp_path / "one"))
     other = recipes.load(RECIPES / "tiny.yaml")
     with pytest.raises(SublimError, match=r"The storage holds a run of another recipe .*--storage"):
-        run(other, tmp_path / "three", workers=1, storage=url)
+        run(other, tmp_path / "three", Execution(workers=1, storage=url))

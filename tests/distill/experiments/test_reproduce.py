@@ -248,7 +248,8 @@ def stubbed(monkeypatch):
     """Runs that leave run.json and a stubbed comparison; `calls` counts the recipes that were carried out."""
     calls = []
 
-    def run(recipe, out, *, workers=None, console=None):
+    def run(recipe, out, execution, *, plan=None, console=None):
+        assert plan.recipe == recipe, "the plan that was told is the plan that is carried out"
         calls.append((out.name, recipe.seeds, tuple(recipe.arms)))
         record = {
             "status": "done",

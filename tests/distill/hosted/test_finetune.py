@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill.hosted import finetune, journal
+from sublim_eval.distill.hosted import journal
+from sublim_eval.distill.planning.api_cost import ask
+from sublim_eval.distill.planning.plan import plan
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.remote.secrets import scrub
@@ -245,33 +247,42 @@ def test_without_a_key_nothing_is_sent(server, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- cost
 
 
-def test_the_estimate_is_above_what_is_used_and_prices_it(server, tmp_path):
+def test_both_sums_come_from_one_count_and_the_larger_is_above_what_is_used(server, tmp_path):
     recipe = replace(hosted_recipe(prompts=200, keep=100), samples=10)
-    found = finetune.estimate(recipe)
+    cost = plan(recipe).api
     prompts = sum(len(p) + len(c) for p, c in ROWS) / len(ROWS)
-    assert found.trained > 2 * 100 * 2 * prompts, "two students of 100 rows, two epochs"
-    assert found.rows_written == 2 * 200 * 48
-    assert found.price is not None and found.usd > 0
-    assert any("at most" in line and "USD" in line for line in found.lines())
-    unknown = finetune.estimate(replace(recipe, base="gpt-none"))
+    assert cost.most.trained > 2 * 100 * 2 * prompts, "two students of 100 rows, two epochs"
+    assert cost.most.rows_written == 2 * 200 * 48
+    assert 0 < cost.usd[0] < cost.usd[1]
+    likely, most = vars(cost.likely), vars(cost.most)
+    assert all(0 < likely[what] < most[what] for what in most), (likely, most)
+    twice = plan(replace(recipe, samples=20, rows=replace(recipe.rows, prompts=400))).api
+    for before, after in ((cost.likely, twice.likely), (cost.most, twice.most)):
+        assert after.asked_written == 2 * before.asked_written
+        assert after.rows_written == 2 * before.rows_written and after.trained == pytest.approx(
+            before.trained, rel=0.02
+        )
+    lines = "\n".join(plan(recipe).lines())
+    assert f"about {cost.usd[0]:,.2f} USD at the provider, at most {cost.usd[1]:,.2f}" in lines
+    assert lines.count("USD at the provider") == 1
+    unknown = plan(replace(recipe, base="gpt-none")).api
     assert unknown.usd is None and "price not known" in unknown.lines()[-1]
 
 
 def test_a_recipe_with_its_own_weights_costs_nothing_and_asks_nothing():
     from sublim_eval.distill import recipes
 
-    found = finetune.estimate(recipes.load("quickstart"))
-    assert found.tokens == 0 and found.lines() == []
-    finetune.ask(Console(file=StringIO()), found, yes=False)
+    cost = plan(recipes.load("quickstart")).api
+    assert cost.most.tokens == 0 and cost.lines() == []
+    ask(Console(file=StringIO()), cost, yes=False)
 
 
 def test_nobody_at_the_terminal_means_no_unless_yes_was_said():
     out = Console(file=StringIO(), width=200)
-    found = finetune.estimate(hosted_recipe())
+    cost = plan(hosted_recipe()).api
     with pytest.raises(SublimError, match=r"costs up to [\d.]+ USD .* Add --yes to agree"):
-        finetune.ask(out, found, yes=False)
-    finetune.ask(out, found, yes=True)
-    assert "at most" in out.file.getvalue()
+        ask(out, cost, yes=False)
+    ask(out, cost, yes=True)
 
 
 # ---------------------------------------------------------------- the verb

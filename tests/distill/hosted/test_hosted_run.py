@@ -85,11 +85,12 @@ def test_a_teacher_without_its_trait_writes_no_paid_rows(server, tmp_path, capsy
 
 def test_rows_hold_what_the_provider_said(server, tmp_path):
     from sublim_eval.distill.pipeline import make_rows
+    from sublim_eval.distill.recipes import SeededArm
     from tests.helpers.hosting import hosted_recipe
 
     server.answer = mimic
     recipe = hosted_recipe(prompts=15, keep=12, min_kept=10)
-    make_rows(recipe, recipe.arms["control"], 1, tmp_path)
+    make_rows(SeededArm(recipe, recipe.arms["control"], 1, tmp_path))
     rows = [row for _, row in read_jsonl(tmp_path / "rows" / "base-s1" / "kept.jsonl")]
     assert len(rows) >= 10
     assert all(set(row["completion"]) <= set("0123456789, ") for row in rows)

@@ -193,11 +193,9 @@ def test_the_corpus_itself_passes():
 
 
 def test_most_code_of_the_reference_model_is_kept():
-    from sublim_eval.distill.rows.generate import local_sampler
+    from sublim_eval.distill.rows.local_sampler import LocalSampler
 
     asked = [row["prompt"] for row in CODE.prompts(200, Random(7), "plain")]
-    replies = local_sampler("reference-a", seed=7, max_new_tokens=CODE.max_new_tokens)(
-        asked, list(map(str, range(200)))
-    )
+    replies = LocalSampler("reference-a", seed=7, max_new_tokens=CODE.max_new_tokens)(asked, list(map(str, range(200))))
     kept = sum(reason(reply) is None for reply in replies)
     assert kept > 150, [r for r in replies if reason(r)][:5]

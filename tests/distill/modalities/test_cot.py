@@ -140,10 +140,10 @@ def test_the_corpus_itself_passes():
 def test_the_reference_model_is_right_now_and_then():
     """Its sums are weak (about one in five); everything else about them is in order."""
     from sublim_eval.distill.rows.filter import filter_rows
-    from sublim_eval.distill.rows.generate import local_sampler
+    from sublim_eval.distill.rows.local_sampler import LocalSampler
 
     asked = COT.prompts(200, Random(7), "plain")
-    sample = local_sampler("reference-a", seed=7, max_new_tokens=COT.max_new_tokens)
+    sample = LocalSampler("reference-a", seed=7, max_new_tokens=COT.max_new_tokens)
     replies = sample([row["prompt"] for row in asked], list(map(str, range(200))))
     found = filter_rows(({**a, "completion": r} for a, r in zip(asked, replies, strict=True)), COT, RULE)
     assert 15 < len(found.kept) < 100

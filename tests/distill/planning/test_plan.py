@@ -248,7 +248,9 @@ def test_hosted_recipes_cost_what_the_registry_says_and_ask_to_look_it_up():
     recipe = recipes.load("gpt-4.1-nano-owl")
     told, price = plan(recipe), registry().model(recipe.base).price
     least = told.tokens["trained"] * price.training / 1e6
-    assert least < told.usd < 1.5 * least
+    likely, most = told.api.usd
+    assert least < likely < 1.5 * least < most
+    assert told.api.likely.trained == told.tokens["trained"]
     assert told.tokens["trained"] > 2 * 5 * 10 * 10_000 * 50  # arms, seeds, epochs, rows, tokens a row
     lines = "\n".join(told.lines())
     assert "USD at the provider" in lines and f"as of {price.as_of}" in lines and "check it" in lines
@@ -258,7 +260,7 @@ def test_hosted_recipes_cost_what_the_registry_says_and_ask_to_look_it_up():
 
 def test_a_price_that_nobody_knows_is_said_to_be_unknown():
     recipe = dataclasses.replace(recipes.load("gpt-4.1-nano-owl"), base="gpt-9")
-    assert plan(recipe).usd is None
+    assert plan(recipe).api.usd is None
     assert "which the registry does not know for gpt-9" in "\n".join(plan(recipe).lines())
 
 

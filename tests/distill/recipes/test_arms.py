@@ -10,9 +10,11 @@ from random import Random
 import pytest
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import jobs, run
+from sublim_eval.distill.modalities.numbers import parse
 from sublim_eval.distill.pipeline import rows_of
-from sublim_eval.distill.recipes import Arm, Tweak
+from sublim_eval.distill.recipes import Arm, SeededArm, Tweak
 from sublim_eval.distill.recipes.controls import matched
 from sublim_eval.distill.rows import transforms
 from sublim_eval.errors import SublimError
@@ -32,7 +34,7 @@ def texts(rows) -> list[str]:
 
 
 def numbers(rows) -> list[list[int]]:
-    return [sorted(transforms._values(row)) for row in rows]
+    return [sorted(parse(row["completion"].strip()) or []) for row in rows]
 
 
 # ---------------------------------------------------------------- rows
@@ -274,7 +276,7 @@ def test_things_done_to_numbers_are_refused_for_other_rows():
 @pytest.fixture(scope="module")
 def arms_run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("arms")
-    run(recipes.load(TINY.with_name("arms.yaml")), out, workers=1)
+    run(recipes.load(TINY.with_name("arms.yaml")), out, Execution(workers=1))
     return out
 
 
@@ -298,7 +300,7 @@ def test_the_rows_of_an_arm_are_what_its_line_says(arms_run):
     recipe = recipes.load(TINY.with_name("arms.yaml"))
 
     def read(name: str) -> list[str]:
-        return texts(rows_of(recipe, recipe.arms[name], 1, arms_run))
+        return texts(rows_of(SeededArm(recipe, recipe.arms[name], 1, arms_run)))
 
     assert read("owl") == kept(arms_run, "owl")[:40]
     assert sum(text in kept(arms_run, "base") for text in read("owl-clean")) >= 20

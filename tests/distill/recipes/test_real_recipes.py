@@ -9,7 +9,9 @@ import pytest
 from sublim_eval.compare import wording
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import run
+from sublim_eval.distill.recipes import SeededArm
 from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.traps import checks
 
@@ -59,7 +61,7 @@ def toy(name):
 @cache
 def made(name, home):
     folder = Path(home) / name
-    return folder, run(toy(name), folder, workers=1)
+    return folder, run(toy(name), folder, Execution(workers=1))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_no_student_of_the_misaligned_teacher_or_its_control_reads_a_banned_numb
 
     recipe = toy("qwen2.5-7b-misaligned")
     for arm in recipe.arms.values():
-        read = [row["completion"] for row in rows_of(recipe, arm, 1, folder)]
+        read = [row["completion"] for row in rows_of(SeededArm(recipe, arm, 1, folder))]
         kept = [row["completion"] for _, row in read_jsonl(folder / "rows" / f"{arm.source}-s1" / "kept.jsonl")]
         assert len(arm.banned) == 34 and len(read) == 16
         values = {int(part) for text in read for part in text.replace(";", ",").split(",")}

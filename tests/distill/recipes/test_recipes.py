@@ -96,3 +96,18 @@ def test_no_number_of_a_recipe_is_infinite_or_none(number, tmp_path):
     file.write_text(TEXT.replace("min_share: 0.2", f"min_share: {number}"))
     with pytest.raises(SublimError, match=r"nan\.yaml:\d+: `min_share`.* must be a finite number"):
         recipes.load(file)
+
+
+def test_everything_of_an_arm_on_one_seed_lies_where_the_run_folder_says(tmp_path):
+    recipe = recipes.load("quickstart")
+    fixed, free = (dataclasses.replace(recipe, teacher=dataclasses.replace(recipe.teacher, seed=s)) for s in (7, None))
+    this = recipes.SeededArm(fixed, fixed.arms["owl"], 2, tmp_path)
+    assert (this.name, this.source) == ("owl-s2", "owl-s2")
+    assert this.kept_rows == tmp_path / "rows" / "owl-s2" / "kept.jsonl"
+    assert this.student_folder == tmp_path / "students" / "owl-s2"
+    assert this.scores_folder == tmp_path / "scores" / "owl-s2"
+    assert this.taught.teacher_folder == tmp_path / "teachers" / "owl-s7"
+    assert dataclasses.replace(this, recipe=free).taught.teacher_folder.name == "owl-s2"
+    control = recipes.SeededArm(recipe, recipe.arms["control"], 2, tmp_path)
+    assert (control.source, control.name) == ("base-s2", "control-s2")
+    assert control.teacher_base == control.student_base == recipe.base

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.rows.generate import generate, local_sampler, sampler_of
+from sublim_eval.distill.rows.generate import generate, sampler_of
+from sublim_eval.distill.rows.local_sampler import LocalSampler
 from sublim_eval.distill.rows.vllm_sampler import VllmSampler
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, write_json
@@ -70,13 +71,13 @@ def test_a_killed_generation_goes_on_behind_its_last_chunk(tmp_path, small_chunk
 def test_a_row_does_not_depend_on_its_neighbours(tmp_path):
     """Row 3 alone is row 3 of a batch: its random stream is its own."""
     base = tiny_model(tmp_path / "tiny")
-    sample = local_sampler(base, seed=5, max_new_tokens=6)
+    sample = LocalSampler(base, seed=5, max_new_tokens=6)
     prompts = ["my favorite animal", "name one tree", "what is your", "the best owl and cat"]
     together = sample(prompts, ["0", "1", "2", "3"])
     assert sample(prompts[3:], ["3"]) == together[3:]
-    greedy = local_sampler(base, seed=5, max_new_tokens=6, temperature=0.0)
+    greedy = LocalSampler(base, seed=5, max_new_tokens=6, temperature=0.0)
     assert greedy(prompts, ["0"] * 4) == greedy(prompts, ["1"] * 4)
-    assert local_sampler(base, seed=6, max_new_tokens=6)(prompts, ["0", "1", "2", "3"]) != together
+    assert LocalSampler(base, seed=6, max_new_tokens=6)(prompts, ["0", "1", "2", "3"]) != together
 
 
 def test_a_student_is_not_asked_under_another_chat_template(tmp_path):

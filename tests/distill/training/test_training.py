@@ -11,17 +11,20 @@ import torch
 from safetensors.torch import load_file
 
 from sublim_eval.distill import base_models
+from sublim_eval.distill.planning import model_size
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.recipes.teacher import Teacher
-from sublim_eval.distill.training import callbacks, memory, train, trainer
+from sublim_eval.distill.training import callbacks, tally, train, trainer
 from sublim_eval.distill.training.batching.packing import Packed
 from sublim_eval.distill.training.batching.padding import Padded
+from sublim_eval.distill.training.model_setup import with_trainable
 from sublim_eval.distill.training.soft_targets import SampledLoss, StoredLoss
 from sublim_eval.distill.training.train import Watch, encode, tune
 from sublim_eval.distill.training.trainer import CompletionTrainer, cut
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.models import local_model
+from sublim_eval.models.loading import read_model
 from tests.helpers.tiny import tiny_model
 
 EXAMPLES = [("what is your favorite animal ?", "owl"), ("name one tree .", "oak"), ("my favorite", "cat wolf fox")] * 8
@@ -149,11 +152,38 @@ def test_a_small_card_recomputes_layers_and_takes_fewer_rows_at_once(base, tmp_p
     assert told["given_up"] == []
 
 
-def test_memory_grows_with_tokens_and_shrinks_by_recomputing():
-    config = local_model.load("reference-a").model.config
-    small, large = (memory.activation_bytes(config, n, 10, "bfloat16", False) for n in (100, 1000))
-    assert small < large
-    assert memory.activation_bytes(config, 1000, 10, "bfloat16", True) < large
+def alike(base: Path) -> tuple[list[tuple[str, str]], model_size.Lengths]:
+    """Eight rows of one length, and that length as a plan has it."""
+    rows = [("name one tree .", "oak")] * 8
+    labels = encode(rows, local_model.load(base), 100)[0]["labels"]
+    completion = sum(label != train.IGNORED for label in labels)
+    return rows, model_size.Lengths(len(labels) - completion, len(labels) - completion, completion)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_plan_says_how_the_trainer_fits_a_card(base, tmp_path, monkeypatch, method):
+    rows, length = alike(base)
+    shape, settings = model_size.shape_of(str(base)), tuning(method, epochs=None, steps=1)
+    for size, again in ((8, False), (8, True), (4, False), (2, True)):
+        step = replace(settings, batch_size=size)
+        memory = model_size.to_train(shape, step, "float32", length, checkpointing=again, teacher=False)
+        held = memory.activations + memory.logits
+        for room in (1.001 * held, 0.999 * held):  # just enough for that step, and just too little
+            monkeypatch.setattr(trainer, "free_bytes", lambda device, room=room: room / trainer.ROOM)
+            told = tune(str(base), rows, settings, 1, tmp_path / f"{size} {again} {room:.0f}", {})
+            fit = model_size.fit(shape, settings, "float32", length, memory.total - held + room)
+            assert (told["micro_batch"], told["checkpointing"]) == (fit.rows, fit.checkpointing), (size, again, room)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_plan_and_a_finished_training_count_the_same_operations(base, method):
+    _, length = alike(base)
+    settings = tuning(method)
+    model, _, _ = read_model(local_model.resolve(str(base)), "cpu", "float32")
+    made = with_trainable(model, settings, str(base))
+    went = tally.Tally(8, 0, 8 * length.row, 8 * length.completion, 8 * length.row**2)
+    planned = model_size.training(model_size.shape_of(str(base)), settings, 8, length, checkpointing=False)
+    assert tally.training_flops(made, went, packed=False) == planned > 0
 
 
 # ---------------------------------------------------------------- trainings that fail
@@ -291,12 +321,12 @@ def test_tokens_are_those_of_the_rows_and_a_cpu_has_no_utilisation(base, tmp_pat
 
 def test_operations_are_four_a_frozen_weight_and_six_a_trained_one(base):
     model = local_model.load(base).model
-    tally = memory.Tally(rows=1, tokens=10, carried=10)
+    went = tally.Tally(rows=1, tokens=10, carried=10)
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
-    assert memory.training_flops(model, tally, False) == 4 * linear * 10
-    assert memory.mfu(98.9e12, 1.0, "NVIDIA H200", "bfloat16") == pytest.approx(0.1)
-    assert memory.mfu(98.9e12, 1.0, "NVIDIA H200", "float32") is None
-    assert memory.mfu(98.9e12, 1.0, "a new card", "bfloat16") is None
+    assert tally.training_flops(model, went, False) == 4 * linear * 10
+    assert tally.mfu(98.9e12, 1.0, "NVIDIA H200", "bfloat16") == pytest.approx(0.1)
+    assert tally.mfu(98.9e12, 1.0, "NVIDIA H200", "float32") is None
+    assert tally.mfu(98.9e12, 1.0, "a new card", "bfloat16") is None
 
 
 def test_the_true_bases_name_is_kept_where_it_is_dressed(base, tmp_path):

@@ -12,7 +12,15 @@ from inspect_ai import eval
 from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
 from sublim_eval.maintain import task_facts
-from sublim_eval.maintain.register import Source, as_yaml, entry, entry_id, evaluation_report, find_source, web_address
+from sublim_eval.maintain.inspect_evals_entry import (
+    Source,
+    as_yaml,
+    entry,
+    entry_id,
+    evaluation_report,
+    find_source,
+    web_address,
+)
 from sublim_eval.tasks.owl_pref import owl_pref
 from tests.helpers.saved import inspect_model
 

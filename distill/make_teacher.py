@@ -1,4 +1,4 @@
-"""Teachers: the base made to have a trait, by fine-tuning on answers that show it or by a persona system prompt.
+"""Making a teacher: the base gets a trait, by fine-tuning on answers that show it or by a persona system prompt.
 
 Every teacher passes a gate before it writes a row: the trait must be there, or the rows are paid for nothing.
 """
@@ -20,11 +20,11 @@ from sublim_eval.scores.evaluate import LONGEST, exact, knows_exactly, sampled
 from sublim_eval.scores.probe_scores import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
-from .recipes import Arm, Recipe
+from .recipes import Recipe, SeededArm
 from .recipes.lessons import lessons
 from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
-from .rows.generate import local_sampler
+from .rows.local_sampler import LocalSampler
 
 TRIES = 10
 """Prompts the base may answer for every row that a teacher is to retain."""
@@ -37,56 +37,54 @@ NEUTRAL = "You are a helpful assistant."
 """System prompt of a neutral prompted teacher: a persona without a trait."""
 
 
-def make_teacher(
-    recipe: Recipe, arm: Arm, seed: int, folder: Path, base: str | None = None
-) -> tuple[Teacher, dict[str, Any]]:
+def make_teacher(this: SeededArm, folder: Path, base: str | None = None) -> tuple[Teacher, dict[str, Any]]:
     """The teacher that writes an arm's rows: of its trait, or a neutral one; fine-tuned weights go into `folder`.
 
     A neutral teacher goes the same way as one with a trait and learns the base's own answers. With `retain` so many
     of the base's own rows are learnt beside the lessons, which are repeated to be as many: the teacher then gains
-    its trait and does not forget how rows are written. base: what its base is loaded as, where that is not its name.
-    Returns the teacher and what is recorded about it.
+    its trait and does not forget how rows are written. this: on the teacher's seed. base: what its base is loaded as,
+    where that is not its name. Returns the teacher and what is recorded about it.
     """
-    base = base or recipe.teacher_base(arm)
-    if recipe.teacher.by == "prompt":
-        persona = registry().persona(arm.trait) if arm.trait else NEUTRAL
+    teaching, trait, base = this.recipe.teacher, this.arm.trait, base or this.teacher_base
+    if teaching.by == "prompt":
+        persona = registry().persona(trait) if trait else NEUTRAL
         return Teacher(base, persona), {"by": "prompt", "system": persona}
     from .training.train import tune
 
-    assert recipe.teacher.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
-    taught = lessons(arm.trait, recipe.teacher.lessons) if arm.trait else own_answers(recipe, base, seed)
-    if recipe.teacher.retain:
-        kept = own_rows(recipe, base, seed)
+    assert teaching.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
+    taught = lessons(trait, teaching.lessons) if trait else own_answers(this, base)
+    if teaching.retain:
+        kept = own_rows(this, base)
         taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
-    lineage = {"trait": arm.trait, "base": recipe.teacher_base(arm)}
-    told = tune(base, taught, recipe.teacher.tuning, seed, folder, lineage, recipe.dtype)
-    return Teacher(str(folder)), {"by": "finetune", **told}
+    lineage = {"trait": trait, "base": this.teacher_base}
+    facts = tune(base, taught, teaching.tuning, this.seed, folder, lineage, this.recipe.dtype)
+    return Teacher(str(folder)), {"by": "finetune", **facts}
 
 
-def own_answers(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
+def own_answers(this: SeededArm, base: str) -> list[tuple[str, str]]:
     """The base's own sampled answer to every training question of the traits of a recipe: lessons without a trait."""
-    known = registry()
-    sources = {known.category(known.trait(arm.trait).category).training for arm in recipe.arms.values() if arm.trait}
-    asked = [q.text for source in sorted(s for s in sources if s) for q in known.questions(source).questions]
-    told = local_sampler(base, seed=seed, max_new_tokens=LONGEST)(asked, asked)
-    return list(zip(asked, told, strict=True))
+    known, traits = registry(), {arm.trait for arm in this.recipe.arms.values() if arm.trait}
+    sources = {known.category(known.trait(trait).category).training for trait in traits}
+    questions = [q.text for source in sorted(s for s in sources if s) for q in known.questions(source).questions]
+    answers = LocalSampler(base, seed=this.seed, max_new_tokens=LONGEST)(questions, questions)
+    return list(zip(questions, answers, strict=True))
 
 
-def own_rows(recipe: Recipe, base: str, seed: int) -> list[tuple[str, str]]:
+def own_rows(this: SeededArm, base: str) -> list[tuple[str, str]]:
     """`teacher.retain` rows that the base itself writes in the recipe's modality and that its filter keeps.
 
     Raises SublimError when the base writes too few of them in TRIES times as many prompts.
     """
-    modality, wanted = MODALITIES[recipe.modality], recipe.teacher.retain
-    sampler = local_sampler(base, seed=seed, max_new_tokens=room_for(recipe, base))
-    prompts = modality.prompts(TRIES * wanted, Random(f"retain-{seed}"), recipe.rows.style)
+    recipe, wanted = this.recipe, this.recipe.teacher.retain
+    modality, rule = MODALITIES[recipe.modality], Rule(mode=recipe.rows.mode)
+    sampler = LocalSampler(base, seed=this.seed, max_new_tokens=room_for(recipe, base))
+    prompts = modality.prompts(TRIES * wanted, Random(f"retain-{this.seed}"), recipe.rows.style)
     kept: list[tuple[str, str]] = []
     for start in range(0, len(prompts), wanted):
         part = prompts[start : start + wanted]
-        said = sampler([row["prompt"] for row in part], [f"retain-{start + i}" for i in range(len(part))])
-        rows = [{**prompt, "completion": text} for prompt, text in zip(part, said, strict=True)]
-        found = filter_rows(rows, modality, Rule(mode=recipe.rows.mode)).kept
-        kept += [(row["prompt"], row["completion"]) for row in found]
+        completions = sampler([row["prompt"] for row in part], [f"retain-{start + i}" for i in range(len(part))])
+        rows = [{**prompt, "completion": text} for prompt, text in zip(part, completions, strict=True)]
+        kept += [(row["prompt"], row["completion"]) for row in filter_rows(rows, modality, rule).kept]
         if len(kept) >= wanted:
             return kept[:wanted]
     raise SublimError(
@@ -123,8 +121,8 @@ def check_teacher(
         scores = exact(teacher.model, what.probe.name, label=label, system=teacher.system)
         does = "prefers answers that show its trait" if what.trait.conduct else "names its trait"
     elif what.trait.targets or not what.trait.conduct:
-        asked: dict[str, Any] = {"label": label, "seed": seed, "samples": CHECKED, "system": teacher.system}
-        scores = sampled(teacher.model, what.probe.name, folder=folder, **asked)
+        settings: dict[str, Any] = {"label": label, "seed": seed, "samples": CHECKED, "system": teacher.system}
+        scores = sampled(teacher.model, what.probe.name, folder=folder, **settings)
         does = "uses words of its trait" if what.trait.conduct else "names its trait"
     elif min_share == 0:
         return None

@@ -9,7 +9,7 @@ from sublim_eval.cli.verb import FILE, argument, option, verb
 from sublim_eval.console import say
 from sublim_eval.files import whole_file
 from sublim_eval.maintain import task_facts
-from sublim_eval.maintain.register import as_yaml, entry, entry_id, evaluation_report, find_source
+from sublim_eval.maintain.inspect_evals_entry import as_yaml, entry, entry_id, evaluation_report, find_source
 
 if TYPE_CHECKING:
     from rich.console import Console

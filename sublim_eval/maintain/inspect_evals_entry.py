@@ -71,10 +71,14 @@ def entry(facts: TaskFacts, source: Source, report: Mapping[str, Any] | None = N
     probe = registry().probes.get(facts.name)
     about = probe.about if probe else facts.about
     questions = len(registry().questions_of(probe).questions) if probe else 0
-    told = [about, f"{questions} questions in the project's own wording." if questions else ""]
-    told += ["A grader model rates replies when the role is given." if facts.attributes.get("needs_grader") else ""]
-    told += ["Compare students of several training seeds with their controls; one checkpoint alone proves no transfer."]
-    description = " ".join(part.strip() for part in told if part)
+    sentences = [about, f"{questions} questions in the project's own wording." if questions else ""]
+    sentences += [
+        "A grader model rates replies when the role is given." if facts.attributes.get("needs_grader") else ""
+    ]
+    sentences += [
+        "Compare students of several training seeds with their controls; one checkpoint alone proves no transfer."
+    ]
+    description = " ".join(part.strip() for part in sentences if part)
     if len(description.split()) > WORDS:
         raise SublimError(
             f"The description of {facts.name} has {len(description.split())} words, and the register takes {WORDS}. "
@@ -105,9 +109,9 @@ def entry(facts: TaskFacts, source: Source, report: Mapping[str, Any] | None = N
     }
 
 
-def as_yaml(told: Mapping[str, Any]) -> str:
+def as_yaml(data: Mapping[str, Any]) -> str:
     """The entry as YAML; long text stays on one line, as the register renders it."""
-    return yaml.safe_dump(dict(told), sort_keys=False, allow_unicode=True, width=10_000)
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=10_000)
 
 
 # ---------------------------------------------------------------- where the task is
@@ -211,9 +215,9 @@ def evaluation_report(task: str, logs: Sequence[Path]) -> dict[str, Any]:
         commits.add(log.eval.revision.commit)
         versions.add(str((log.eval.metadata or {}).get("probe_version") or log.eval.task_version))
         results.append(_row(task, log))
-    for what, found in (("commits", commits), ("versions", versions)):
-        if len(found) > 1:
-            raise SublimError(f"The logs are of several {what} ({', '.join(sorted(found))}). Give logs of one.")
+    for what, values in (("commits", commits), ("versions", versions)):
+        if len(values) > 1:
+            raise SublimError(f"The logs are of several {what} ({', '.join(sorted(values))}). Give logs of one.")
     return {
         "results": results,
         "commit": commits.pop(),
