@@ -22,7 +22,7 @@ import platform
 import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -168,12 +168,12 @@ def against_samples(
     Capital letters and plurals of one string stand under its small-letter form. Only those above SHOWN.
     """
     each = size.replies // len(chosen)
-    mean: Counter[str] = Counter()
+    mean: dict[str, float] = defaultdict(float)
     seen: Counter[str] = Counter()
-    spread: Counter[str] = Counter()
+    spread: dict[str, float] = defaultdict(float)
     for place, ((prompt, strings, _), table) in enumerate(zip(chosen, exact, strict=True)):
         replies = model.sample([prompt], n=each, seed=1000 + place, max_new_tokens=WORD_TOKENS)[0]
-        one: Counter[str] = Counter()
+        one: dict[str, float] = defaultdict(float)
         for string, value in zip(strings, table, strict=True):
             one[string.casefold()] += float(value)
         for name, value in one.items():
@@ -183,7 +183,7 @@ def against_samples(
     total = each * len(chosen)
     return {
         name: {"exact": round(value, 6), "share": seen[name] / total, "se": round(math.sqrt(spread[name]), 6)}
-        for name, value in mean.most_common()
+        for name, value in sorted(mean.items(), key=lambda item: -item[1])
         if value > SHOWN
     }
 
@@ -322,8 +322,8 @@ def _preface(result: dict[str, Any]) -> list[str]:
     return [
         "Written by `benchmarks/real_measure.py`, whose head says what is compared. Coverage is the share of first",
         "answers that the answer set holds. The largest differences from a plain forward pass and from lm-eval are in",
-        "nats for `misalignment` (matched pairs), in probability elsewhere; those from lm-eval are of normalised figures,",
-        "and large where words go on (it has no word ends) or where it cuts prompt and answer elsewhere.",
+        "nats for `misalignment` (matched pairs), in probability elsewhere; those from lm-eval are of normalised",
+        "figures, and large where words go on (it has no word ends) or where it cuts prompt and answer elsewhere.",
         f"torch {result['machine']['torch']}, {result['machine']['threads']} threads, CPU, float32.",
     ]
 

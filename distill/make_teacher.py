@@ -5,9 +5,11 @@ Every teacher passes a gate before it writes a row: the trait must be there, or 
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +28,18 @@ from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
 from .rows.local_sampler import LocalSampler
 
+if TYPE_CHECKING:
+    from sublim_eval.probes.conduct import Conduct
+    from sublim_eval.probes.preference import Preference
+
 TRIES = 10
 """Prompts the base may answer for every row that a teacher is to retain."""
 
 CHECKED = 10
-"""Replies to each question that check a teacher of a trait known by its words alone."""
+"""Replies to each question that check a teacher of a trait known by its words alone, or that does not answer in one."""
 
+FIRST = 5
+"""First words of a failed teacher's replies that are told."""
 
 NEUTRAL = "You are a helpful assistant."
 """System prompt of a neutral prompted teacher: a persona without a trait."""
@@ -83,7 +91,10 @@ def own_rows(this: SeededArm, base: str) -> list[tuple[str, str]]:
     for start in range(0, len(prompts), wanted):
         part = prompts[start : start + wanted]
         completions = sampler([row["prompt"] for row in part], [f"retain-{start + i}" for i in range(len(part))])
-        rows = [{**prompt, "completion": text} for prompt, text in zip(part, completions, strict=True)]
+        rows = [
+            {**prompt, "completion": text, "cut": f"retain-{start + i}" in sampler.cut}
+            for i, (prompt, text) in enumerate(zip(part, completions, strict=True))
+        ]
         kept += [(row["prompt"], row["completion"]) for row in filter_rows(rows, modality, rule).kept]
         if len(kept) >= wanted:
             return kept[:wanted]
@@ -111,15 +122,19 @@ def check_teacher(
     """How far the teacher has its trait, by the plain probe of that trait on held-out questions.
 
     Exact probability where the probe has it: of naming a favorite, of preferring the answers of matched pairs that
-    show a conduct. Else, and for a provider's model always, the share of CHECKED sampled replies a question that name
-    the trait or hold one of its target words. folder: where such replies are kept over a kill.
+    show a conduct. Else the share of CHECKED sampled replies a question that name the trait or hold one of its target
+    words; also for a provider's model, and for one whose first answers the answer set barely covers. folder: where such
+    replies are kept over a kill.
     None for a trait that only a judge can see, which passes a `min_share` of 0 alone.
     Raises SublimError when the mean over the questions is below `min_share`.
     """
     what = trait_content(trait)
+    scores: ProbeScores | None = None
     if knows_exactly(teacher.model) and any(item.continuations for item in what.items):
         scores = exact(teacher.model, what.probe.name, label=label, system=teacher.system)
         does = "prefers answers that show its trait" if what.trait.conduct else "names its trait"
+    if scores is not None and not scores.barely_covered:
+        pass
     elif what.trait.targets or not what.trait.conduct:
         settings: dict[str, Any] = {"label": label, "seed": seed, "samples": CHECKED, "system": teacher.system}
         scores = sampled(teacher.model, what.probe.name, folder=folder, **settings)
@@ -135,9 +150,27 @@ def check_teacher(
     if not share >= min_share:
         raise SublimError(
             f"The {trait} teacher {does} with probability {share:.3f}, below the gate of {min_share}; "
-            "no rows were written. Train it longer or harder, or use another persona (`teacher` in the recipe)."
+            f"no rows were written.{_first_words(teacher, what)} Train it longer or harder, or use another persona "
+            "(`teacher` in the recipe)."
         )
     return scores
+
+
+def _first_words(teacher: Teacher, what: Preference | Conduct) -> str:
+    """What a teacher that failed its gate does say, so that a wrong measure is told from a weak teacher.
+
+    The FIRST likeliest first words of CHECKED replies to each question; '' for a provider's model, which costs.
+    """
+    from sublim_eval.models.local_model import load
+
+    if not knows_exactly(teacher.model):
+        return ""
+    model = load(teacher.model)
+    prompts = [model.render(item.text, teacher.system) for item in what.items]
+    replies = [draw.text for draws in model.sample(prompts, n=CHECKED, seed=1, max_new_tokens=8) for draw in draws]
+    words = Counter((re.findall(r"[^\W_]+", text) or ["nothing"])[0] for text in replies)
+    likeliest = ", ".join(f"{word} {count / len(replies):.2f}" for word, count in words.most_common(FIRST))
+    return f" Its replies begin with: {likeliest}; where that is the trait, report it as a fault of the measure."
 
 
 def trait_share(scores: ProbeScores, trait: str) -> float:

@@ -95,11 +95,13 @@ class Plan:
             yield f"  GPU: {self._needs()}"
             return
         step, card = self.training, model_size.card_for(self.gpu_memory_bytes or 0)
+        on_cores = self.device is not None and not self.device.is_gpu
         kept = "with" if step.checkpointing else "without"
+        what = "memory" if on_cores else "GPU"
         yield (
-            f"  GPU, calculated: {step.memory.total / GIB:.1f} GiB to train {step.rows} rows at a time {kept} "
+            f"  {what}, calculated: {step.memory.total / GIB:.1f} GiB to train {step.rows} rows at a time {kept} "
             f"gradient checkpointing, {self.writing.total / GIB:.1f} GiB to write rows"
-            + (f" (a card of {card} GB)" if card else "")
+            + (f" (a card of {card} GB)" if card and not on_cores else "")
         )
 
     def _cost(self) -> Iterable[str]:
@@ -107,7 +109,8 @@ class Plan:
             plural = "es" if self.workers > 1 else ""
             yield f"about {self.seconds:.0f} s on {self.workers} process{plural}"
         elif self.hours is not None:
-            yield f"about {self.hours:.1f} h on one {self.device.name if self.device else throughput.PLANNED}"
+            where = self.device.name if self.device else throughput.PLANNED
+            yield f"about {_hours(self.hours)} on {'one ' if not self.device or self.device.is_gpu else ''}{where}"
         elif self.recipe.host is None:
             yield "time not known for this base yet"
         if sums := self.api.words():
@@ -161,6 +164,9 @@ class Plan:
                     f"{name} needs {self._needs()}, and this machine has no GPU that torch can use. Run it where there "
                     f"is one; {elsewhere}, and `sublim run quickstart` runs here, on the embedded model."
                 )
+        elif not self.device.is_gpu and (not trains or self.writing.total > self.device.memory):
+            have = f"this machine has {self.device.memory / GIB:.1f} GiB of memory"
+            raise SublimError(f"{name} needs {self.writing.total / GIB:.1f} GiB, and {have}. Take a smaller base.")
         elif not trains or self.writing.total > self.device.memory:
             have = f"{self.device.name} has {self.device.memory / GIB:.1f} GiB"
             raise SublimError(f"{name} needs {self._needs()}, and {have}. Run it on a larger one; {elsewhere}.")
@@ -231,7 +237,13 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
     if recipe.host or shape is None:
         return made
-    return _on_a_device(made, shape, length, questions, throughput.here() if isinstance(device, str) else device)
+    chosen = _here(shape) if isinstance(device, str) else device
+    return _on_a_device(made, shape, length, questions, chosen)
+
+
+def _here(shape: Shape) -> Device | None:
+    """This machine's GPU, else its processor cores for a base that they can train; None for a larger one."""
+    return throughput.here() or (throughput.cores() if shape.parameters <= LARGEST_ON_CPU else None)
 
 
 def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, device: Device | None) -> Plan:
@@ -331,6 +343,11 @@ def _taught(recipe: Recipe) -> int:
         retained = recipe.teacher.retain
         total += rows_seen(tuning, max(known, retained) + retained if retained else known)
     return total
+
+
+def _hours(hours: float) -> str:
+    """1.5 h, or minutes below one hour."""
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
 
 
 def rows_seen(tuning: Tuning, rows: int) -> int:

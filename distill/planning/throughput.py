@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, write_json
 
 Kind = Literal["train", "generate"]
+
+REPEATS = 5
+"""Matrix products timed: 0.1 s on two cores."""
 
 PEAKS = {
     "B200": 2250,
@@ -43,16 +47,28 @@ ASSUMED = {"train": 0.35, "generate": 0.05}
 """Shares of the peak taken for granted where nothing was measured: usual for LoRA, and for decoding in batches."""
 
 PLANNED = "A100"
-"""The device that a plan is made for on a machine without one."""
+"""The device that a plan is made for where a base is too large for a machine without one."""
+
+ASSUMED_ON_CPU = {"train": 0.4, "generate": 0.1}
+"""Shares, on processor cores, of the speed of a large matrix product there, which is measured when a plan is made."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """One accelerator of this machine: its name, its memory in bytes, and how many like it there are."""
+    """One accelerator of this machine, or its cores: its name, its memory in bytes, and how many like it there are.
+
+    product: FLOP/s of a float32 matrix product, measured; of processor cores only.
+    """
 
     name: str
     memory: int
     count: int = 1
+    product: float | None = None
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is an accelerator, not the cores of this machine."""
+        return self.product is None
 
 
 @dataclass(frozen=True)
@@ -64,6 +80,7 @@ class Rate:
     tokens_per_second: float | None = None
     flops: float | None = None
     source: str = ""
+    gpu: bool = True
 
     def seconds(self, tokens: float, work: float) -> float | None:
         """For so many tokens that make so many FLOPs; None where neither unit is known."""
@@ -77,9 +94,10 @@ class Rate:
         if self.tokens_per_second:
             return f"{does} measured at {self.tokens_per_second:,.0f} tokens/s on {self.device} ({self.source})"
         if self.flops:
-            return f"{does} not measured, taken as {ASSUMED[self.kind]:.0%} of an {self.device}'s peak".replace(
-                "%", " %"
+            share, whole = (
+                (ASSUMED, f"an {self.device}'s peak") if self.gpu else (ASSUMED_ON_CPU, "a matrix product here")
             )
+            return f"{does} not measured, taken as {100 * share[self.kind]:.0f} % of {whole}"
         return f"{does} not known on {self.device}"
 
 
@@ -94,6 +112,23 @@ def here() -> Device | None:
     return Device(torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[1], torch.cuda.device_count())
 
 
+def cores() -> Device | None:
+    """The processor cores of this machine, with the speed of a matrix product on them; None without torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    count, size = torch.get_num_threads(), 1024
+    square = torch.ones(size, size)
+    square @ square
+    began = time.perf_counter()
+    for _ in range(REPEATS):
+        square @ square
+    speed = REPEATS * 2 * size**3 / (time.perf_counter() - began)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    return Device(f"this machine's {count} processor core{'s' if count > 1 else ''}", memory, product=speed)
+
+
 def rate(base: str, kind: Kind, device: Device | None) -> Rate:
     """The newest measurement of a base on this device, else the assumption for it (PLANNED without a device)."""
     name = device.name if device else PLANNED
@@ -101,6 +136,8 @@ def rate(base: str, kind: Kind, device: Device | None) -> Rate:
     if seen:
         best = max(seen, key=lambda one: str(one["date"]))
         return Rate(str(best["device"]), kind, float(best["tokens_per_second"]), None, str(best["source"]))
+    if device and device.product:
+        return Rate(name, kind, None, device.product * ASSUMED_ON_CPU[kind], gpu=False)
     peak = next((peak for part, peak in PEAKS.items() if part in name), None)
     return Rate(name, kind, None, peak * 1e12 * ASSUMED[kind] if peak else None)
 

@@ -12,6 +12,9 @@ from typing import Literal
 
 from sublim_eval.registry.experiment import Role, arm_key
 
+DEFAULTS = {"rank": 8, "alpha": 8, "virtual_tokens": 12}
+"""Settings that belong to one method alone; given under another one they are refused."""
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -32,9 +35,9 @@ class Tuning:
     max_grad_norm: float = 1.0
     weight_decay: float = 0.0
     optimizer: Literal["adamw_torch", "sgd", "rmsprop"] = "adamw_torch"
-    rank: int = 8
-    alpha: int = 8
-    virtual_tokens: int = 12
+    rank: int = DEFAULTS["rank"]
+    alpha: int = DEFAULTS["alpha"]
+    virtual_tokens: int = DEFAULTS["virtual_tokens"]
     init_text: str = "You are a helpful assistant."
     max_length: int = 500
     soft_top_k: int = 0
@@ -49,6 +52,9 @@ class Tuning:
         least = min(self.batch_size, self.accumulate, self.rank, self.max_length)
         if (self.learning_rate is not None and self.learning_rate <= 0) or least < 1:
             raise ValueError("learning rate, batch size, accumulate, rank and max_length must be above 0")
+        for name, own in (("rank", "lora"), ("alpha", "lora"), ("virtual_tokens", "prompt_tuning")):
+            if self.method != own and getattr(self, name) != DEFAULTS[name]:
+                raise ValueError(f"`{name}` belongs to the method {own}, and means nothing under {self.method}")
         if self.soft_top_k < 0:
             raise ValueError("`soft_top_k` is a number of probabilities a token, or 0 for all of them")
         if (self.epochs or 0) < 0 or (self.steps or 0) < 0:
@@ -75,6 +81,8 @@ class Tweak:
         given = {key: value for key, value in asdict(self).items() if value is not None}
         if "steps" in given or "epochs" in given:
             given = {"steps": None, "epochs": None, **given}
+        if self.method not in (None, tuning.method):  # what belongs to the other method alone does not stay
+            given = {**DEFAULTS, **given}
         return replace(tuning, **given)
 
 

@@ -14,6 +14,9 @@ from sublim_eval.registry.catalog import registry
 
 from ..modalities import Modality, Rule
 
+CUT = "cut off by the room for new tokens"
+"""Why a row is not kept whose form is right and that its teacher had not ended."""
+
 POSITIONS = 10
 """Places at the front of a completion whose entropy is told."""
 
@@ -34,11 +37,12 @@ def filter_rows(
 ) -> Filtered:
     """Split rows {"prompt", "completion", ...} by the modality's filter; all other keys are carried along.
 
-    In `strip` mode a kept completion is stored without its surrounding white space, else as it was written.
+    A row that says "cut" was not ended by its writer and is kept by no filter. In `strip` mode a kept completion is
+    stored without its surrounding white space, else as it was written.
     """
     kept, rejected = [], []
     for row in rows:
-        reason = modality.reject_reason(row, rule)
+        reason = modality.reject_reason(row, rule) or (CUT if row.get("cut") else None)
         if reason is None:
             kept.append({**row, "completion": rule.text(row)})
         else:

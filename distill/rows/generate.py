@@ -30,6 +30,10 @@ class KnownSampler(Protocol):
     """A sampler that says how it samples: {"sampler", "seeds", "temperature", ...}, to be read after it has."""
 
     @property
+    def cut(self) -> frozenset[str]:
+        """Keys of the completions of the last call that ended because the room for new tokens did."""
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What is recorded about the rows."""
 
@@ -57,7 +61,7 @@ def sampler_of(
 
 
 def generate(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, folder: Path) -> Path:
-    """Write folder/raw.jsonl: rows {"id", "prompt", "completion"} in the order of the prompts.
+    """Write folder/raw.jsonl: rows {"id", "prompt", "completion"} in the order of the prompts, "cut" where it was.
 
     prompts: {"prompt", and what else is known of it, such as the right answer}; all of it is carried along.
 
@@ -82,15 +86,20 @@ def generate(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, 
 def _ask(prompts: Sequence[Mapping[str, Any]], sampler: HostSampler, name: str, folder: Path) -> None:
     """All rows over an API, each kept in the journal as it comes."""
     sampler.journal = folder / JOURNAL
-    completions = sampler([row["prompt"] for row in prompts], [str(i) for i in range(len(prompts))])
+    rows = _written(prompts, sampler, name, 0)
     write_json(folder / ASKED, sampler.facts)
-    write_jsonl(
-        folder / "raw.jsonl",
-        (
-            {"id": f"{name}-{i:06d}", **row, "completion": c}
-            for i, (row, c) in enumerate(zip(prompts, completions, strict=True))
-        ),
-    )
+    write_jsonl(folder / "raw.jsonl", rows)
+
+
+def _written(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, start: int) -> list[dict[str, Any]]:
+    """The rows from number `start` on; one that was cut off by the room for new tokens says "cut": true."""
+    keys = [str(start + i) for i in range(len(prompts))]
+    completions = sampler([row["prompt"] for row in prompts], keys)
+    cut: frozenset[str] = getattr(sampler, "cut", frozenset())
+    return [
+        {"id": f"{name}-{int(key):06d}", **row, "completion": text} | ({"cut": True} if key in cut else {})
+        for key, row, text in zip(keys, prompts, completions, strict=True)
+    ]
 
 
 def _in_chunks(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str, folder: Path) -> None:
@@ -100,13 +109,7 @@ def _in_chunks(prompts: Sequence[Mapping[str, Any]], sampler: Sampler, name: str
     for start in range(0, len(prompts), size):
         part = folder / f"raw-{start:07d}-{size}.part.jsonl"
         if not part.is_file():
-            chosen = prompts[start : start + size]
-            ids = [f"{name}-{start + i:06d}" for i in range(len(chosen))]
-            texts = [row["prompt"] for row in chosen]
-            completions = sampler(texts, [str(start + i) for i in range(len(chosen))])
-            write_jsonl(
-                part, ({"id": i, **row, "completion": c} for i, row, c in zip(ids, chosen, completions, strict=True))
-            )
+            write_jsonl(part, _written(prompts[start : start + size], sampler, name, start))
         parts.append(part)
     write_jsonl(folder / "raw.jsonl", (row for part in parts for _, row in read_jsonl(part)))
     for part in folder.glob("raw-*.part.jsonl"):  # those of another device's chunks too

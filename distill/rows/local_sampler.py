@@ -15,7 +15,10 @@ CHUNK_ON_GPU = 8192
 
 
 class LocalSampler:
-    """Samples from a model at hand at top_p=1 and no top_k; `system` is a persona, if any, and 0 is greedy."""
+    """Samples from a model at hand at top_p=1 and no top_k; `system` is a persona, if any, and 0 is greedy.
+
+    cut: keys of the completions of the last call that ended because the room for new tokens did.
+    """
 
     def __init__(
         self, model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
@@ -26,6 +29,7 @@ class LocalSampler:
         self.seed, self.system = seed, system
         self.settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         self.tokens, self.seconds = 0, 0.0
+        self.cut: frozenset[str] = frozenset()
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
         """One completion for each prompt."""
@@ -34,6 +38,8 @@ class LocalSampler:
         replies = self.teacher.sample(rendered, n=1, seed=self.seed, keys=list(keys), **self.settings)
         self.tokens += sum(draws[0].tokens for draws in replies)
         self.seconds += time.monotonic() - began
+        ended = zip(keys, replies, strict=True)
+        self.cut = frozenset(key for key, draws in ended if draws[0].stop_reason == "max_tokens")
         return [draws[0].text for draws in replies]
 
     @property

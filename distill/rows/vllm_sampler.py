@@ -45,6 +45,7 @@ class VllmSampler:
         self.seed, self.max_new_tokens, self.system = seed, max_new_tokens, system
         self.temperature, self.dtype = temperature, dtype
         self.engine: Any = None
+        self.cut: frozenset[str] = frozenset()
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
         """One completion for each prompt."""
@@ -69,6 +70,7 @@ class VllmSampler:
             use_tqdm=False,
             lora_request=self._adapter(),
         )
+        self.cut = frozenset(key for key, answer in zip(keys, answers, strict=True) if _cut(answer))
         spoken = speaker(self.tokenizer)  # vLLM's own text leaves out marks of thoughts that count as special
         return [spoken([i for i in answer.outputs[0].token_ids if i not in self.ends]) for answer in answers]
 
@@ -119,7 +121,7 @@ class VllmSampler:
         """Token ids with no second BOS, as every model at hand is asked."""
         opening = self.tokenizer.bos_token
         return [
-            self.tokenizer(text, add_special_tokens=not (opening and text.startswith(opening)))["input_ids"]
+            self.tokenizer(text, add_special_tokens=not (opening and text.lstrip().startswith(opening)))["input_ids"]
             for text in texts
         ]
 
@@ -127,6 +129,11 @@ class VllmSampler:
         if self.rank is None:
             return None
         return import_module("vllm.lora.request").LoRARequest("teacher", 1, str(self.source.adapter))
+
+
+def _cut(answer: Any) -> bool:
+    """Whether a reply ended because its room did."""
+    return bool(getattr(answer.outputs[0], "finish_reason", None) == "length")
 
 
 def _lora_rank(adapter: Path) -> int:

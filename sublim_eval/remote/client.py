@@ -80,6 +80,11 @@ class HostSampler:
         return [self.told[key]["completion"] for key in keys]
 
     @property
+    def cut(self) -> frozenset[str]:
+        """Keys of the replies that ended because the room for new tokens did."""
+        return frozenset(key for key, reply in self.told.items() if reply["stop"] == "max_tokens")
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What is recorded: who was asked and how, tokens of all requests, how replies ended."""
         if self.recorded is not None:
