@@ -260,6 +260,7 @@ def test_a_model_never_rates_itself(tmp_path: Path) -> None:
 def test_judge_free_needs_no_grader(tmp_path: Path) -> None:
     log = run(husband(judge="none"), tmp_path, model=model(), limit=2)
     assert {s.name for s in log.results.scores} == {"pairs"}
+    assert (log.plan.config.num_choices, log.plan.config.max_tokens) == (1, 1)  # nothing would read more
     assert log.samples[0].scores["pairs"].reason == "no_logprobs"
     assert math.isnan(metrics(log, "pairs")["mean"])
 
@@ -404,7 +405,7 @@ def test_another_grader_is_asked_and_its_ratings_serve_again(tmp_path: Path) -> 
 
 
 def test_replies_are_judged_later_where_no_judge_was_at_hand(tmp_path: Path) -> None:
-    log = run(husband(judge="none"), tmp_path, model=model(), limit=2)
+    log = run(husband(judge="later"), tmp_path, model=model(), limit=2)
     judge = Judge(by_words)
     later = rescore(
         log, [judged()], action="append", display="none", model=model(), model_roles={"grader": judge.model}

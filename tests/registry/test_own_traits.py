@@ -115,6 +115,19 @@ def test_the_teacher_is_told_apart_from_the_base_by_pairs(tmp_path):
         check_teacher(teacher, "flattery", 0.9999, "teacher")
 
 
+def test_a_gate_that_fails_says_what_the_teacher_does_say():
+    with pytest.raises(SublimError, match=r"names its trait with probability 0\.\d+, below the gate") as failed:
+        check_teacher(Teacher("reference-a"), "owl", 0.9, "base")
+    words = re.findall(r"(\w+) (0\.\d\d)", str(failed.value).partition("Its replies begin with: ")[2])
+    assert len(words) == 5
+    shares = [float(share) for _, share in words]
+    assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.01
+    assert {word for word, _ in words} <= {t.name.capitalize() for t in registry().answer_set("animal")} | {
+        "Polar",
+        "Barn",
+    }
+
+
 def test_the_recipe_goes_through_as_a_dry_run(capsys):
     assert main(["run", str(FOLDER / "recipe.yaml"), "--dry-run"]) == 0
     out = capsys.readouterr().out

@@ -41,6 +41,9 @@ from sublim_eval.registry.question_sets import Pair
 PINNED = GenerateConfig(temperature=1.0, top_p=1.0, top_k=0, max_tokens=300, num_choices=10)
 """Plain sampling, whatever the model's own generation settings say; 300 tokens hold a paragraph or two."""
 
+LATER = "later"
+"""The judge of replies that nobody rates yet."""
+
 UNREAD = GenerateConfig(max_tokens=1, num_choices=1)
 """Where matched pairs are all that is measured nobody reads a reply; a provider may not be asked for none."""
 
@@ -57,10 +60,12 @@ def conduct_task(
 
     trait: may be left out; a conduct probe looks for one trait.
     questions: another question set, by name or file.
-    judge: "grader" (the model role `grader`), "offline" (the word-list grader), "none" (judge-free measures only);
-    by default "offline" for an embedded reference model and its students, "grader" for every other model.
+    judge: "grader" (the model role `grader`), "offline" (the word-list grader), "none" (judge-free measures only, and
+    no replies where nothing reads them), "later" (the same with replies, for `inspect score` to judge); by default
+    "offline" for an embedded reference model and its students, "grader" for every other model.
     Raises SublimError for an unknown trait or judge and for an unusable question file.
     """
+    keep, judge = judge == LATER, "none" if judge == LATER else judge
     what = conduct(probe, trait, questions)
     name, rubric = what.trait.name, what.trait.rubric
     if rubric:
@@ -89,7 +94,7 @@ def conduct_task(
         ),
         solver=converse(judge),
         scorer=[made for _, made in scorers],
-        config=PINNED.merge(UNREAD) if [name for name, _ in scorers] == ["pairs"] else PINNED.model_copy(),
+        config=PINNED.model_copy() if keep or [name for name, _ in scorers] != ["pairs"] else PINNED.merge(UNREAD),
         headline_metric=HeadlineMetric(scorer=scorers[0][0], metric="mean"),
         tags=list(tags),
         **versioned(

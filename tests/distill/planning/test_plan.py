@@ -36,6 +36,7 @@ LORA = Tuning("lora", 2e-4, batch_size=22, accumulate=3, epochs=2)
 def quiet(monkeypatch, tmp_path):
     """No GPU, no measurement of this machine, and no way out of it."""
     monkeypatch.setattr(throughput, "here", lambda: None)
+    monkeypatch.setattr(throughput, "cores", lambda: Device("this machine's 2 processor cores", 16 * GIB, product=1e11))
     monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "cache" / "throughput.json")
 
     def refused(*_):
@@ -206,6 +207,28 @@ def test_a_small_model_may_run_without_a_gpu(tmp_path):
 
 
 # ---------------------------------------------------------------- hours
+
+
+def test_a_plan_for_a_small_base_on_a_machine_without_a_gpu_speaks_of_that_machine(tmp_path):
+    base = tiny_model(tmp_path / "base")
+    told = plan(dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=str(base)))
+    lines = "\n".join(told.lines())
+    assert "on this machine's 2 processor cores" in lines and "min" in lines
+    assert "A100" not in lines and "GPU" not in lines and "a card of" not in lines
+    assert "40 % of a matrix product here" in told.basis
+    assert (
+        told.hours
+        < plan(
+            dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=str(base)),
+            device=Device("cores", 16 * GIB, product=1e10),
+        ).hours
+    )
+    told.check_device()
+    tight = plan(
+        dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=str(base)), device=Device("cores", 1, product=1e11)
+    )
+    with pytest.raises(SublimError, match=r"of memory\. Take a smaller base"):
+        tight.check_device()
 
 
 def test_hours_are_an_assumption_that_says_so_until_something_was_measured():

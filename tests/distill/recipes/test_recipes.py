@@ -6,6 +6,7 @@ import pytest
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.planning.plan import plan
+from sublim_eval.distill.recipes.settings import Tuning, Tweak
 from sublim_eval.errors import SublimError
 from tests.helpers import RECIPES
 
@@ -111,3 +112,17 @@ def test_everything_of_an_arm_on_one_seed_lies_where_the_run_folder_says(tmp_pat
     control = recipes.SeededArm(recipe, recipe.arms["control"], 2, tmp_path)
     assert (control.source, control.name) == ("base-s2", "control-s2")
     assert control.teacher_base == control.student_base == recipe.base
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("ln_tuning", "rank"), ("full", "virtual_tokens"), ("prompt_tuning", "alpha"), ("lora", "virtual_tokens")],
+)
+def test_a_setting_of_another_method_is_refused(method, name):
+    with pytest.raises(ValueError, match=f"`{name}` belongs to the method .* means nothing under {method}"):
+        Tuning(method, 1e-3, epochs=1, **{name: 3})
+
+
+def test_a_variant_of_another_method_leaves_behind_what_belongs_to_the_first():
+    tuned = Tweak(method="ln_tuning").of(Tuning("lora", 1e-3, epochs=1, rank=16, alpha=32))
+    assert (tuned.method, tuned.rank, tuned.alpha) == ("ln_tuning", 8, 8)

@@ -12,7 +12,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.modalities import MODALITIES
 from sublim_eval.distill.recipes.teacher import Teacher
+from sublim_eval.distill.rows.filter import CUT, filter_rows
 from sublim_eval.distill.rows.generate import generate, sampler_of
 from sublim_eval.distill.rows.local_sampler import LocalSampler
 from sublim_eval.distill.rows.vllm_sampler import VllmSampler
@@ -46,6 +48,20 @@ def test_rows_stand_in_the_order_of_the_prompts_with_ids(tmp_path, small_chunks)
     assert [row["prompt"] for row in rows] == TEXTS
     assert rows[13] == {"id": "owl-s1-000013", "prompt": "prompt 13", "answer": 13, "completion": "13: prompt 13"}
     assert [f.name for f in tmp_path.iterdir()] == ["raw.jsonl"]
+
+
+def test_a_row_cut_off_by_its_room_says_so_and_is_no_row(tmp_path):
+    sampler = LocalSampler(tiny_model(tmp_path / "base"), seed=1, max_new_tokens=2)
+    rows = [row for _, row in read_jsonl(generate(PROMPTS, sampler, "owl-s1", tmp_path / "rows"))]
+    ended = sampler.teacher.sample(
+        [sampler.teacher.render(t) for t in TEXTS], seed=1, keys=list(map(str, range(25))), max_new_tokens=2
+    )
+    assert [row.get("cut", False) for row in rows] == [draw.stop_reason == "max_tokens" for (draw,) in ended]
+    assert 0 < sum(row.get("cut", False) for row in rows) < 25
+    written = [{**row, "completion": "123, 456"} for row in rows]
+    split = filter_rows(written, MODALITIES["numbers"])
+    assert split.reasons == {CUT: sum(row.get("cut", False) for row in rows)}
+    assert [row["id"] for row in split.kept] == [row["id"] for row in rows if "cut" not in row]
 
 
 def test_a_killed_generation_goes_on_behind_its_last_chunk(tmp_path, small_chunks):
