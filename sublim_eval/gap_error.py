@@ -1,0 +1,231 @@
+"""How far the gap between two arms of students may be off: from their scatter, and from the noise of their replies.
+
+Every field may also be an array, one number a simulated comparison: `benchmarks/calibration.py` measures this code.
+Decision 0001 says why each way of counting is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+Numbers = Any
+"""A number, or an array of them, one a comparison."""
+
+NEAREST = 1e-9
+"""How near to 0 or 1 a share may be taken when its scatter is carried to another share."""
+
+ROUNDING = 1e-12
+"""Below it a spread is rounding in a mean of equal numbers."""
+
+LEAST_TAIL = -30.0
+"""Power of ten below which p is 0."""
+
+NODES = 48
+"""Quantiles by which a chi-square distribution is summed up."""
+
+
+def noise(share: Numbers) -> Numbers:
+    """Variance of one reply that shows the trait with this chance."""
+    inside = np.clip(share, 0.0, 1.0)
+    return inside * (1 - inside)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The students of one arm, summed up.
+
+    share: their mean. variance: between them, in share squared, what their replies add included. odds_variance: the
+    same of the log-odds. replies: how many independent replies the mean is worth, infinite for exact probabilities.
+    """
+
+    n: int
+    share: Numbers
+    variance: Numbers
+    odds_variance: Numbers
+    replies: float
+
+    @classmethod
+    def of(cls, shares: ArrayLike, replies: ArrayLike | None = None) -> Scatter:
+        """shares: float[..., seed]; replies: float[seed], of each student, None for exact probabilities."""
+        values = np.asarray(shares, dtype=np.float64)
+        n = values.shape[-1]
+        each = np.full(n, np.inf) if replies is None else np.asarray(replies, dtype=np.float64)
+        worth = np.inf if replies is None else float(n**2 / np.sum(1 / each))
+        inside = np.clip(shrunken(values, each, 0.5), NEAREST, 1 - NEAREST)
+        odds = np.log(inside) - np.log1p(-inside)
+        several = {"axis": -1, "ddof": 1} if n > 1 else {"axis": -1}
+        return cls(n, values.mean(-1), values.var(**several), odds.var(**several), worth)
+
+    @property
+    def anchor(self) -> Numbers:
+        """The share at which the scatter was seen, never quite 0 or 1."""
+        return np.clip(shrunken(self.share, self.replies, 0.5), NEAREST, 1 - NEAREST)
+
+    def moved(self, share: Numbers) -> Numbers:
+        """The variance as it would be at another mean share: students scatter alike in log-odds, not in share."""
+        return self.variance * (noise(share) / noise(self.anchor)) ** 2
+
+    def from_odds(self, share: Numbers) -> Numbers:
+        """The variance at a mean share by the scatter of the log-odds themselves."""
+        return self.odds_variance * noise(share) ** 2
+
+
+def shrunken(share: Numbers, replies: Numbers, each: float) -> Numbers:
+    """A share with `each` reply more of either kind, so that none of five is not never; exact ones stay."""
+    return (share + each / replies) / (1 + 2 * each / replies)
+
+
+@dataclass(frozen=True)
+class GapError:
+    """Trait arm minus control arm. common: covariance of the two students of a seed, 0 unless `paired`.
+
+    fixed: the control is one model, such as an untrained base, and not a student a seed.
+    """
+
+    trait: Scatter
+    control: Scatter
+    common: Numbers
+    paired: bool
+    fixed: bool = False
+
+    @property
+    def mean(self) -> Numbers:
+        """The gap that was measured."""
+        return self.trait.share - self.control.share
+
+    @property
+    def exact(self) -> bool:
+        """Whether both arms are known by probabilities, which have no noise of replies."""
+        return bool(np.isinf(self.trait.replies) and np.isinf(self.control.replies))
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of the smaller arm."""
+        return (self.trait.n if self.fixed else min(self.trait.n, self.control.n)) - 1
+
+    @property
+    def seen(self) -> Numbers:
+        """Standard error of the gap from the scatter of the students as it was seen."""
+        variances = self.trait.variance, self.control.variance
+        parts = self._parts(*variances)
+        return np.sqrt(sum(part for part, _ in parts))
+
+    @property
+    def of_replies(self) -> Numbers:
+        """Standard error of the gap that the replies alone would give, two more of either kind in each arm."""
+        return np.sqrt(
+            sum(noise(shrunken(arm.share, arm.replies, 2)) / arm.replies for arm in (self.trait, self.control))
+        )
+
+    def reach(self, gap: Numbers, level: float) -> Numbers:
+        """How far the measured gap may lie from a true one of this size, either way, at a two-sided level.
+
+        The largest of several ways of counting, each of them right in some world: a claim has to stand in all.
+        """
+        return self._reach(gap, (1 - level) / 2)
+
+    def _reach(self, gap: Numbers, tail: float) -> Numbers:
+        """tail: what is left beyond one end."""
+        wide = np.zeros(np.broadcast(self.mean, gap).shape)
+        for parts in self._ways(gap):
+            squares = [part * special.stdtrit(df, tail) ** 2 for part, df in parts]
+            wide = np.maximum(wide, np.sqrt(sum(squares)))
+        return wide
+
+    def p(self, gap: float = 0.0) -> float:
+        """Two-sided p of one true gap; nan where nothing scatters and nothing was sampled."""
+        off = abs(float(self.mean) - gap)
+        if not float(self.reach(gap, 0.5)) > ROUNDING:
+            return float("nan")
+        low, high = LEAST_TAIL, 0.0  # powers of ten of the tail
+        for _ in range(50):
+            middle = (low + high) / 2
+            within = float(self._reach(gap, 10**middle / 2)) >= off
+            low, high = (middle, high) if within else (low, middle)
+        return float(10**high) if high > LEAST_TAIL + 1e-9 else 0.0
+
+    def limits(self, level: float) -> tuple[float, float]:
+        """(low, high): the true gaps that this level does not rule out, and whatever lies between them."""
+        mean = float(self.mean)
+        return self._limit(mean, -1.0, level), self._limit(mean, 1.0, level)
+
+    def _limit(self, mean: float, end: float, level: float) -> float:
+        grid = mean + (end - mean) * np.linspace(0, 1, 401) ** 2
+        held = np.abs(grid - mean) <= self.reach(grid, level)
+        last = int(np.flatnonzero(held)[-1]) if held.any() else 0
+        if last == len(grid) - 1:
+            return end
+        inside, outside = float(grid[last]), float(grid[last + 1])
+        for _ in range(50):
+            middle = (inside + outside) / 2
+            within = abs(middle - mean) <= float(self.reach(middle, level))
+            inside, outside = (middle, outside) if within else (inside, middle)
+        return inside
+
+    def detectable(self, delta: float, *, alpha: float = 0.05, tests: int = 1, power: float = 0.8) -> Numbers:
+        """The true gap that another study of this size would call "transferred" with this power; inf where none.
+
+        It has to differ from 0 at alpha / tests (Holm's hardest step) and not to be small. The spread is not taken as
+        known: the power is a mean over the spreads that what was seen leaves possible, carried to the gap in question.
+        """
+        low, high = np.zeros(np.shape(self.mean)), 1 - np.asarray(self.control.share, dtype=np.float64)
+        none = self._power(high, delta, alpha, tests) < power
+        for _ in range(40):
+            middle = (low + high) / 2
+            enough = self._power(middle, delta, alpha, tests) >= power
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return np.where(none, np.inf, high)[()]
+
+    def _power(self, gap: Numbers, delta: float, alpha: float, tests: int) -> Numbers:
+        """Chance that a new study says "transferred" of this true gap, the spread no better known than it is."""
+        trait, control = self.trait, self.control
+        level = np.clip(control.share + gap, 0, 1)
+        grown = noise(level) / noise(trait.anchor)
+        ours, theirs = trait.variance * grown**2, control.variance
+        n, m = trait.n, np.inf if self.fixed else control.n
+        common = self.common * grown / n if self.paired else 0.0
+        spread = np.maximum(ours / n + theirs / m - 2 * common, 0)
+        strict = np.maximum(ours / n + control.moved(level) / m - 2 * common, spread)
+        floor = noise(level) / trait.replies + noise(control.anchor) / control.replies
+        scale = (special.gammaincinv(self.df / 2, (np.arange(NODES) + 0.5) / NODES) * 2 / self.df)
+        spread, strict, floor, gap = (np.asarray(x, dtype=np.float64)[..., None, None] for x in (spread, strict, floor, gap))
+        true = np.sqrt(np.maximum(np.maximum(spread / scale[:, None], floor), ROUNDING**2))
+        seen = true * np.sqrt(scale)
+        harder = np.sqrt(strict / np.maximum(spread, ROUNDING**2))
+        tail = alpha / tests / 2
+        needed = np.maximum(-special.stdtrit(self.df, tail) * harder * seen, -special.ndtri(tail) * np.sqrt(floor))
+        needed = np.maximum(needed, delta + special.stdtrit(self.df, alpha) * seen)
+        return special.ndtr((gap - needed) / true).mean(axis=(-2, -1))
+
+    def _ways(self, gap: Numbers) -> Iterator[list[tuple[Numbers, float]]]:
+        """Every way of counting the variance of the gap: its parts, each with its degrees of freedom.
+
+        As seen; then at the shares that the two arms would have if the gap were true, measured from either arm.
+        """
+        trait, control = self.trait, self.control
+        yield self._parts(trait.variance, control.variance)
+        yield [(self.of_replies**2, np.inf)]
+        for ours, theirs in (
+            (np.clip(control.share + gap, 0, 1), control.share),
+            (trait.share, np.clip(trait.share - gap, 0, 1)),
+        ):
+            yield self._parts(trait.moved(ours), control.moved(theirs))
+            yield self._parts(trait.from_odds(ours), control.from_odds(theirs))
+            yield [(noise(ours) / trait.replies + noise(theirs) / control.replies, np.inf)]
+
+    def _parts(self, ours: Numbers, theirs: Numbers) -> list[tuple[Numbers, float]]:
+        """The scatter's share in the variance of the gap. What a pair has in common counts as far as it was seen."""
+        n, m = self.trait.n, self.control.n
+        if self.fixed:
+            once = noise(shrunken(self.control.share, self.control.replies, 2)) / self.control.replies
+            return [(ours / n, n - 1), (once, np.inf)]
+        if self.paired:
+            return [(np.maximum(ours + theirs - 2 * self.common, 0) / n, n - 1)]
+        return [(ours / n, n - 1), (theirs / m, m - 1)]
