@@ -27,9 +27,6 @@ ROUNDING = 1e-12
 LEAST_TAIL = -30.0
 """Power of ten below which p is 0."""
 
-NODES = 48
-"""Quantiles by which a chi-square distribution is summed up."""
-
 
 def noise(share: Numbers) -> Numbers:
     """Variance of one reply that shows the trait with this chance."""
@@ -169,40 +166,14 @@ class GapError:
             inside, outside = (middle, outside) if within else (inside, middle)
         return inside
 
-    def detectable(self, delta: float, *, alpha: float = 0.05, tests: int = 1, power: float = 0.8) -> Numbers:
-        """The true gap that another study of this size would call "transferred" with this power; inf where none.
+    def differs(self, alpha: float) -> Numbers:
+        """Whether a gap of 0 is out of reach, two-sided."""
+        return np.abs(self.mean) > self.reach(0.0, 1 - alpha)
 
-        It has to differ from 0 at alpha / tests (Holm's hardest step) and not to be small. The spread is not taken as
-        known: the power is a mean over the spreads that what was seen leaves possible, carried to the gap in question.
-        """
-        low, high = np.zeros(np.shape(self.mean)), 1 - np.asarray(self.control.share, dtype=np.float64)
-        none = self._power(high, delta, alpha, tests) < power
-        for _ in range(40):
-            middle = (low + high) / 2
-            enough = self._power(middle, delta, alpha, tests) >= power
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return np.where(none, np.inf, high)[()]
-
-    def _power(self, gap: Numbers, delta: float, alpha: float, tests: int) -> Numbers:
-        """Chance that a new study says "transferred" of this true gap, the spread no better known than it is."""
-        trait, control = self.trait, self.control
-        level = np.clip(control.share + gap, 0, 1)
-        grown = noise(level) / noise(trait.anchor)
-        ours, theirs = trait.variance * grown**2, control.variance
-        n, m = trait.n, np.inf if self.fixed else control.n
-        common = self.common * grown / n if self.paired else 0.0
-        spread = np.maximum(ours / n + theirs / m - 2 * common, 0)
-        strict = np.maximum(ours / n + control.moved(level) / m - 2 * common, spread)
-        floor = noise(level) / trait.replies + noise(control.anchor) / control.replies
-        scale = (special.gammaincinv(self.df / 2, (np.arange(NODES) + 0.5) / NODES) * 2 / self.df)
-        spread, strict, floor, gap = (np.asarray(x, dtype=np.float64)[..., None, None] for x in (spread, strict, floor, gap))
-        true = np.sqrt(np.maximum(np.maximum(spread / scale[:, None], floor), ROUNDING**2))
-        seen = true * np.sqrt(scale)
-        harder = np.sqrt(strict / np.maximum(spread, ROUNDING**2))
-        tail = alpha / tests / 2
-        needed = np.maximum(-special.stdtrit(self.df, tail) * harder * seen, -special.ndtri(tail) * np.sqrt(floor))
-        needed = np.maximum(needed, delta + special.stdtrit(self.df, alpha) * seen)
-        return special.ndtr((gap - needed) / true).mean(axis=(-2, -1))
+    def small(self, delta: float, alpha: float) -> Numbers:
+        """Whether gaps of +delta and of -delta are both out of reach, each tested one-sided."""
+        upper = delta - self.mean > self.reach(delta, 1 - 2 * alpha)
+        return upper & (self.mean + delta > self.reach(-delta, 1 - 2 * alpha))
 
     def _ways(self, gap: Numbers) -> Iterator[list[tuple[Numbers, float]]]:
         """Every way of counting the variance of the gap: its parts, each with its degrees of freedom.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +62,7 @@ def lined_up(path: Path, control: str = "control") -> list[Case]:
                 f"{path}: trait {trait!r} has no arm beside {control!r}, so there is nothing to compare. "
                 "Add the lines of the students that were to learn it."
             )
-    times = Counter(name for names in arms.values() for name in names)
-    several = {name for name, n in times.items() if n > 1}
-    return [case for trait, lines in by_trait.items() for case in cases(_run(path, trait, lines, control, several))]
+    return [case for trait, lines in by_trait.items() for case in cases(_run(path, trait, lines, control))]
 
 
 def read(path: Path) -> list[Line]:
@@ -155,8 +152,8 @@ def _named() -> str:
 # ---------------------------------------------------------------- from lines to what compare reads
 
 
-def _run(path: Path, trait: str, lines: Sequence[Line], control: str, several: set[str]) -> Run:
-    """The students of one trait. several: arms that are asked about more than one trait, each a family of its own."""
+def _run(path: Path, trait: str, lines: Sequence[Line], control: str) -> Run:
+    """The students of one trait."""
     counts: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
     for line in lines:
         counts.setdefault((line.arm, line.seed), {})[line.question] = (line.hits, line.n)
@@ -178,8 +175,6 @@ def _run(path: Path, trait: str, lines: Sequence[Line], control: str, several: s
             None if name == control else trait,
             "",
             control,
-            change=name if name in several and name != control else "",
-            key=name if name in several and name != control else "",
         )
         for name in dict.fromkeys(line.arm for line in lines)
     }
