@@ -12,79 +12,111 @@ from scipy import special
 from sublim_eval.gap_error import NEAREST, GapError, Scatter, noise
 
 Floats = NDArray[np.float64]
+Finds = Callable[[GapError], NDArray[np.bool_]]
 
-STUDIES = 800
-"""Simulated studies a gap that is tried; the error of their share near .8 is .014."""
+STUDIES = 400
+"""Simulated studies for each gap and spread that is tried."""
 
-STEPS = 12
-"""Halvings of the range of gaps: to 1/4096."""
+GAPS = np.linspace(0, 1, 17)[1:] ** 2
+"""Gaps that are tried, as parts of the largest possible one."""
+
+SPREADS = np.geomspace(0.15, 6, 7)
+"""Spreads that are tried, as multiples of the one that was seen."""
+
+CHANCES = (np.arange(31) + 0.5) / 31
 
 BENT = 16 * math.sqrt(3) / (15 * math.pi)
 """The mean of expit over a normal of mean m and deviation s is about expit(m / sqrt(1 + (BENT s)^2))."""
 
 
-def detectable(error: GapError, finds: Callable[[GapError], NDArray[np.bool_]], power: float) -> float:
-    """The smallest true gap that `finds` in this share of simulated studies; inf where no possible gap is.
+def detectable(error: GapError, finds: Finds, power: float) -> float:
+    """The true gap that `finds` in this share of studies; inf where no possible gap is found so often.
 
-    The simulated studies have as many students and replies as `error` and scatter in log-odds as they were seen to,
-    which is itself drawn anew for each study, since it is no better known than its students allow.
+    Had the spread been seen exactly, it would be the gap that is found so often at that spread. It was seen in a few
+    students, and a spread that came out small by chance promises too much. So the spread is taken larger, by the one
+    factor with which such promises, made by all studies of this size, are kept on average.
     """
-    low, high = 0.0, 1 - float(error.control.share)
-    if not high > 0 or _rate(error, high, finds) < power:
+    largest = 1 - float(error.control.share)
+    if not largest > 0:
         return math.inf
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _rate(error, middle, finds) >= power else (middle, high)
-    return high
+    gaps = largest * GAPS
+    rates = np.array([_rates(error, gaps, spread, finds) for spread in (*SPREADS, 1.0)])
+    needed = np.array([_crossing(gaps, found, power) for found in rates])
+    return _at(_caution(gaps, rates[-1], needed[:-1], _seen(error), power), needed[:-1])
 
 
-def _rate(error: GapError, gap: float, finds: Callable[[GapError], NDArray[np.bool_]]) -> float:
-    return float(np.mean(finds(studies(error, gap, np.random.default_rng(0)))))
+def _caution(gaps: Floats, found: Floats, needed: Floats, seen: Floats, power: float) -> float:
+    """The factor on the spread with which the gaps that are promised are found as often as promised."""
+    for factor in np.geomspace(0.5, 16, 101):
+        promised = np.array([_at(factor * spread, needed) for spread in seen])
+        made = promised[np.isfinite(promised)]
+        if not len(made) or np.interp(made, gaps, found).mean() >= power:
+            return float(factor)
+    return 16.0
 
 
-def studies(error: GapError, gap: float, rng: np.random.Generator) -> GapError:
-    """STUDIES studies at once with a true gap of this size."""
+def _at(spread: float, needed: Floats) -> float:
+    """The gap needed at a spread between those that were tried; inf beyond one where no gap is enough."""
+    gap = float(np.interp(math.log(spread), np.log(SPREADS), needed))
+    return math.inf if math.isnan(gap) else gap
+
+
+def _crossing(gaps: Floats, found: Floats, power: float) -> float:
+    """The least gap from which on it is found so often; inf where it never is."""
+    enough = np.flatnonzero(found >= power)
+    if not len(enough):
+        return math.inf
+    last = int(enough[0])
+    low, high = (0.0, 0.0) if last == 0 else (float(found[last - 1]), float(gaps[last - 1]))
+    a, b, c = (float(special.ndtri(np.clip(x, 1e-3, 1 - 1e-3))) for x in (low, float(found[last]), power))
+    part = min((c - a) / (b - a), 1.0) if b > a else 1.0
+    return high + part * (float(gaps[last]) - high)
+
+
+def _seen(error: GapError) -> Floats:
+    """Spreads that studies of this size see, as multiples of the true one, each as likely as the other."""
+    ours, theirs = float(error.trait.odds_variance), float(error.control.odds_variance)
+    theirs = 0.0 if error.fixed else theirs
+    alike = ours**2 + theirs**2 + 2 * _together(error) ** 2 * ours * theirs
+    df = error.df * ((ours + theirs) ** 2 / alike if alike > 0 else 1.0)
+    return np.sqrt(special.gammaincinv(df / 2, CHANCES) * 2 / df)
+
+
+def _rates(error: GapError, gaps: Floats, spread: float, finds: Finds) -> Floats:
+    """Share of studies in which each gap is found, when students scatter so many times as widely as was seen."""
+    return np.asarray(finds(studies(error, gaps, spread, np.random.default_rng(0))).mean(axis=-1))
+
+
+def studies(error: GapError, gaps: Floats, spread: float, rng: np.random.Generator) -> GapError:
+    """STUDIES studies of every gap at once: arrays of [gap, study]."""
     trait, control = error.trait, error.control
-    together = _together(error)
-    weight = math.sqrt(abs(together))
-    trust, other_trust = _trusts(error, together, rng)
-    common = rng.normal(size=(STUDIES, trait.n))
-    ours = _students(trait, float(control.share) + gap, trust, math.copysign(weight, together) * common, weight, rng)
+    weight, common = math.sqrt(abs(_together(error))), rng.normal(size=(STUDIES, trait.n))
+    sign = math.copysign(1.0, _together(error))
+    ours = _students(trait, float(control.share) + gaps, spread, sign * weight * common, weight, rng)
     if error.fixed:
-        theirs = _replies(np.full((STUDIES, 1), float(control.share)), control, rng)
+        theirs = _replies(np.full((1, STUDIES, 1), float(control.share)), control, rng)
     else:
-        if not error.paired:
-            common = rng.normal(size=(STUDIES, control.n))
-        theirs = _students(control, float(control.share), other_trust, weight * common, weight, rng)
+        common = common if error.paired else np.zeros((STUDIES, control.n))
+        theirs = _students(control, np.array([float(control.share)]), spread, weight * common, weight, rng)
     pair = _covariance(ours, theirs) if error.paired else 0.0
     return GapError(_summed(ours, trait), _summed(theirs, control), pair, error.paired, error.fixed)
 
 
-def _trusts(error: GapError, together: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """float[study] for each arm: variance seen over true variance, as chance deals it out; alike in pairs alike."""
-    ours, theirs = (rng.normal(size=(STUDIES, max(arm.n - 1, 1))) for arm in (error.trait, error.control))
-    if error.paired:
-        theirs = together * ours + math.sqrt(1 - together**2) * theirs
-    return (ours**2).mean(-1), (theirs**2).mean(-1)
-
-
 def _together(error: GapError) -> float:
-    """How much of the scatter in log-odds the two students of a seed have in common, from -1 to 1."""
-    if not error.paired:
-        return 0.0
-    spread = math.sqrt(float(error.trait.variance * error.control.variance))
-    return float(np.clip(error.common / spread, -1, 1)) if spread > 0 else 0.0
+    """How much of the scatter the two students of a seed have in common, from -1 to 1."""
+    both = float(error.trait.variance * error.control.variance)
+    return float(np.clip(error.common / math.sqrt(both), -1, 1)) if error.paired and both > 0 else 0.0
 
 
 def _students(
-    arm: Scatter, share: float, trust: Floats, common: Floats, weight: float, rng: np.random.Generator
+    arm: Scatter, levels: Floats, spread: float, common: Floats, weight: float, rng: np.random.Generator
 ) -> Floats:
-    """float[study, seed]: shares of students whose mean share this is; `weight` of what is `common` is in it."""
+    """float[level, study, seed]: shares of students of these mean shares; `weight` of what is `common` is in it."""
     of_replies = 1 / (arm.replies / arm.n * noise(arm.anchor))
-    spread = np.sqrt(np.maximum(float(arm.odds_variance) - of_replies, 0) / trust)[:, None]
+    wide = spread * math.sqrt(max(float(arm.odds_variance) - float(of_replies), 0.0))
     drawn = common + math.sqrt(1 - weight**2) * rng.normal(size=common.shape)
-    level = float(special.logit(np.clip(share, NEAREST, 1 - NEAREST))) * np.sqrt(1 + (BENT * spread) ** 2)
-    return _replies(special.expit(level + spread * drawn), arm, rng)
+    middle = special.logit(np.clip(levels, NEAREST, 1 - NEAREST)) * math.sqrt(1 + (BENT * wide) ** 2)
+    return _replies(special.expit(middle[:, None, None] + wide * drawn), arm, rng)
 
 
 def _replies(shares: Floats, arm: Scatter, rng: np.random.Generator) -> Floats:

@@ -6,7 +6,7 @@ Decision 0001 says why each way of counting is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ NEAREST = 1e-9
 ROUNDING = 1e-12
 """Below it a spread is rounding in a mean of equal numbers."""
 
-LEAST_TAIL = -30.0
-"""Power of ten below which p is 0."""
+LEAST_TAIL = 30.0
+"""Powers of ten below 1 from which on p is 0."""
 
 
 def noise(share: Numbers) -> Numbers:
@@ -79,6 +79,18 @@ def shrunken(share: Numbers, replies: Numbers, each: float) -> Numbers:
     return (share + each / replies) / (1 + 2 * each / replies)
 
 
+def _first_beyond(within: Callable[[Floats], Floats], low: float, high: float) -> float:
+    """Where `within` ends between low, at which it holds, and high; to a millionth of the way."""
+    for _ in range(4):
+        grid = np.linspace(low, high, 33)
+        beyond = np.flatnonzero(~np.asarray(within(grid), dtype=bool)[1:])
+        if not len(beyond):
+            return high
+        first = int(beyond[0]) + 1
+        low, high = float(grid[first - 1]), float(grid[first])
+    return low
+
+
 @dataclass(frozen=True)
 class GapError:
     """Trait arm minus control arm. common: covariance of the two students of a seed, 0 unless `paired`.
@@ -128,9 +140,9 @@ class GapError:
         """
         return self._reach(gap, (1 - level) / 2)
 
-    def _reach(self, gap: Numbers, tail: float) -> Numbers:
+    def _reach(self, gap: Numbers, tail: Numbers) -> Numbers:
         """tail: what is left beyond one end."""
-        wide = np.zeros(np.broadcast(self.mean, gap).shape)
+        wide = np.zeros(np.broadcast(self.mean, gap, tail).shape)
         for parts in self._ways(gap):
             squares = [part * special.stdtrit(df, tail) ** 2 for part, df in parts]
             wide = np.maximum(wide, np.sqrt(sum(squares)))
@@ -141,12 +153,8 @@ class GapError:
         off = abs(float(self.mean) - gap)
         if not float(self.reach(gap, 0.5)) > ROUNDING:
             return float("nan")
-        low, high = LEAST_TAIL, 0.0  # powers of ten of the tail
-        for _ in range(50):
-            middle = (low + high) / 2
-            within = float(self._reach(gap, 10**middle / 2)) >= off
-            low, high = (middle, high) if within else (low, middle)
-        return float(10**high) if high > LEAST_TAIL + 1e-9 else 0.0
+        outside = _first_beyond(lambda power: self._reach(gap, 10.0**-power / 2) >= off, 0.0, LEAST_TAIL)
+        return 0.0 if outside >= LEAST_TAIL else float(10.0**-outside)
 
     def limits(self, level: float) -> tuple[float, float]:
         """(low, high): the true gaps that this level does not rule out, and whatever lies between them."""
@@ -154,17 +162,19 @@ class GapError:
         return self._limit(mean, -1.0, level), self._limit(mean, 1.0, level)
 
     def _limit(self, mean: float, end: float, level: float) -> float:
-        grid = mean + (end - mean) * np.linspace(0, 1, 401) ** 2
-        held = np.abs(grid - mean) <= self.reach(grid, level)
-        last = int(np.flatnonzero(held)[-1]) if held.any() else 0
+        """The outermost gap towards `end` that is within reach, by a grid that is finer near the mean."""
+        grid = mean + (end - mean) * np.linspace(0, 1, 201) ** 2
+        held = np.flatnonzero(np.abs(grid - mean) <= self.reach(grid, level))
+        last = int(held[-1]) if len(held) else 0
         if last == len(grid) - 1:
             return end
-        inside, outside = float(grid[last]), float(grid[last + 1])
-        for _ in range(50):
-            middle = (inside + outside) / 2
-            within = abs(middle - mean) <= float(self.reach(middle, level))
-            inside, outside = (middle, outside) if within else (inside, middle)
-        return inside
+
+        def within(part: Floats) -> Floats:
+            gap = mean + (end - mean) * part
+            return np.asarray(np.abs(gap - mean) <= self.reach(gap, level))
+
+        low, high = ((grid[i] - mean) / (end - mean) if end != mean else 0.0 for i in (last, last + 1))
+        return mean + (end - mean) * _first_beyond(within, float(low), float(high))
 
     def differs(self, alpha: float) -> Numbers:
         """Whether a gap of 0 is out of reach, two-sided."""
@@ -172,8 +182,11 @@ class GapError:
 
     def small(self, delta: float, alpha: float) -> Numbers:
         """Whether gaps of +delta and of -delta are both out of reach, each tested one-sided."""
-        upper = delta - self.mean > self.reach(delta, 1 - 2 * alpha)
-        return upper & (self.mean + delta > self.reach(-delta, 1 - 2 * alpha))
+        return self.below(delta, alpha) & (self.mean + delta > self.reach(-delta, 1 - 2 * alpha))
+
+    def below(self, delta: float, alpha: float) -> Numbers:
+        """Whether a gap of +delta is out of reach from below."""
+        return delta - self.mean > self.reach(delta, 1 - 2 * alpha)
 
     def _ways(self, gap: Numbers) -> Iterator[list[tuple[Numbers, float]]]:
         """Every way of counting the variance of the gap: its parts, each with its degrees of freedom.

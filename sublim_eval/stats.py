@@ -259,7 +259,7 @@ def minimum_detectable(
     if gap.error is not None:
         return detectable(
             gap.error,
-            lambda study: study.differs(alpha / tests) & (study.mean > 0) & ~study.small(delta, alpha),
+            lambda study: study.differs(alpha / tests) & (study.mean > 0) & ~study.below(delta, alpha),
             power,
         )
     critical = special.stdtrit(gap.df, 1 - alpha / tests / 2)

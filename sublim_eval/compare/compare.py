@@ -150,7 +150,7 @@ class Comparison:
     """All rows of one comparison. measure: 'probability' or 'share', the same for every row.
 
     cells: of learning rates tuned per rank, if some run is such a sweep. alpha: the error that every verdict was
-    allowed, less than 5 % where it is one of several looks.
+    allowed, less than 5 % where it is one of several looks. looks: what is known of earlier looks, a sentence.
     """
 
     rows: tuple[Row, ...]
@@ -161,6 +161,7 @@ class Comparison:
     doses: tuple[Dose, ...] = ()
     cells: tuple[Cell, ...] = ()
     alpha: float = stats.ALPHA
+    looks: str = ""
 
     @property
     def failed_controls(self) -> tuple[Row, ...]:
@@ -183,6 +184,7 @@ class Comparison:
             "measure": self.measure,
             "delta": self.delta,
             "alpha": self.alpha,
+            "looks": self.looks or None,
             "method": "interval over student seeds no narrower than the replies' noise, Holm within trait and role",
             "runs": [str(folder) for folder in self.folders],
             "rows": [row.to_json() for row in self.rows],
@@ -201,7 +203,7 @@ def compare(
     (sampled), or "auto": exact when every model compared has it. alpha: the error that each verdict is allowed.
     Raises SublimError when something to compare is missing or may not be compared.
     """
-    _check_delta(delta)
+    check_delta(delta)
     loaded = run_folder.load(paths)
     found = [case for run in loaded for case in cases(run)]
     if not found:
@@ -220,13 +222,14 @@ def compare_table(
     Shares are hits / n, mean over questions. What no table says (base, teacher, other answers) is nan or empty.
     Raises SublimError for a table that cannot be read or holds nothing to compare.
     """
-    _check_delta(delta)
+    check_delta(delta)
     made = compare_cases(counts_csv.lined_up(path, control), "share", delta, alpha=alpha)
     rows = [replace(row, run="", non_answers=math.nan, control_non_answers=math.nan) for row in made.rows]
     return replace(made, rows=tuple(rows))
 
 
-def _check_delta(delta: float) -> None:
+def check_delta(delta: float) -> None:
+    """Raises SublimError unless delta is a margin in share."""
     if not 0 < delta <= 1:
         raise SublimError(f"delta {delta:g} is no margin in share. Give one above 0 and at most 1, such as 0.05.")
 
@@ -295,7 +298,7 @@ def _row(case: Case, measure: str, delta: float, alpha: float) -> Row:
         gap=gap,
         p_holm=gap.p,
         p_permutation=_sign_flips(ours, theirs, paired),
-        against_intact=_against_intact(case, measure, column),
+        against_intact=_against_intact(case, measure, column, 1 - alpha),
         minimum_detectable=math.nan,
         equivalence=stats.equivalence(gap, delta, alpha=alpha),
         log_odds=odds,
@@ -402,7 +405,7 @@ def _sign_flips(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> float
     return stats.permutation(np.nanmean(ours, axis=1) - np.nanmean(theirs, axis=1), np.random.default_rng(0))
 
 
-def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
+def _against_intact(case: Case, measure: str, column: int, level: float) -> Interval | None:
     """The gap of a variant minus the gap of its intact arm, each to its own control; None without an intact arm.
 
     What the change does to any student, trait or none, is in both of the variant's arms and so in neither gap. Where
@@ -420,10 +423,11 @@ def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
         change = (ours - controls) - (theirs - their_controls)
         if len(seeds) < 2:
             return stats.point(float(change.mean()))
-        return stats.mean_difference(change, np.zeros_like(change), floor=_noise_of(arms, seeds, measure, column))
+        floor = _noise_of(arms, seeds, measure, column)
+        return stats.mean_difference(change, np.zeros_like(change), floor=floor, level=level)
     ours, theirs = (_stack(arm, measure)[..., column] for arm in (case.students, case.intact))
     replies = _replies(case.students, measure), _replies(case.intact, measure)
-    return _gap(ours, theirs, *replies, paired=False, fixed=False, level=0.95)
+    return _gap(ours, theirs, *replies, paired=False, fixed=False, level=level)
 
 
 def _noise_of(arms: Sequence[Mapping[int, ProbeScores]], seeds: Sequence[int], measure: str, column: int) -> float:
