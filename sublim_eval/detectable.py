@@ -47,10 +47,11 @@ def detectable(error: GapError, finds: Finds, power: float) -> float:
 
 def _caution(gaps: Floats, found: Floats, needed: Floats, seen: Floats, power: float) -> float:
     """The factor on the spread with which the gaps that are promised are found as often as promised."""
-    for factor in np.geomspace(0.5, 16, 101):
+    reading = special.ndtri(np.clip(found, 1e-3, 1 - 1e-3))
+    for factor in np.geomspace(1, 16, 81):
         promised = np.array([_at(factor * spread, needed) for spread in seen])
         made = promised[np.isfinite(promised)]
-        if not len(made) or np.interp(made, gaps, found).mean() >= power:
+        if not len(made) or special.ndtr(np.interp(made, gaps, reading)).mean() >= power:
             return float(factor)
     return 16.0
 

@@ -153,7 +153,7 @@ class GapError:
         off = abs(float(self.mean) - gap)
         if not float(self.reach(gap, 0.5)) > ROUNDING:
             return float("nan")
-        outside = _first_beyond(lambda power: self._reach(gap, 10.0**-power / 2) >= off, 0.0, LEAST_TAIL)
+        outside = _first_beyond(lambda power: self._reach(gap, 10.0**-power / 2) < off, 0.0, LEAST_TAIL)
         return 0.0 if outside >= LEAST_TAIL else float(10.0**-outside)
 
     def limits(self, level: float) -> tuple[float, float]:
