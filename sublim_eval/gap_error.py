@@ -70,8 +70,8 @@ class Scatter:
         return self.variance * (noise(share) / noise(self.anchor)) ** 2
 
     def from_odds(self, share: Numbers) -> Numbers:
-        """The variance at a mean share by the scatter of the log-odds themselves."""
-        return self.odds_variance * noise(share) ** 2
+        """The variance at a mean share by the scatter of the log-odds themselves, a little more where it is wide."""
+        return self.odds_variance * (1 + self.odds_variance / 4) * noise(share) ** 2
 
 
 def shrunken(share: Numbers, replies: Numbers, each: float) -> Numbers:
@@ -123,7 +123,7 @@ class GapError:
     def seen(self) -> Numbers:
         """Standard error of the gap from the scatter of the students as it was seen."""
         variances = self.trait.variance, self.control.variance
-        parts = self._parts(*variances)
+        parts = self._parts(*variances, self.common)
         return np.sqrt(sum(part for part, _ in parts))
 
     @property
@@ -191,25 +191,32 @@ class GapError:
     def _ways(self, gap: Numbers) -> Iterator[list[tuple[Numbers, float]]]:
         """Every way of counting the variance of the gap: its parts, each with its degrees of freedom.
 
-        As seen; then at the shares that the two arms would have if the gap were true, measured from either arm.
+        As seen; by the replies alone; then at the shares that the two arms would have if the gap were true, measured
+        from either arm. What a pair has in common is carried there too, but not a covariance below 0: a seed that is
+        shared makes no students unlike, so that one is chance. Of a gap beyond the measured one also by the scatter of
+        log-odds: shares of rare answers have a long tail, which few students show.
         """
         trait, control = self.trait, self.control
-        yield self._parts(trait.variance, control.variance)
+        beyond = np.abs(gap) > np.abs(self.mean)
+        yield self._parts(trait.variance, control.variance, self.common)
         yield [(self.of_replies**2, np.inf)]
         for ours, theirs in (
             (np.clip(control.share + gap, 0, 1), control.share),
             (trait.share, np.clip(trait.share - gap, 0, 1)),
         ):
-            yield self._parts(trait.moved(ours), control.moved(theirs))
-            yield self._parts(trait.from_odds(ours), control.from_odds(theirs))
+            carried = noise(ours) * noise(theirs) / (noise(trait.anchor) * noise(control.anchor))
+            common = np.minimum(self.common, 0) + np.maximum(self.common, 0) * carried
+            yield self._parts(trait.moved(ours), control.moved(theirs), common)
+            odds = self._parts(trait.from_odds(ours), control.from_odds(theirs), common)
+            yield [(np.where(beyond, part, 0.0), df) for part, df in odds]
             yield [(noise(ours) / trait.replies + noise(theirs) / control.replies, np.inf)]
 
-    def _parts(self, ours: Numbers, theirs: Numbers) -> list[tuple[Numbers, float]]:
-        """The scatter's share in the variance of the gap. What a pair has in common counts as far as it was seen."""
+    def _parts(self, ours: Numbers, theirs: Numbers, common: Numbers) -> list[tuple[Numbers, float]]:
+        """The scatter's share in the variance of the gap, from the two arms' variances and their covariance."""
         n, m = self.trait.n, self.control.n
         if self.fixed:
             once = noise(shrunken(self.control.share, self.control.replies, 2)) / self.control.replies
             return [(ours / n, n - 1), (once, np.inf)]
         if self.paired:
-            return [(np.maximum(ours + theirs - 2 * self.common, 0) / n, n - 1)]
+            return [(np.maximum(ours + theirs - 2 * common, 0) / n, n - 1)]
         return [(ours / n, n - 1), (theirs / m, m - 1)]
