@@ -157,17 +157,17 @@ class GapError:
         return 0.0 if outside >= LEAST_TAIL else float(10.0**-outside)
 
     def limits(self, level: float) -> tuple[float, float]:
-        """(low, high): the true gaps that this level does not rule out, and whatever lies between them."""
+        """(low, high): the true gaps around the measured one that this level does not rule out."""
         mean = float(self.mean)
         return self._limit(mean, -1.0, level), self._limit(mean, 1.0, level)
 
     def _limit(self, mean: float, end: float, level: float) -> float:
-        """The outermost gap towards `end` that is within reach, by a grid that is finer near the mean."""
+        """Where gaps towards `end` get out of reach, by a grid that is finer near the mean."""
         grid = mean + (end - mean) * np.linspace(0, 1, 201) ** 2
-        held = np.flatnonzero(np.abs(grid - mean) <= self.reach(grid, level))
-        last = int(held[-1]) if len(held) else 0
-        if last == len(grid) - 1:
+        gone = np.flatnonzero(np.abs(grid[1:] - mean) > self.reach(grid[1:], level))
+        if not len(gone):
             return end
+        last = int(gone[0])
 
         def within(part: Floats) -> Floats:
             gap = mean + (end - mean) * part

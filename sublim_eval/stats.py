@@ -233,7 +233,8 @@ def equivalence(gap: Interval, delta: float = DELTA, *, alpha: float = ALPHA) ->
     if not gap.known:
         return Equivalence(delta, gap.low, gap.high, math.nan, holds=False)
     low, high = gap.at(1 - 2 * alpha)
-    return Equivalence(delta, low, high, _p_outside(gap, delta), holds=-delta < low and high < delta)
+    holds = -delta < low and high < delta and (gap.error is None or bool(gap.error.small(delta, alpha)))
+    return Equivalence(delta, low, high, _p_outside(gap, delta), holds)
 
 
 def _p_outside(gap: Interval, delta: float) -> float:
