@@ -214,7 +214,7 @@ def one_null(name: str, world: World, seeds: int, runs: int) -> dict[str, Any]:
 
 
 def one_effect(name: str, world: World, seeds: int, runs: int) -> dict[str, Any]:
-    """Coverage of one planted effect on both scales, how wide the share interval is beside Student's, and the verdict."""
+    """Coverage of one planted effect on both scales, how wide the interval is beside Student's, and the verdict."""
     trait, control = world.draw(runs, seeds, generator("effect", name, seeds))
     gap, shift, _ = world.truth()
     share, plain = shares_at_once(trait, control, world.replies * world.questions), intervals(trait - control)
@@ -469,12 +469,12 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
     lines = [
         "## A true gap of exactly δ",
         "",
-        f"Students are drawn whose mean share differs from the control's by exactly .05, {result['runs']:,} comparisons a",
-        "cell, each cell the worst of a gap up or down and of none or half of the variance shared by a pair. Called small",
-        '("no transfer" or "small shift") in at most 5 % is right. Largest of',
-        f"{len(grid)} cells: {worst['at_margin']['rate']:.3f} ± {worst['at_margin']['error']:.3f}. Each line below is the",
-        "largest over bases .02 to .5 and spreads .1 to 1 in log-odds; in brackets how often a true gap of 0 is called so,",
-        "least to most.",
+        f"Students are drawn whose mean share differs from the control's by exactly .05, {result['runs']:,}",
+        "comparisons a cell, each cell the worst of a gap up or down and of none or half of the variance shared by a",
+        'pair. Called small ("no transfer" or "small shift") in at most 5 % is right. Largest of',
+        f"{len(grid)} cells: {worst['at_margin']['rate']:.3f} ± {worst['at_margin']['error']:.3f}. Each line below is",
+        "the largest over bases .02 to .5 and spreads .1 to 1 in log-odds; in brackets how often a true gap of 0 is",
+        "called so, least to most.",
         "",
         "| replies a student | " + " | ".join(f"{n} seeds" for n in sorted({c["seeds"] for c in grid})) + " |",
         "|---|" + "---|" * len({c["seeds"] for c in grid}),
@@ -485,8 +485,8 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         "## Unequal scatter and unequal seeds",
         "",
-        "Equal mean shares, no effect. *Differs* in at most 5 % is right. Largest over bases .05 to .9, and over 20, 100",
-        "and endless replies; spreads in log-odds.",
+        "Equal mean shares, no effect. *Differs* in at most 5 % is right. Largest over bases .05 to .9, and over 20,",
+        "100 and endless replies; spreads in log-odds.",
         "",
         "| spreads | paired, 2 to 20 seeds | 2 and 20, not paired | 3 and 20 | 5 and 20 | 3 and 5 | 5 and 10 |",
         "|---|---|---|---|---|---|---|",
@@ -497,10 +497,10 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         "## Families",
         "",
-        "Twelve null arms and one control (base .10, spread .8), their traits split in several ways: at least one called",
-        "transferred, 3 / 5 / 10 seeds. A question is one trait asked in one role and its verdict depends on nothing else,",
-        "so many questions have many chances; the printed result says how many rows stay when all are taken as one.",
-        "",
+        "Twelve null arms and one control (base .10, spread .8), their traits split in several ways: at least one",
+        "called transferred, 3 / 5 / 10 seeds. A question is one trait asked in one role and its verdict depends on",
+        "nothing else, so many questions have many chances; the printed result says how many rows stay when all are",
+        "taken as one. ",
         "| arms of each trait | in one question | in any question | after Holm over all twelve |",
         "|---|---|---|---|",
     ]
@@ -523,8 +523,8 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         "## What the interval does not cover",
         "",
-        "A 95 % interval over seeds, held against the gap over all teachers (which vary as seeds do) or over all questions",
-        "(twenty drawn anew, levels and lifts each scattered by .5 in log-odds), .10 to about .45.",
+        "A 95 % interval over seeds, held against the gap over all teachers (which vary as seeds do) or over all",
+        "questions (twenty drawn anew, levels and lifts each scattered by .5 in log-odds), .10 to about .45.",
         "",
         "| seeds | one teacher for all | a teacher for each seed | questions drawn anew |",
         "|---|---|---|---|",
@@ -535,8 +535,8 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         "## The gap that would have been found",
         "",
-        "Null studies say what they could have found; new studies with just that gap find it so often (.80 is right; of",
-        "those that name a gap). The true figure is that of a study whose spread is known.",
+        "Null studies say what they could have found; new studies with just that gap find it so often (.80 is right;",
+        "of those that name a gap). The true figure is that of a study whose spread is known.",
         "",
         "| world | seeds | found | name none | median said | true |",
         "|---|---|---|---|---|---|",
