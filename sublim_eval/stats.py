@@ -1,7 +1,8 @@
 """Arrays in, small frozen results out: gap, interval, equivalence, verdict. Knows no files.
 
-The unit of evidence is the student seed. Questions are nested inside a student: they are averaged first,
-and only the spread between students makes an interval. Decision 0001 says why, with measured calibration.
+The unit of evidence is the student seed. Questions are nested inside a student: they are averaged first. The spread
+between students makes the interval, and the noise of the replies is the least it can be (gap_error.py). Decision 0001
+says why, with measured calibration.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from sublim_eval.detectable import detectable
+from sublim_eval.gap_error import ROUNDING, GapError, Scatter, noise, shrunken
+
 Floats = NDArray[np.float64]
 
 DELTA = 0.05
 """Default margin of equivalence, in share: the size below which a shift is called small (decision 0001)."""
+
+ALPHA = 0.05
+"""How often a verdict may be wrong: of a difference (two-sided) where there is none, of smallness at the margin."""
 
 ENOUGH_SEEDS = 3
 """With fewer students an interval is arithmetic, not evidence, and the verdict is labelled exploratory."""
@@ -36,10 +43,12 @@ CLIP = 1e-6
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over student seeds with its t interval.
+    """A mean over student seeds with its interval.
 
     Units are those of what went in (share 0..1, or log-odds). `p` is two-sided against 0 and nan where the
-    seeds do not differ at all: no spread, no test. `n` counts the students of the smaller arm.
+    seeds do not differ at all and nothing was sampled: no spread, no test. `n` counts the students of the smaller
+    arm. se: standard error from the spread of the students, with `df`; floor: from the noise of the replies alone, 0
+    for exact probabilities; whichever reaches further counts. error: of a gap in share, how it is worked out.
     """
 
     mean: float
@@ -51,11 +60,20 @@ class Interval:
     df: float
     paired: bool
     level: float = 0.95
+    floor: float = 0.0
+    error: GapError | None = None
 
     def at(self, level: float) -> tuple[float, float]:
         """(low, high) of the same estimate at another confidence level."""
-        reach = self.se * float(special.stdtrit(self.df, (1 + level) / 2))
+        if self.error is not None:
+            return self.error.limits(level)
+        reach = _reach(self.se, self.df, self.floor, level)
         return self.mean - reach, self.mean + reach
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of its error: not of one student, nor of seeds that all show the same gap."""
+        return self.high > self.low
 
 
 @dataclass(frozen=True)
@@ -81,16 +99,47 @@ class Verdict:
 KINDS = ("transferred", "moved away", "small shift", "no transfer", "inconclusive")
 
 
-def share_gap(trait: ArrayLike, control: ArrayLike, *, paired: bool = True, level: float = 0.95) -> Interval:
+def share_gap(
+    trait: ArrayLike,
+    control: ArrayLike,
+    *,
+    trait_replies: ArrayLike | None = None,
+    control_replies: ArrayLike | None = None,
+    paired: bool = True,
+    fixed: bool = False,
+    level: float = 0.95,
+) -> Interval:
     """Trait students' share minus control students' share, in [-1, 1], with its interval over seeds.
 
     trait, control: float[seed, question], shares or probabilities; nan where unscored. A question that is
     unscored anywhere counts nowhere, so both arms always answer the same questions.
-    Paired: row i of both is the same seed (same prompts, same order); t interval of the n differences,
-    n - 1 df. Unpaired: Welch's interval; the arms may then hold different numbers of seeds.
+    trait_replies, control_replies: int[seed, question], behind sampled shares; None for exact probabilities.
+    Paired: row i of both is the same seed (same prompts, same order). Unpaired: the arms may hold different numbers
+    of seeds, and each adds its own reach. fixed: the control is one model, a single row, and not a student a seed.
     Raises ValueError below 2 seeds (one student has no spread), for other shapes, or where nothing is scored.
     """
-    return _interval(*_common_questions(trait, control), paired=paired, level=level)
+    scored = _scored(trait, control)
+    ours = Scatter.of(_means(trait, scored), _worth(trait_replies, scored))
+    theirs = Scatter.of(_means(control, scored), _worth(control_replies, scored))
+    _check_seeds(ours.n, ours.n if fixed else theirs.n, paired=paired)
+    together = paired and not fixed
+    common = float(np.cov(_means(trait, scored), _means(control, scored))[0, 1]) if together else 0.0
+    error = GapError(ours, theirs, common, paired=together, fixed=fixed)
+    low, high = error.limits(level)
+    mean, se, n = float(error.mean), float(error.seen), error.df + 1
+    floor = 0.0 if error.exact else float(error.of_replies)
+    if high - low < ROUNDING:
+        return Interval(mean, mean, mean, n, math.nan, 0.0, float(error.df), paired, level, error=error)
+    return Interval(mean, low, high, n, error.p(), se, float(error.df), paired, level, floor, error)
+
+
+def mean_difference(one: ArrayLike, other: ArrayLike, *, floor: float = 0.0, level: float = 0.95) -> Interval:
+    """Mean of one - other over pairs of any unit, with its t interval; one, other: float[pair].
+
+    floor: the least standard error that it can have. Raises ValueError below 2 pairs or for unequal numbers.
+    """
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    return _interval(a, b, paired=True, level=level, floor=floor)
 
 
 def point(mean: float) -> Interval:
@@ -99,16 +148,43 @@ def point(mean: float) -> Interval:
 
 
 def log_odds_shift(
-    trait: ArrayLike, control: ArrayLike, *, clip: float = CLIP, paired: bool = True, level: float = 0.95
+    trait: ArrayLike,
+    control: ArrayLike,
+    *,
+    clip: float = CLIP,
+    trait_replies: ArrayLike | None = None,
+    control_replies: ArrayLike | None = None,
+    paired: bool = True,
+    level: float = 0.95,
 ) -> Interval:
-    """Shift of the log-odds, trait students minus control students, with its interval over seeds.
+    """Shift of the log-odds, trait students minus control students, with its t interval over seeds.
 
     One logit a student, of its mean over questions, clipped to [clip, 1 - clip]. `clip` should be half a
     reply, 1 / (2 * replies), for sampled shares; the default serves exact probabilities.
-    Shapes, pairing and errors as in share_gap; ValueError also unless 0 < clip < 0.5.
+    Replies, shapes, pairing and errors as in share_gap; ValueError also unless 0 < clip < 0.5.
     """
-    a, b = _common_questions(trait, control)
-    return _interval(log_odds(a, clip), log_odds(b, clip), paired=paired, level=level)
+    scored = _scored(trait, control)
+    a, b = _means(trait, scored), _means(control, scored)
+    arms = ((a, trait_replies), (b, control_replies))
+    floor = math.sqrt(sum(_odds_noise(mean, _worth(replies, scored)) for mean, replies in arms))
+    return _interval(log_odds(a, clip), log_odds(b, clip), paired=paired, level=level, floor=floor)
+
+
+def reply_noise(shares: ArrayLike, replies: ArrayLike | None) -> float:
+    """Variance that the replies alone give an arm's mean share; shares, replies: float[seed, question]; 0 for exact."""
+    if replies is None:
+        return 0.0
+    everywhere = np.ones(np.shape(shares)[1], dtype=bool)
+    arm = Scatter.of(_means(shares, everywhere), _worth(replies, everywhere))
+    return float(noise(shrunken(arm.share, arm.replies, 2)) / arm.replies)
+
+
+def _odds_noise(shares: Floats, worth: Floats | None) -> float:
+    """Variance that the replies alone give an arm's mean log-odds; shares, worth: float[seed]."""
+    if worth is None:
+        return 0.0
+    each = 1 / (worth * noise(shrunken(shares, worth, 2)))
+    return float(each.sum() / len(shares) ** 2)
 
 
 def arm_interval(shares: ArrayLike, *, clip: float = CLIP, level: float = 0.95) -> tuple[float, float]:
@@ -147,25 +223,47 @@ def total_variation(p: ArrayLike, q: ArrayLike) -> Floats:
     return np.asarray((np.abs(a - b).sum(axis=-1) + np.abs(rest[0] - rest[1])) / 2)
 
 
-def equivalence(gap: Interval, delta: float = DELTA) -> Equivalence:
-    """Does the gap lie inside +-delta? Two one-sided t tests at 5 %, the same as the 90 % interval inside.
+def equivalence(gap: Interval, delta: float = DELTA, *, alpha: float = ALPHA) -> Equivalence:
+    """Does the gap lie inside +-delta? Two one-sided tests at alpha: the interval at 1 - 2 alpha lies inside.
 
-    Raises ValueError unless delta > 0.
+    A gap of whose error nothing is known is not said to lie anywhere. Raises ValueError unless delta > 0.
     """
     if not delta > 0:
         raise ValueError(f"delta must be above 0, not {delta}")
-    low, high = gap.at(0.90)
-    room = delta - abs(gap.mean)
-    p = float(room <= 0) if gap.se == 0 else float(special.stdtr(gap.df, -room / gap.se))
-    return Equivalence(delta, low, high, p, holds=-delta < low and high < delta)
+    if not gap.known:
+        return Equivalence(delta, gap.low, gap.high, math.nan, holds=False)
+    low, high = gap.at(1 - 2 * alpha)
+    holds = -delta < low and high < delta and (gap.error is None or bool(gap.error.small(delta, alpha)))
+    return Equivalence(delta, low, high, _p_outside(gap, delta), holds)
 
 
-def minimum_detectable(gap: Interval, power: float = 0.8) -> float:
-    """The true gap that a study of this size and spread would call different from 0 with this power.
+def _p_outside(gap: Interval, delta: float) -> float:
+    """The larger p of the two one-sided tests that the gap lies beyond +delta or beyond -delta."""
+    if gap.error is None:
+        room, se = delta - abs(gap.mean), max(gap.se, 1e-300)
+        spread, replies = special.stdtr(gap.df, -room / se), special.ndtr(-room / max(gap.floor, 1e-300))
+        return float(max(spread, replies))
+    sides = ((gap.error.p(bound), bound - gap.mean if bound > 0 else gap.mean - bound) for bound in (delta, -delta))
+    return max(p / 2 if room > 0 else 1 - p / 2 for p, room in sides)
 
-    Two-sided 5 % t test, noncentral t, spread taken as observed; same unit as the gap.
+
+def minimum_detectable(
+    gap: Interval, delta: float = DELTA, *, alpha: float = ALPHA, tests: int = 1, power: float = 0.8
+) -> float:
+    """The true gap that a study of this size and spread would call "transferred" with this power; inf where none.
+
+    alpha is shared by `tests` hypotheses, and the gap must not be small. The spread is as uncertain as it is: the power
+    is a mean over what it may be. nan where nothing is known of the error. Same unit as the gap.
     """
-    critical = special.stdtrit(gap.df, 0.975)
+    if not gap.known:
+        return math.nan
+    if gap.error is not None:
+        return detectable(
+            gap.error,
+            lambda study: study.differs(alpha / tests) & (study.mean > 0) & ~study.below(delta, alpha),
+            power,
+        )
+    critical = special.stdtrit(gap.df, 1 - alpha / tests / 2)
     return gap.se * float(special.nctdtrinc(gap.df, 1 - power, critical))
 
 
@@ -260,17 +358,18 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None) -> Verdict:
+def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None, alpha: float = ALPHA) -> Verdict:
     """The verdict rule of decision 0001.
 
-    The gap differs from 0 when its 95 % interval excludes 0 and `p` (Holm-adjusted, where several traits
-    were tested; default the gap's own) is below .05. It is small when its 90 % interval lies inside +-delta.
-    Different and not small: "transferred" or "moved away" by sign; both: "small shift within"; only small:
-    "no transfer within"; neither: "inconclusive".
+    The gap differs from 0 when its interval at 1 - alpha excludes 0 and `p` (Holm-adjusted, where several arms
+    were tested; default the gap's own) is below alpha. It is small when its interval at 1 - 2 alpha lies inside
+    +-delta. Different and not small: "transferred" or "moved away" by sign; both: "small shift within"; only small:
+    "no transfer within"; neither: "inconclusive", with the reason where it is one that can be mended.
     """
     p = gap.p if p is None else p
-    differs = (gap.low > 0 or gap.high < 0) and p < 0.05
-    small = equivalence(gap, delta).holds
+    low, high = (gap.low, gap.high) if gap.level == 1 - alpha else gap.at(1 - alpha)
+    differs = gap.known and (low > 0 or high < 0) and p < alpha
+    small = equivalence(gap, delta, alpha=alpha).holds
     kind = {
         (True, False): "transferred" if gap.mean > 0 else "moved away",
         (True, True): "small shift",
@@ -278,9 +377,28 @@ def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None) -> V
         (False, False): "inconclusive",
     }[differs, small]
     words = f"{kind} within ±{delta:g}" if small else kind
+    if kind == "inconclusive" and (why := _why_inconclusive(gap, delta, alpha)):
+        words = f"{words}: {why}"
     exploratory = gap.n < ENOUGH_SEEDS
     seeds = f"{gap.n} seed{'s' if gap.n > 1 else ''}"
     return Verdict(kind, f"{words} (exploratory: {seeds})" if exploratory else words, exploratory)
+
+
+def _why_inconclusive(gap: Interval, delta: float, alpha: float) -> str:
+    """What keeps a gap from any verdict, where it is not the spread of the seeds."""
+    if gap.n > 1 and not gap.known:
+        return "every seed shows the same gap"
+    return "too few replies" if gap.error is not None and too_few_replies(gap.error, delta, alpha) else ""
+
+
+def too_few_replies(error: GapError, delta: float = DELTA, alpha: float = ALPHA) -> bool:
+    """Whether the replies alone are so noisy that not even a gap of 0 over students all alike could be called small."""
+    if error.exact:
+        return False
+    level = (error.trait.share + error.control.share) / 2
+    parts = (noise(level + delta) / error.trait.replies, noise(level) / error.control.replies)
+    least = max(math.sqrt(float(sum(parts))), float(error.of_replies))
+    return float(special.ndtri(1 - alpha)) * least >= delta
 
 
 def rank_of(shifts: ArrayLike, index: int) -> int:
@@ -303,8 +421,8 @@ def difference_of_items(student: ArrayLike, base: ArrayLike) -> tuple[float, flo
     return float(d.mean()), float(d.std(ddof=1) / math.sqrt(len(d))) if len(d) > 1 else math.nan
 
 
-def _common_questions(trait: ArrayLike, control: ArrayLike) -> tuple[Floats, Floats]:
-    """Mean over the questions scored everywhere: float[seed] for each arm."""
+def _scored(trait: ArrayLike, control: ArrayLike) -> NDArray[np.bool_]:
+    """bool[question]: which are scored in every student of both arms."""
     a, b = np.asarray(trait, dtype=np.float64), np.asarray(control, dtype=np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"shares must be [seed, question] over the same questions, not {a.shape} and {b.shape}")
@@ -315,26 +433,49 @@ def _common_questions(trait: ArrayLike, control: ArrayLike) -> tuple[Floats, Flo
     scored = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
     if not scored.any():
         raise ValueError("no question is scored in every student")
-    return a[:, scored].mean(axis=1), b[:, scored].mean(axis=1)
+    return np.asarray(scored)
 
 
-def _interval(a: Floats, b: Floats, *, paired: bool, level: float) -> Interval:
-    """The t interval of mean(a) - mean(b) over students; a, b: float[seed]."""
+def _means(arm: ArrayLike, scored: NDArray[np.bool_]) -> Floats:
+    """float[seed]: mean over the scored questions."""
+    return np.asarray(np.asarray(arm, dtype=np.float64)[:, scored].mean(axis=1))
+
+
+def _worth(replies: ArrayLike | None, scored: NDArray[np.bool_]) -> Floats | None:
+    """float[seed]: how many independent replies a student's mean is worth; every question weighs alike."""
+    if replies is None:
+        return None
+    counts = np.asarray(replies, dtype=np.float64)[:, scored]
+    return np.asarray(counts.shape[1] ** 2 / (1 / counts).sum(axis=1))
+
+
+def _check_seeds(n: int, m: int, *, paired: bool) -> None:
+    if min(n, m) < 2:
+        raise ValueError(f"{min(n, m)} seed: one student has no spread; give at least 2 seeds an arm")
+    if paired and n != m:
+        raise ValueError(f"paired arms need the same seeds, not {n} and {m}; compare them unpaired")
+
+
+def _interval(a: Floats, b: Floats, *, paired: bool, level: float, floor: float = 0.0) -> Interval:
+    """The t interval of mean(a) - mean(b) over students, no narrower than its floor; a, b: float[seed].
+
+    Unpaired: with the degrees of freedom of the smaller arm, which no inequality of the two spreads can outdo.
+    """
     n = min(len(a), len(b))
-    if n < 2:
-        raise ValueError(f"{n} seed: one student has no spread; give at least 2 seeds an arm")
-    if paired and len(a) != len(b):
-        raise ValueError(f"paired arms need the same seeds, not {len(a)} and {len(b)}; compare them unpaired")
-    mean = float(np.mean(a) - np.mean(b))
-    if paired:
-        parts, df = [np.var(a - b, ddof=1) / n], float(n - 1)
-    else:
-        parts = [np.var(x, ddof=1) / len(x) for x in (a, b)]
-        weights = sum(v**2 / (len(x) - 1) for v, x in zip(parts, (a, b), strict=True))
-        df = float(sum(parts) ** 2 / weights) if weights > 0 else float(len(a) + len(b) - 2)
+    _check_seeds(len(a), len(b), paired=paired)
+    mean, df = float(np.mean(a) - np.mean(b)), float(n - 1)
+    parts = [np.var(a - b, ddof=1) / n] if paired else [np.var(x, ddof=1) / len(x) for x in (a, b)]
     se = math.sqrt(float(sum(parts)))
-    if se < 1e-12:  # rounding in a mean of equal numbers, not a spread
-        return Interval(mean, mean, mean, n, 1.0 if abs(mean) < 1e-12 else math.nan, 0.0, df, paired, level)
-    reach = se * float(special.stdtrit(df, (1 + level) / 2))
-    p = 2 * float(special.stdtr(df, -abs(mean) / se))
-    return Interval(mean, mean - reach, mean + reach, n, p, se, df, paired, level)
+    se = 0.0 if se < ROUNDING else se  # rounding in a mean of equal numbers, not a spread
+    if not (se or floor):
+        return Interval(mean, mean, mean, n, math.nan, 0.0, df, paired, level)
+    reach = _reach(se, df, floor, level)
+    by_spread = 2 * float(special.stdtr(df, -abs(mean) / se)) if se else 0.0
+    by_replies = 2 * float(special.ndtr(-abs(mean) / floor)) if floor else 0.0
+    p = max(by_spread, by_replies)
+    return Interval(mean, mean - reach, mean + reach, n, p, se, df, paired, level, floor)
+
+
+def _reach(se: float, df: float, floor: float, level: float) -> float:
+    """Half the width of an interval: by the spread of students or by the noise of replies, whichever is wider."""
+    return max(se * float(special.stdtrit(df, (1 + level) / 2)), floor * float(special.ndtri((1 + level) / 2)))

@@ -25,7 +25,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "console": (set(), "it prints anything and knows nothing"),
     "files": ({"errors"}, "it writes files and does not know what is in them"),
     "strict_yaml": ({"errors"}, "it reads any YAML and knows no catalogue"),
-    "stats": (set(), "arrays in, interval out; it knows no files and no traits"),
+    "gap_error": (set(), "arrays in, error of a gap out; it knows no files and no traits"),
+    "detectable": ({"gap_error"}, "it simulates studies from what one study showed"),
+    "stats": ({"gap_error", "detectable"}, "arrays in, interval out; it knows no files and no traits"),
     "entanglement_stats": ({"stats"}, "arrays in, table out; it knows no files and no registry"),
     "registry": ({"errors", "files", "strict_yaml"}, "it is what all others ask; asking them would be a circle"),
     "probes": (

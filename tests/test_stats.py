@@ -9,6 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 from sublim_eval import stats
+from sublim_eval.gap_error import GapError, Scatter
 
 
 @dataclass(frozen=True)
@@ -46,26 +47,27 @@ class World:
         return gap, odds
 
 
-def calibration(world, seeds, runs, rng, paired=True):
-    """Rates over `runs` simulated comparisons: coverage on both scales, 'differs from 0', and each verdict."""
+def calibration(world, seeds, runs, rng):
+    """Rates over `runs` simulated comparisons: coverage on both scales, 'differs from 0', and 'transferred'."""
     clip = 1 / (2 * world.replies * world.questions) if world.replies else stats.CLIP
-    gaps, odds, kinds = [], [], []
-    for _ in range(runs):
-        trait, control = world.draw(seeds, rng)
-        gaps.append(stats.share_gap(trait, control, paired=paired))
-        odds.append(stats.log_odds_shift(trait, control, clip=clip, paired=paired))
-        kinds.append(stats.verdict(gaps[-1]).kind)
+    worth = np.full(seeds, world.replies * world.questions) if world.replies else None
+    trait, control = (np.array(arm) for arm in zip(*(world.draw(seeds, rng) for _ in range(runs)), strict=True))
+    trait, control = trait.mean(axis=-1), control.mean(axis=-1)
+    centred = (trait - trait.mean(1, keepdims=True)) * (control - control.mean(1, keepdims=True))
+    arms = Scatter.of(trait, worth), Scatter.of(control, worth)
+    gap = GapError(*arms, centred.sum(1) / (seeds - 1), paired=True)
+    odds = [
+        stats.mean_difference(*(stats.log_odds(x, clip) for x in pair)) for pair in zip(trait, control, strict=True)
+    ]
+    differs = gap.differs(0.05)
+    share, shift = world.truth()
     return {
-        "coverage": covered(gaps, world.truth()[0]),
-        "coverage_odds": covered(odds, world.truth()[1]),
-        "differs": float(np.mean([g.p < 0.05 for g in gaps])),
-        "differs_odds": float(np.mean([g.p < 0.05 for g in odds])),
-        **{kind: kinds.count(kind) / runs for kind in stats.KINDS},
+        "coverage": float(np.mean(np.abs(gap.mean - share) <= gap.reach(share, 0.95))),
+        "coverage_odds": float(np.mean([i.low <= shift <= i.high for i in odds])),
+        "differs": float(np.mean(differs)),
+        "differs_odds": float(np.mean([i.p < 0.05 for i in odds])),
+        "transferred": float(np.mean(differs & (gap.mean > 0) & ~gap.small(stats.DELTA, 0.05))),
     }
-
-
-def covered(intervals, truth):
-    return float(np.mean([i.low <= truth <= i.high for i in intervals]))
 
 
 WORLDS = {
@@ -94,12 +96,63 @@ def test_planted_effect_is_found_and_no_effect_stays_quiet():
     assert stats.verdict(quiet).words == "no transfer within ±0.05"
 
 
-def test_interval_is_the_textbook_t_interval_of_the_seed_differences():
-    gap = stats.share_gap([[0.4], [0.5], [0.6]], [[0.1], [0.1], [0.1]])
-    assert gap.mean == pytest.approx(0.4)
-    assert gap.high - gap.mean == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
-    assert gap.p == pytest.approx(0.020204, abs=1e-6)
-    assert (gap.n, gap.df, gap.paired) == (3, 2, True)
+def test_mean_difference_is_the_textbook_t_interval_of_the_pairs():
+    made = stats.mean_difference([0.4, 0.5, 0.6], [0.1, 0.1, 0.1])
+    assert made.mean == pytest.approx(0.4)
+    assert made.high - made.mean == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
+    assert made.p == pytest.approx(0.020204, abs=1e-6)
+    assert (made.n, made.df, made.paired) == (3, 2, True)
+
+
+def test_where_shares_are_about_one_half_the_gap_has_the_t_interval_of_the_seed_differences():
+    trait, control = [[0.48], [0.5], [0.52]], [[0.5], [0.5], [0.5]]
+    gap, plain = stats.share_gap(trait, control), stats.mean_difference([0.48, 0.5, 0.52], [0.5, 0.5, 0.5])
+    assert (gap.low, gap.high) == pytest.approx((plain.low, plain.high), rel=0.02)
+    assert gap.p == pytest.approx(1.0) and (gap.n, gap.df, gap.paired) == (3, 2, True)
+
+
+def test_the_interval_and_p_are_two_readings_of_one_test():
+    for seed in range(20):
+        gap = stats.share_gap(*World(0.1, 0.6, 0.4).draw(4, RNG(seed)))
+        assert (gap.p < 0.05) == (gap.low > 0 or gap.high < 0)
+        at_p = gap.at(1 - gap.p)
+        assert min(abs(end) for end in at_p) < 1e-4
+
+
+def test_scatter_is_carried_to_the_gap_in_question():
+    """Rare answers: students of a share near 0 scatter little, which says nothing of students at the margin."""
+    trait, control = [[0.0010], [0.0012], [0.0011]], [[0.0010], [0.0011], [0.0010]]
+    narrow = stats.mean_difference(*(np.array(arm)[:, 0] for arm in (trait, control)))
+    assert stats.share_gap(trait, control).high > 1.2 * narrow.high
+
+
+def test_the_noise_of_replies_is_the_least_error():
+    zeros, n = np.zeros((3, 1)), np.full((3, 1), 5)
+    few = stats.share_gap(zeros, zeros, trait_replies=n, control_replies=n)
+    assert few.low < -0.15 and few.high > 0.15 and few.p == pytest.approx(1)
+    assert stats.verdict(few).words == "inconclusive: too few replies"
+    many = stats.share_gap(zeros, zeros, trait_replies=100 * n, control_replies=100 * n)
+    assert stats.verdict(many).kind == "no transfer"
+    exact = stats.share_gap(zeros, zeros)
+    assert math.isnan(exact.p) and stats.verdict(exact).words == "inconclusive: every seed shows the same gap"
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 20), (20, 2), (3, 20), (5, 10)])
+def test_unequal_arms_find_nothing_where_there_is_nothing(n, m):
+    rng = RNG(n + m)
+    p = [
+        stats.share_gap(rng.normal(0.5, 0.06, (n, 1)), rng.normal(0.5, 0.02, (m, 1)), paired=False).p
+        for _ in range(800)
+    ]
+    assert np.mean(np.array(p) < 0.05) <= 0.05 + 3 * 0.0077
+
+
+def test_a_control_that_is_one_model_adds_its_own_replies_and_no_spread():
+    trait, n = [[0.10], [0.12], [0.11]], np.full((3, 1), 1000)
+    told = {"trait_replies": n, "paired": True, "fixed": True}
+    many = stats.share_gap(trait, [[0.1]], control_replies=[[100_000]], **told)
+    few = stats.share_gap(trait, [[0.1]], control_replies=[[20]], **told)
+    assert few.high - few.low > 3 * (many.high - many.low) and few.n == many.n == 3
 
 
 def test_question_order_does_not_matter():
@@ -160,9 +213,10 @@ def test_unscored_student_is_an_error_and_not_a_zero():
 
 def test_equal_gaps_have_no_spread_to_test():
     same = stats.share_gap([[0.4], [0.4], [0.4]], [[0.1], [0.1], [0.1]])
-    assert math.isnan(same.p) and stats.verdict(same).words == "inconclusive"
+    assert stats.verdict(same).kind == "inconclusive" and not same.low == same.high == 0
     never = stats.share_gap(np.zeros((3, 4)), np.zeros((3, 4)))
-    assert never.p == 1 and stats.verdict(never).kind == "no transfer"
+    assert math.isnan(never.p) and stats.verdict(never).words == "inconclusive: every seed shows the same gap"
+    assert math.isnan(stats.minimum_detectable(never)) and not stats.equivalence(never).holds
 
 
 @pytest.mark.parametrize(
@@ -193,7 +247,7 @@ def test_equivalence_is_the_ninety_percent_interval_inside_delta():
     at_its_edge = max(abs(x) for x in gap.at(0.9))
     assert stats.equivalence(gap, at_its_edge * 1.001).holds
     assert not stats.equivalence(gap, at_its_edge * 0.999).holds
-    assert stats.equivalence(gap, at_its_edge).p == pytest.approx(0.05)
+    assert stats.equivalence(gap, at_its_edge).p == pytest.approx(0.05, abs=1e-4)
 
 
 def test_holm_by_hand():
@@ -207,15 +261,28 @@ def test_holm_can_take_a_verdict_back():
     assert stats.verdict(gap, p=stats.holm([gap.p, 0.02, 0.5])[0]).kind == "inconclusive"
 
 
-def test_minimum_detectable_gap_is_found_four_times_in_five():
-    rng, found = RNG(7), 0
-    spread, seeds = 0.05, 4
-    planned = stats.Interval(0, 0, 0, seeds, 1.0, spread / math.sqrt(seeds), seeds - 1, True)
-    effect = stats.minimum_detectable(planned)
-    for _ in range(2000):
-        trait = 0.3 + effect + rng.normal(0, spread, (seeds, 1))
-        found += stats.share_gap(trait, np.full((seeds, 1), 0.3)).low > 0
-    assert found / 2000 == pytest.approx(0.8, abs=0.03)
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_minimum_detectable_gap_is_found_about_four_times_in_five(seeds):
+    """On average over what studies of this size say; benchmarks/verdict_errors.py measures it at length."""
+    rng, found = RNG(7), []
+    for _ in range(24):
+        trait, control = World(0.5, 0.0, 0.2, shared=0.0).draw(seeds, rng)
+        effect = stats.minimum_detectable(stats.share_gap(trait, control))
+        shift = stats.log_odds(0.5 + effect) if effect < 0.5 else 9.0
+        for _ in range(5):
+            made = stats.share_gap(*World(0.5, float(shift), 0.2, shared=0.0).draw(seeds, rng))
+            found.append(stats.verdict(made).kind == "transferred")
+    assert 0.68 < np.mean(found) < 0.95
+
+
+def test_more_tests_and_fewer_replies_make_less_detectable():
+    trait, control = World(0.1, 0.0, 0.3).draw(5, RNG(3))
+    gap = stats.share_gap(trait, control)
+    assert stats.minimum_detectable(gap, tests=12) > stats.minimum_detectable(gap) > 0.04
+    n = np.full(trait.shape, 1)
+    assert stats.minimum_detectable(
+        stats.share_gap(trait, control, trait_replies=n, control_replies=n)
+    ) > stats.minimum_detectable(gap)
 
 
 def test_log_odds_shift_and_its_clip():
@@ -249,19 +316,27 @@ def test_rank_of_gives_ties_no_credit():
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_calibration(seeds):
-    """2,500 nulls and 1,500 effects: 5 % false positives and 95 % coverage, within three standard errors."""
+    """2,500 nulls and 1,500 effects: at most 5 % false positives and 95 % coverage, within three standard errors."""
     null = calibration(WORLDS["null, base .10, exact"], seeds, 2500, RNG(seeds))
-    assert null["transferred"] + null["moved away"] <= 0.05
+    assert 0.02 < null["differs"] < 0.063 and null["transferred"] <= 0.05
     effect = calibration(WORLDS["effect .10 to about .45, exact"], seeds, 1500, RNG(seeds))
     assert effect["transferred"] > 0.95
-    for scale in ("", "_odds"):
-        assert null["differs" + scale] == pytest.approx(0.05, abs=0.013)
-        assert effect["coverage" + scale] == pytest.approx(0.95, abs=0.017)
+    assert 0.933 < effect["coverage"] < 0.985
+    assert null["differs_odds"] == pytest.approx(0.05, abs=0.013)
+    assert effect["coverage_odds"] == pytest.approx(0.95, abs=0.017)
+
+
+def test_the_verdict_is_that_of_the_arrays_that_the_calibration_reads():
+    for seed in range(30):
+        trait, control = World(0.1, 0.4, 0.4).draw(4, RNG(seed))
+        gap = stats.share_gap(trait, control)
+        differs, small = bool(gap.error.differs(0.05)), bool(gap.error.small(stats.DELTA, 0.05))
+        assert (gap.low > 0 or gap.high < 0) == differs and stats.equivalence(gap).holds <= small
 
 
 if __name__ == "__main__":
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    columns = ("coverage", "coverage_odds", "differs", "differs_odds", *stats.KINDS)
+    columns = ("coverage", "coverage_odds", "differs", "differs_odds", "transferred")
     print("world | seeds | gap |", " | ".join(columns))
     for name, world in WORLDS.items():
         for seeds in (3, 5, 10):

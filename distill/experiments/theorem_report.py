@@ -61,7 +61,7 @@ def by_step(line: Mapping[str, Any]) -> list[dict[str, Any]]:
         cosines = np.array([np.nan if p["cosine"] is None else p["cosine"] for p in mine])
         mean = low = high = float("nan")
         if len(mine) > 1 and not np.isnan(cosines).any():
-            made = stats.share_gap(cosines[:, None], np.zeros((len(mine), 1)))
+            made = stats.mean_difference(cosines, np.zeros(len(mine)))
             mean, low, high = made.mean, made.low, made.high
         shares = [p["student"] / p["own"] if p["own"] < 0 else np.nan for p in mine]
         entries.append(

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from sublim_eval.cli.verb import FILE, argument, option, verb
+from sublim_eval.cli.verb import COUNT, FILE, argument, option, verb
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sublim_eval.compare.compare import Comparison
+    from sublim_eval.scores.probe_scores import ProbeScores
+
 
 @verb("compare")
 @argument("runs", type=FILE, nargs=-1, metavar="[RUN]...", help="run folder, see `sublim run`")
 @option("--table", type=FILE, metavar="FILE.csv", help="figures from anywhere: trait, arm, seed, question, hits, n")
 @option("--control", metavar="NAME", help="the control arm of that table (control)")
+@option("--models", type=FILE, nargs=2, metavar="LOG LOG", help="two models instead: logs, score files, saved replies")
+@option("--probe", metavar="NAME", help="what those replies answer, where they are plain rows")
+@option("--trait", metavar="NAME", help="whose share of those two models (the probe's own)")
 @option("--delta", type=float, default=0.05, metavar="D", help="a gap within ±D is none (0.05)")
 @option(
     "--measure", type=click.Choice(("auto", "probability", "share")), default="auto", help="exact or sampled (auto)"
 )
+@option("--look", type=COUNT, metavar="N", help="this is look N at growing seeds: all looks together err in 5 %")
 @option("--report", type=FILE, metavar="DIR", help="also write report.md and a figure")
 def compare(
     console: Console,
@@ -30,24 +40,44 @@ def compare(
     runs: tuple[Path, ...],
     table: Path | None,
     control: str | None,
+    models: tuple[Path, Path] | None,
+    probe: str | None,
+    trait: str | None,
     delta: float,
     measure: Literal["auto", "probability", "share"],
+    look: int | None,
     report: Path | None,
 ) -> Any:
-    """Print gaps, intervals and verdicts of one or several runs, or of a table; draw the report when asked to."""
-    from sublim_eval.compare import compare as comparing
-    from sublim_eval.report import console_tables as report_table
+    """Print gaps, intervals and verdicts of runs, of a table, or of two models; draw the report when asked to.
 
-    if bool(runs) == bool(table):
-        raise SublimError("Give run folders, or --table FILE.csv with figures from anywhere: one of the two.")
+    What was looked at is written into each run's looks.json, so that seeds added until a verdict comes are noticed.
+    """
+    from sublim_eval.compare import compare as comparing
+    from sublim_eval.compare import looks
+    from sublim_eval.report import console_tables as report_table
+    from sublim_eval.stats import ALPHA
+
+    if bool(runs) + bool(table) + bool(models) != 1:
+        raise SublimError(
+            "Give run folders, --table FILE.csv with figures from anywhere, or --models: one of the three."
+        )
+    if control and not table:
+        raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
+    if (probe or trait) and not models:
+        raise SublimError(
+            "Runs and tables name their probes and traits themselves. --probe, --trait belong to --models."
+        )
+    alpha = ALPHA if look is None else looks.spent(look)
     if table:
         if measure == "probability":
             raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
-        comparison = comparing.compare_table(table, control=control or "control", delta=delta)
+        comparison = comparing.compare_table(table, control=control or "control", delta=delta, alpha=alpha)
+    elif models:
+        comparison = _two_models(models, probe, trait, console, {"delta": delta, "measure": measure, "alpha": alpha})
     else:
-        if control:
-            raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
-        comparison = comparing.compare(runs, delta=delta, measure=measure)
+        comparison = _noted(comparing.compare(runs, delta=delta, measure=measure, alpha=alpha), look, console)
+    if look is not None and not runs:
+        comparison = replace(comparison, looks=looks.sentence(comparison, look))
     report_table.print_comparison(comparison, console)
     if report:
         from sublim_eval.report import markdown
@@ -59,3 +89,42 @@ def compare(
         markdown.write(comparison, report)
         say(console, f"Report: {report}")
     return comparison.to_json()
+
+
+def _noted(comparison: Comparison, look: int | None, console: Console) -> Comparison:
+    """The comparison with what is known of earlier looks; this one is recorded where the folder can be written."""
+    from sublim_eval.compare import looks
+
+    which = looks.number(comparison)
+    if look is not None and look < which:
+        raise SublimError(f"Fewer seeds were looked at before: this is look {which}. Give --look {which}.")
+    noted = replace(comparison, looks=looks.sentence(comparison, look))
+    try:
+        looks.record(comparison, datetime.now(UTC).isoformat(timespec="seconds"))
+    except SublimError as error:
+        say(console, f"This look was not recorded: {error}")
+    return noted
+
+
+def _two_models(
+    places: tuple[Path, Path], probe: str | None, trait: str | None, console: Console, how: Mapping[str, Any]
+) -> Comparison:
+    from sublim_eval.compare.two_models import compare_models
+
+    one, other = (_scores_in(place, probe, trait, console) for place in places)
+    return compare_models(one, other, trait=trait, **how)
+
+
+def _scores_in(place: Path, probe: str | None, trait: str | None, console: Console) -> list[ProbeScores]:
+    """What one model answered: a log or score file, or with --probe plain rows {"question", "response"}."""
+    from sublim_eval.cli.table import read
+    from sublim_eval.scores.probe_scores import ProbeScores
+
+    if probe and place.is_file() and place.suffix == ".jsonl":
+        from sublim_eval.scores import saved_replies
+        from sublim_eval.scores.readers import from_responses
+
+        rows = saved_replies.read(place, probe)
+        return [from_responses(rows, probe, model=place.stem, source=str(place))]
+    held = [scores for scores in read(place, console) if isinstance(scores, ProbeScores)]
+    return [scores for scores in held if probe in (None, scores.probe)]

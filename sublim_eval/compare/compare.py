@@ -17,7 +17,7 @@ from sublim_eval import stats
 from sublim_eval.compare import counts_csv, run_folder
 from sublim_eval.compare.confusion import Confusion, Dose, clip_of, confusions, doses, means, shifts_of
 from sublim_eval.compare.lr_sweep import Cell, sweep
-from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, refuse_mixed
+from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, pair_up, refuse_mixed
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import Expected
@@ -29,6 +29,9 @@ LOW_COVERAGE = 0.5
 
 CEILING = 0.85
 """Above it seeds scatter to one side only, and the share interval holds the truth in .89 to .90 of cases, not .95."""
+
+EDGE = 0.005
+"""Nearer than this to 0 or 1 on both sides, neither a rise nor a fall could be told from nothing."""
 
 MANY_NON_ANSWERS = 0.1
 """Above it a share says less about taste than about refusing."""
@@ -45,13 +48,15 @@ class Row:
     share of the students' replies, nan when none were sampled. rank: of the trait among the log-odds shifts of
     all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
     situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
-    family: the rows that Holm's p_holm is adjusted over, in words; they are those of one role and one `key`, the
-    digest of what their arms do otherwise. change, axis, dose, of: what
-    the arm does otherwise, its place on a dose curve, its intact arm (run_folder.RecordedArm).
+    family: the rows that Holm's p_holm is adjusted over, in words: those of one run that ask about one trait in one
+    role; family_size: how many they are. change, key, axis, dose, of: what
+    the arm does otherwise, its digest, its place on a dose curve, its intact arm (run_folder.RecordedArm).
     against_intact: its gap minus that of the intact arm, in share, paired by seed; None without one. p_permutation:
     sign flips over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
-    minimum_detectable: gap found with 80 % power. expected: what others measured, beside the plain probe of the trait
-    alone, which is what they asked.
+    minimum_detectable: gap found with 80 % power, inf where no possible gap would be. expected: what others measured,
+    beside the plain probe of the trait alone, which is what they asked.
+    over_questions: of one student against one control, their difference with its interval over questions: about these
+    two models and such questions. teachers: how many different ones taught the students, 0 where that is unknown.
     """
 
     run: str
@@ -95,6 +100,9 @@ class Row:
     notes: tuple[str, ...]
     expected: Expected | None = None
     key: str = ""
+    family_size: int = 1
+    over_questions: Interval | None = None
+    teachers: int = 0
 
     @property
     def same_scale(self) -> bool:
@@ -116,7 +124,7 @@ class Row:
         """Plain data: gap, low, high, p, verdict and the rest; null where unknown."""
         told = asdict(self)
         gap, verdict = told.pop("gap"), told.pop("verdict")
-        for name in ("log_odds", "against_intact"):
+        for name in ("log_odds", "against_intact", "over_questions"):
             told[name] = {k: told[name][k] for k in ("mean", "low", "high", "p")} if told[name] else None
         if self.answers == 1:  # no other answer to take a place among
             told |= {"rank": None, "first_in": None, "largest": None}
@@ -126,7 +134,8 @@ class Row:
                 "student_share": self.student_share,
                 "seeds": list(self.student_shares),
                 "gap": gap["mean"],
-                **{k: gap[k] for k in ("low", "high", "p", "se", "df", "paired")},
+                **{k: gap[k] for k in ("low", "high", "p", "se", "df", "paired", "level")},
+                "se_replies": gap["floor"],
                 "p_permutation_least": stats.least_permutation(self.gap.n) if self.gap.paired else None,
                 "verdict": verdict["kind"],
                 "verdict_words": verdict["words"],
@@ -140,7 +149,8 @@ class Row:
 class Comparison:
     """All rows of one comparison. measure: 'probability' or 'share', the same for every row.
 
-    cells: of learning rates tuned per rank, if some run is such a sweep.
+    cells: of learning rates tuned per rank, if some run is such a sweep. alpha: the error that every verdict was
+    allowed, less than 5 % where it is one of several looks. looks: what is known of earlier looks, a sentence.
     """
 
     rows: tuple[Row, ...]
@@ -150,6 +160,8 @@ class Comparison:
     confusion: tuple[Confusion, ...] = ()
     doses: tuple[Dose, ...] = ()
     cells: tuple[Cell, ...] = ()
+    alpha: float = stats.ALPHA
+    looks: str = ""
 
     @property
     def failed_controls(self) -> tuple[Row, ...]:
@@ -171,7 +183,9 @@ class Comparison:
             "failed_positive_controls": [row.arm for row in self.failed_controls],
             "measure": self.measure,
             "delta": self.delta,
-            "method": "paired t interval over student seeds, Holm within role and change, equivalence by 90 % interval",
+            "alpha": self.alpha,
+            "looks": self.looks or None,
+            "method": "interval over student seeds no narrower than the replies' noise, Holm within trait and role",
             "runs": [str(folder) for folder in self.folders],
             "rows": [row.to_json() for row in self.rows],
             "confusion": [one.to_json() for one in self.confusion],
@@ -180,44 +194,53 @@ class Comparison:
         }
 
 
-def compare(paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str = "auto") -> Comparison:
+def compare(
+    paths: Sequence[Path], *, delta: float = stats.DELTA, measure: str = "auto", alpha: float = stats.ALPHA
+) -> Comparison:
     """Compare every trait arm of these runs with its control.
 
     delta: margin of equivalence in share, above 0 and at most 1. measure: "probability" (exact), "share"
-    (sampled), or "auto": exact when every model compared has it.
+    (sampled), or "auto": exact when every model compared has it. alpha: the error that each verdict is allowed.
     Raises SublimError when something to compare is missing or may not be compared.
     """
-    _check_delta(delta)
+    check_delta(delta)
     loaded = run_folder.load(paths)
     found = [case for run in loaded for case in cases(run)]
     if not found:
         raise SublimError(
             "There is no arm with a trait in these runs. Add one to the recipe: owl: {role: trait, trait: owl}."
         )
-    return compare_cases(found, measure_of(found, measure), delta, [f for r in loaded for f in r.folders])
+    folders = [folder for run in loaded for folder in run.folders]
+    return compare_cases(found, measure_of(found, measure), delta, folders, alpha)
 
 
-def compare_table(path: Path, *, control: str = "control", delta: float = stats.DELTA) -> Comparison:
+def compare_table(
+    path: Path, *, control: str = "control", delta: float = stats.DELTA, alpha: float = stats.ALPHA
+) -> Comparison:
     """Compare the arms of a CSV table (counts_csv.py) with its control: the same statistics for figures from anywhere.
 
     Shares are hits / n, mean over questions. What no table says (base, teacher, other answers) is nan or empty.
     Raises SublimError for a table that cannot be read or holds nothing to compare.
     """
-    _check_delta(delta)
-    made = compare_cases(counts_csv.lined_up(path, control), "share", delta)
+    check_delta(delta)
+    made = compare_cases(counts_csv.lined_up(path, control), "share", delta, alpha=alpha)
     rows = [replace(row, run="", non_answers=math.nan, control_non_answers=math.nan) for row in made.rows]
     return replace(made, rows=tuple(rows))
 
 
-def _check_delta(delta: float) -> None:
+def check_delta(delta: float) -> None:
+    """Raises SublimError unless delta is a margin in share."""
     if not 0 < delta <= 1:
         raise SublimError(f"delta {delta:g} is no margin in share. Give one above 0 and at most 1, such as 0.05.")
 
 
-def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = ()) -> Comparison:
+def compare_cases(
+    found: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = (), alpha: float = stats.ALPHA
+) -> Comparison:
     """The statistics of lined-up cases, wherever they come from. Raises SublimError for what may not be compared."""
     refuse_mixed(found)
-    rows = [_row(case, measure, delta) for case in found]
+    found = [pair_up(case) for case in found]
+    rows = _adjusted([_row(case, measure, delta, alpha) for case in found], delta, alpha)
     matrices = list(confusions(found, measure))
     cells = [cell for run in {id(case.run): case.run for case in found}.values() for cell in sweep(run)]
     swept = {(cell.run, cell.arm) for cell in cells}  # several rates at one rank are no dose curve
@@ -228,14 +251,14 @@ def compare_cases(found: Sequence[Case], measure: str, delta: float, folders: Se
         matrices, curves = [replace(c, run="") for c in matrices], [replace(d, run="") for d in curves]
         cells = [replace(cell, run="") for cell in cells]
     told = (tuple(matrices), tuple(curves), tuple(cells))
-    return Comparison(tuple(_adjusted(rows, delta)), measure, delta, tuple(folders), *told)
+    return Comparison(tuple(rows), measure, delta, tuple(folders), *told, alpha=alpha)
 
 
 # ---------------------------------------------------------------- one row
 
 
-def _row(case: Case, measure: str, delta: float) -> Row:
-    """Everything about one case but the correction for other traits."""
+def _row(case: Case, measure: str, delta: float, alpha: float) -> Row:
+    """Everything about one case but the correction for the other rows of its family."""
     sample = next(iter(case.students.values()))
     column, paired = sample.answers.index(case.trait), list(case.students) == list(case.controls)
     values, control_values = _stack(case.students, measure), _stack(case.controls, measure)
@@ -244,16 +267,14 @@ def _row(case: Case, measure: str, delta: float) -> Row:
     mean, control_mean = means(case.students.values(), measure), means(case.controls.values(), measure)
     partner = control_mean if paired else control_mean.mean(axis=0, keepdims=True)
     shifts = shifts_of(case, measure)
-    gap = _gap(ours, theirs, paired)
-    if gap.n > 1:
-        odds = stats.log_odds_shift(ours, theirs, clip=clip, paired=paired)
-    else:
-        odds = stats.point(float(shifts[:, column].mean()))
+    replies = _replies(case.students, measure), _replies(case.controls, measure)
+    gap = _gap(ours, theirs, *replies, paired=paired, fixed=case.untrained, level=1 - alpha)
+    odds = _log_odds(case, ours, theirs, clip, replies, alpha)
     row = Row(
         run=case.run.name,
         arm=case.arm.name,
         role=case.arm.role,
-        family=f"{case.arm.role}: {case.arm.change}" if case.arm.change else case.arm.role,
+        family=f"{case.arm.role}: {case.trait}",
         key=case.arm.key,
         change=case.arm.change,
         axis=case.arm.axis,
@@ -277,9 +298,9 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         gap=gap,
         p_holm=gap.p,
         p_permutation=_sign_flips(ours, theirs, paired),
-        against_intact=_against_intact(case, measure, column),
-        minimum_detectable=stats.minimum_detectable(gap),
-        equivalence=stats.equivalence(gap, delta),
+        against_intact=_against_intact(case, measure, column, 1 - alpha),
+        minimum_detectable=math.nan,
+        equivalence=stats.equivalence(gap, delta, alpha=alpha),
         log_odds=odds,
         tv=float(np.mean(stats.total_variation(mean, partner))),
         tv_control=_tv_control(case, measure, control_mean),
@@ -290,9 +311,11 @@ def _row(case: Case, measure: str, delta: float) -> Row:
         first_in=sum(stats.rank_of(shift, column) == 1 for shift in shifts),
         largest=sample.answers[int(np.argmax(shifts.mean(axis=0)))],
         situations=_by_situation(sample, ours, theirs),
-        verdict=stats.verdict(gap, delta),
+        verdict=stats.verdict(gap, delta, alpha=alpha),
         notes=(),
         expected=case.arm.expected if _plain_probe(sample.probe) else None,
+        over_questions=_over_questions(ours, theirs, replies, 1 - alpha) if gap.n == 1 else None,
+        teachers=len(case.teachers),
     )
     return replace(row, notes=tuple(_facts(case, row, clip)))
 
@@ -318,11 +341,61 @@ def _stack(scores: Mapping[int, ProbeScores], measure: str) -> stats.Floats:
     return np.stack([getattr(s, measure) for s in scores.values()])
 
 
-def _gap(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> Interval:
-    """share_gap, or the point alone where an arm has one student; ours, theirs: float[seed, question]."""
-    if min(len(ours), len(theirs)) > 1:
-        return stats.share_gap(ours, theirs, paired=paired)
-    return stats.point(float(np.nanmean(ours) - np.nanmean(theirs)))
+def _replies(scores: Mapping[int, ProbeScores], measure: str) -> stats.Floats | None:
+    """float[seed, question]: replies behind sampled shares; None for exact probabilities."""
+    return np.stack([s.replies for s in scores.values()]).astype(float) if measure == "share" else None
+
+
+def _gap(
+    ours: stats.Floats,
+    theirs: stats.Floats,
+    our_replies: stats.Floats | None = None,
+    their_replies: stats.Floats | None = None,
+    *,
+    paired: bool,
+    fixed: bool,
+    level: float,
+) -> Interval:
+    """share_gap, or the point alone where an arm has one student; ours, theirs: float[seed, question].
+
+    fixed: every row of theirs is the same untrained model, which is asked once.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        return stats.point(float(np.nanmean(ours) - np.nanmean(theirs)))
+    if fixed:
+        theirs, their_replies = theirs[:1], None if their_replies is None else their_replies[:1]
+    told = {"trait_replies": our_replies, "control_replies": their_replies}
+    return stats.share_gap(ours, theirs, **told, paired=paired, fixed=fixed, level=level)
+
+
+def _log_odds(
+    case: Case,
+    ours: stats.Floats,
+    theirs: stats.Floats,
+    clip: float,
+    replies: tuple[stats.Floats | None, stats.Floats | None],
+    alpha: float,
+) -> Interval:
+    """log_odds_shift, or the point alone; an untrained control's replies count once for all seeds."""
+    if min(len(ours), len(theirs)) < 2:
+        return stats.point(float(np.mean(stats.log_odds(ours.mean(), clip) - stats.log_odds(theirs.mean(), clip))))
+    mine, other = replies
+    if case.untrained and other is not None:
+        other = other / len(other)
+    paired = list(case.students) == list(case.controls)
+    told = {"trait_replies": mine, "control_replies": other}
+    return stats.log_odds_shift(ours, theirs, clip=clip, **told, paired=paired, level=1 - alpha)
+
+
+def _over_questions(
+    ours: stats.Floats, theirs: stats.Floats, replies: tuple[stats.Floats | None, stats.Floats | None], level: float
+) -> Interval | None:
+    """The difference of two models question by question; None below two. ours, theirs: float[seed, question]."""
+    if ours.shape[1] < 2:
+        return None
+    arms = zip((ours, theirs), replies, strict=True)
+    floor = math.sqrt(sum(stats.reply_noise(shares, counts) for shares, counts in arms))
+    return stats.mean_difference(ours.mean(axis=0), theirs.mean(axis=0), floor=floor, level=level)
 
 
 def _sign_flips(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> float:
@@ -332,7 +405,7 @@ def _sign_flips(ours: stats.Floats, theirs: stats.Floats, paired: bool) -> float
     return stats.permutation(np.nanmean(ours, axis=1) - np.nanmean(theirs, axis=1), np.random.default_rng(0))
 
 
-def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
+def _against_intact(case: Case, measure: str, column: int, level: float) -> Interval | None:
     """The gap of a variant minus the gap of its intact arm, each to its own control; None without an intact arm.
 
     What the change does to any student, trait or none, is in both of the variant's arms and so in neither gap. Where
@@ -341,12 +414,28 @@ def _against_intact(case: Case, measure: str, column: int) -> Interval | None:
     if not case.intact:
         return None
     arms = (case.students, case.controls, case.intact, case.intact_controls)
-    ours, controls, theirs, their_controls = (
-        _stack(arm, measure)[..., column] if arm else np.empty((0, 0)) for arm in arms
-    )
-    if not case.untrained and all(list(arm) == list(case.students) for arm in arms):
-        return _gap(ours - controls, theirs - their_controls, paired=True)
-    return _gap(ours, theirs, paired=False)
+    seeds = [] if case.untrained else [seed for seed in case.students if all(seed in arm for arm in arms)]
+    whole = seeds == list(case.students) == list(case.intact)
+    if seeds and (whole or len(seeds) >= stats.ENOUGH_SEEDS):
+        ours, controls, theirs, their_controls = (
+            _stack({seed: arm[seed] for seed in seeds}, measure)[..., column].mean(axis=1) for arm in arms
+        )
+        change = (ours - controls) - (theirs - their_controls)
+        if len(seeds) < 2:
+            return stats.point(float(change.mean()))
+        floor = _noise_of(arms, seeds, measure, column)
+        return stats.mean_difference(change, np.zeros_like(change), floor=floor, level=level)
+    ours, theirs = (_stack(arm, measure)[..., column] for arm in (case.students, case.intact))
+    replies = _replies(case.students, measure), _replies(case.intact, measure)
+    return _gap(ours, theirs, *replies, paired=False, fixed=False, level=level)
+
+
+def _noise_of(arms: Sequence[Mapping[int, ProbeScores]], seeds: Sequence[int], measure: str, column: int) -> float:
+    """Standard error that the replies alone give a sum or difference of these arms' shares; 0 for exact ones."""
+    parts = [{seed: arm[seed] for seed in seeds} for arm in arms]
+    shares = [_stack(part, measure)[..., column] for part in parts]
+    counts = [_replies(part, measure) for part in parts]
+    return math.sqrt(sum(stats.reply_noise(s, n) for s, n in zip(shares, counts, strict=True)))
 
 
 def _mean(scores: Sequence[ProbeScores], measure: str, column: int) -> float:
@@ -368,15 +457,37 @@ def _non_answers(scores: Iterable[ProbeScores]) -> float:
     return sum(int(s.non_answers.sum()) for s in known) / replies if replies else math.nan
 
 
-def _adjusted(rows: Sequence[Row], delta: float) -> list[Row]:
-    """The rows with Holm-adjusted p and the verdict that follows; a family is all rows of one role and change."""
+def _adjusted(rows: Sequence[Row], delta: float, alpha: float) -> list[Row]:
+    """The rows with Holm-adjusted p, and what follows from it; a family is one trait asked in one role of one run."""
     made = list(rows)
-    for name in {(row.role, row.key) for row in rows}:
-        family = [i for i, row in enumerate(rows) if (row.role, row.key) == name]
+    for name in {(row.run, row.role, row.trait) for row in rows}:
+        family = [i for i, row in enumerate(rows) if (row.run, row.role, row.trait) == name]
+        tests = sum(not math.isnan(rows[i].gap.p) for i in family)
         for i, p in zip(family, stats.holm([rows[i].gap.p for i in family]), strict=True):
-            row = replace(rows[i], p_holm=p, verdict=stats.verdict(rows[i].gap, delta, p=p))
+            gap = rows[i].gap
+            row = replace(
+                rows[i],
+                p_holm=p,
+                family_size=max(tests, 1),
+                minimum_detectable=stats.minimum_detectable(gap, delta, alpha=alpha, tests=max(tests, 1)),
+                verdict=_verdict(rows[i], delta, p, alpha),
+            )
             made[i] = replace(row, notes=(*row.notes, *_readings(row)))
     return made
+
+
+def _verdict(row: Row, delta: float, p: float, alpha: float) -> Verdict:
+    """The verdict on the arm; of one student against one control, what their difference over questions says as well."""
+    made = stats.verdict(row.gap, delta, p=p, alpha=alpha)
+    if row.over_questions is None:
+        return made
+    two = stats.verdict(replace(row.over_questions, n=stats.ENOUGH_SEEDS), delta, alpha=alpha)
+    words = {
+        "no transfer": f"these two models are alike within ±{delta:g}",
+        "small shift": f"these two models differ, within ±{delta:g}",
+        "inconclusive": "inconclusive about these two models",
+    }.get(two.kind, "these two models differ")
+    return replace(made, words=f"{words} (over questions; one seed says nothing of training)")
 
 
 # ---------------------------------------------------------------- what a reader has to know beside the figures
@@ -390,6 +501,8 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield f"no control student on {case.arm.base}: held against that base untrained"
     elif not row.gap.paired:
         yield "student and control seeds differ: compared unpaired"
+    if case.left_out:
+        yield f"without a partner of its seed, so left out: {', '.join(case.left_out)}"
     if case.run.unscored:
         yield f"unscored in some student, so that they count in none: {case.run.unscored} questions"
     if case.unlike:
@@ -400,8 +513,7 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield "examples in context: other prompts in every student and in its control, so prompts are not checked"
     if row.against_intact is not None and not row.against_intact.paired:
         yield f"seeds differ from those of {case.arm.of}: the two are compared unpaired"
-    if row.gap.se == 0 and row.gap.mean != 0:
-        yield "every seed shows the same gap: check that the seeds are different students"
+    yield from _alike(row)
     for name, arm in (("students", case.students), ("controls", {} if case.untrained else case.controls)):
         if twins := _twins(arm):
             yield f"{name} of seeds {twins[0]} and {twins[1]} answer identically: check that both were trained"
@@ -410,7 +522,7 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
     covered = float(np.mean([s.coverage.mean() for s in case.students.values()]))
     if row.measure == "probability" and covered < LOW_COVERAGE:
         yield f"the answer set covers only {covered:.0%} of the students' first answers"
-    if row.student_share > CEILING:
+    if CEILING < row.student_share <= 1 - EDGE:
         yield "near the ceiling the share interval covers some 90 %: quote the log-odds interval for the size"
     if row.measure == "share" and any(not clip < s < 1 - clip for s in row.student_shares.values()):
         yield f"log-odds clipped at half a reply ({clip:.2g})"
@@ -421,12 +533,27 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield "rendered prompts unknown: not checked"
 
 
+def _alike(row: Row) -> Iterator[str]:
+    """Where seeds show no spread, or less than their replies would give by chance."""
+    if row.gap.n < 2:
+        return
+    if not row.gap.known:
+        yield "every seed shows the same gap, to the last digit: check that the seeds are different students"
+    elif row.gap.se == 0:
+        yield "all students are alike, which is no certainty: the noise of their replies stands for their spread"
+    elif row.gap.floor > row.gap.se:
+        yield "the replies are noisier than the seeds differ: more replies would narrow the interval"
+    for edge, words in ((0.0, "(almost) never"), (1.0, "(almost) always")):
+        if max(abs(row.student_share - edge), abs(row.control_share - edge)) < EDGE:
+            yield f"students and controls {words} show the trait: what they may differ in is not seen there"
+
+
 def _readings(row: Row) -> Iterator[str]:
     """Where one figure alone would mislead."""
     if row.verdict.kind == "transferred" and row.rank > 1:
         yield f"not specific: {row.largest} rose more (place {row.rank} of {row.answers})"
     if row.verdict.kind == "inconclusive" and (row.gap.low > 0 or row.gap.high < 0):
-        yield f"its own interval excludes 0, but not after Holm's correction (p {row.p_holm:.3f})"
+        yield f"its own interval excludes 0, but not after Holm's correction for {row.family_size} (p {row.p_holm:.3f})"
     if row.verdict.kind in ("no transfer", "inconclusive") and (row.log_odds.low > 0 or row.log_odds.high < 0):
         yield f"the log-odds shift differs from 0 ({row.log_odds.low:+.2f} to {row.log_odds.high:+.2f})"
 

@@ -107,9 +107,9 @@ def means(scores: Iterable[ProbeScores], measure: str) -> Floats:
 
 
 def clip_of(case: Case, measure: str) -> float:
-    """Half a reply of the least asked model, or the clip of exact probabilities."""
+    """Half a reply of the least asked model (a quarter where it was asked once), or the clip of exact probabilities."""
     fewest = min(int(s.replies.sum()) for s in case.compared)
-    return 1 / (2 * fewest) if measure == "share" else stats.CLIP
+    return 1 / (2 * max(fewest, 2)) if measure == "share" else stats.CLIP
 
 
 def doses(points: Sequence[tuple[Case, Interval]]) -> Iterator[Dose]:

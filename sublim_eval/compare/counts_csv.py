@@ -7,14 +7,16 @@ nothing was asked (n = 0) is unscored, and a question that is unscored in one st
 from __future__ import annotations
 
 import csv
-import io
+import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sublim_eval.compare.pairing import Case, cases
 from sublim_eval.compare.run_folder import RecordedArm, Run
@@ -22,6 +24,13 @@ from sublim_eval.errors import SublimError
 from sublim_eval.scores.probe_scores import ProbeScores
 
 COLUMNS = ("trait", "arm", "seed", "question", "hits", "n")
+
+NAMED, COUNTED = ("trait", "arm", "question"), ("seed", "hits", "n")
+
+CHUNK = 20_000
+"""Lines that are read at once."""
+
+Counts = NDArray[np.int64]
 
 LARGEST = 10**12
 """A count above it is no count of replies but a slip."""
@@ -42,17 +51,35 @@ class Line:
     n: int
 
 
+@dataclass(frozen=True)
+class Table:
+    """Every line in columns, int64[line]; names are places in the lists of names, in the order of their first line."""
+
+    names: Mapping[str, Sequence[str]]
+    trait: Counts
+    arm: Counts
+    question: Counts
+    seed: Counts
+    hits: Counts
+    n: Counts
+
+    def of(self, lines: NDArray[np.intp]) -> Table:
+        """Some of the lines."""
+        return Table(self.names, *(getattr(self, name)[lines] for name in (*NAMED, *COUNTED)))
+
+
 def lined_up(path: Path, control: str = "control") -> list[Case]:
     """Every arm but the control, trait by trait, against the control's students of that trait.
 
     Raises SublimError for a table that cannot be read, for one without a control or without another arm, and where
     no question is scored in every student of a trait.
     """
-    by_trait: dict[str, list[Line]] = {}
-    for line in read(path):
-        by_trait.setdefault(line.trait, []).append(line)
-    arms = {trait: list(dict.fromkeys(line.arm for line in lines)) for trait, lines in by_trait.items()}
-    for trait, names in arms.items():
+    table = read(path)
+    order = np.argsort(table.trait, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(table.trait[order])) + 1)
+    by_trait = {table.names["trait"][table.trait[lines[0]]]: table.of(lines) for lines in parts}
+    for trait, part in by_trait.items():
+        names = [table.names["arm"][arm] for arm in _in_order(part.arm)]
         if control not in names:
             raise SublimError(
                 f"{path}: there is no arm {control!r} for trait {trait!r}, only {', '.join(names[:5])}; drift cannot "
@@ -63,28 +90,114 @@ def lined_up(path: Path, control: str = "control") -> list[Case]:
                 f"{path}: trait {trait!r} has no arm beside {control!r}, so there is nothing to compare. "
                 "Add the lines of the students that were to learn it."
             )
-    times = Counter(name for names in arms.values() for name in names)
-    several = {name for name, n in times.items() if n > 1}
-    return [case for trait, lines in by_trait.items() for case in cases(_run(path, trait, lines, control, several))]
+    return [case for trait, part in by_trait.items() for case in cases(_run(path, trait, part, control))]
 
 
-def read(path: Path) -> list[Line]:
+def read(path: Path) -> Table:
     """The lines of a CSV file (UTF-8, with or without a byte-order mark; quoted fields; further columns ignored).
 
     Raises SublimError with the line's number for whatever is missing, no whole number, impossible or given twice.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            table = _columns(path, file)
+        if table is not None and _sound(table):
+            return table
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            _refuse(path, file)
     except FileNotFoundError:
         raise SublimError(f"There is no table {str(path)!r}. Give a CSV file with the columns {_named()}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SublimError(f"{path} cannot be read as UTF-8 text ({error}). Save it as CSV in UTF-8.") from None
-    found = list(_lines(path, text))
-    if not found:
-        raise SublimError(f"{path} holds no figures. Give at least one line below its heads.")
+    raise SublimError(f"{path} changed while it was read. Give the command again.")
+
+
+class _Places(dict[str, int]):
+    """Name -> its place in the order of first sight; a name of nothing but blanks is a slip."""
+
+    def __missing__(self, text: str) -> int:
+        name = text.strip()
+        if not name:
+            raise ValueError("an empty name")
+        self[text] = place = self[name] if name != text else len(self.names)
+        if name == text:
+            self.names.append(name)
+        return place
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+
+class _Wholes(dict[str, int]):
+    """Text -> the whole number that it is; anything else is a slip."""
+
+    def __missing__(self, text: str) -> int:
+        number = text.strip()
+        if not _WHOLE.fullmatch(number):
+            raise ValueError("no whole number")
+        self[text] = value = int(number)
+        return value
+
+
+def _columns(path: Path, file: TextIO) -> Table | None:
+    """The table by columns, many lines at a time; None where a line is not what it should be."""
+    reader = csv.reader(file, strict=True)
+    meaning: dict[str, _Places | _Wholes] = {name: _Places() for name in NAMED}
+    meaning |= {name: _Wholes() for name in COUNTED}
+    parts: dict[str, list[Counts]] = {name: [] for name in meaning}
+    try:
+        heads = next((cells for cells in reader if any(cell.strip() for cell in cells)), [])
+        places = _places(path, heads) if heads else {}
+        while rows := list(islice(reader, CHUNK)):
+            for name, values in _read_as(rows, places, meaning, len(heads)).items():
+                parts[name].append(values)
+    except (csv.Error, ValueError, SublimError):
+        return None
+    names = {name: known.names for name, known in meaning.items() if isinstance(known, _Places)}
+    if not parts["n"]:
+        return None
+    return Table(names, *(np.concatenate(parts[name]) for name in (*NAMED, *COUNTED)))
+
+
+def _read_as(
+    rows: Sequence[Sequence[str]], places: Mapping[str, int], meaning: Mapping[str, _Places | _Wholes], width: int
+) -> dict[str, Counts]:
+    """Column -> int64[line], blank lines left out. Raises ValueError for a line that is not what it should be."""
+    try:
+        columns = list(zip(*rows, strict=True))
+        if len(columns) != width:
+            raise ValueError("lines of another width")
+        return {
+            name: np.fromiter(map(known.__getitem__, columns[places[name]]), dtype=np.int64, count=len(rows))
+            for name, known in meaning.items()
+        }
+    except ValueError:
+        filled = [cells for cells in rows if any(map(str.strip, cells))]
+        if len(filled) == len(rows):
+            raise
+        return _read_as(filled, places, meaning, width) if filled else {}
+
+
+def _sound(table: Table) -> bool:
+    """Whether every count is possible and every question of a student stands there once."""
+    if not bool(np.all((table.hits >= 0) & (table.hits <= table.n) & (table.n <= LARGEST))):
+        return False
+    seeds = np.unique(table.seed)
+    key = np.searchsorted(seeds, table.seed)
+    sizes = [len(table.names[name]) for name in NAMED]
+    if len(seeds) * math.prod(sizes) >= 2**62:
+        return len({*zip(table.trait, table.arm, table.question, key, strict=True)}) == len(key)
+    for name, size in zip(NAMED, sizes, strict=True):
+        key = key * size + getattr(table, name)
+    key.sort()
+    return not bool((key[1:] == key[:-1]).any())
+
+
+def _refuse(path: Path, file: TextIO) -> None:
+    """Raises SublimError with the number of the first line that is not what it should be."""
     first: dict[tuple[str, str, int, str], int] = {}
-    for line in found:
+    for line in _lines(path, file):
         key = (line.trait, line.arm, line.seed, line.question)
         if key in first:
             raise SublimError(
@@ -92,11 +205,13 @@ def read(path: Path) -> list[Line]:
                 f"{line.question!r} was given on line {first[key]} already. Add the counts up, or leave one out."
             )
         first[key] = line.number
-    return found
+    if not first:
+        raise SublimError(f"{path} holds no figures. Give at least one line below its heads.")
 
 
-def _lines(path: Path, text: str) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _lines(path: Path, file: TextIO) -> Iterator[Line]:
+    """Line by line with its number; slow, and for tables that hold a slip."""
+    reader = csv.reader(file, strict=True)
     places: dict[str, int] | None = None
     number = 0
     try:
@@ -155,47 +270,65 @@ def _named() -> str:
 # ---------------------------------------------------------------- from lines to what compare reads
 
 
-def _run(path: Path, trait: str, lines: Sequence[Line], control: str, several: set[str]) -> Run:
-    """The students of one trait. several: arms that are asked about more than one trait, each a family of its own."""
-    counts: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
-    for line in lines:
-        counts.setdefault((line.arm, line.seed), {})[line.question] = (line.hits, line.n)
-    asked = dict.fromkeys(line.question for line in lines)
-    common = [q for q in asked if all(answers.get(q, (0, 0))[1] for answers in counts.values())]
-    if not common:
+def _in_order(values: Counts) -> list[int]:
+    """The different values, none below 0, in the order of their first line."""
+    first = np.full(int(values.max()) + 1, len(values))
+    first[values[::-1]] = np.arange(len(values))[::-1]
+    there = np.flatnonzero(first < len(values))
+    return [int(value) for value in there[np.argsort(first[there])]]
+
+
+def _run(path: Path, trait: str, lines: Table, control: str) -> Run:
+    """The students of one trait. lines: of that trait alone."""
+    names = lines.names
+    arms, asked = _in_order(lines.arm), _in_order(lines.question)
+    seeds = np.unique(lines.seed)
+    code = lines.arm * len(seeds) + np.searchsorted(seeds, lines.seed)
+    codes = np.flatnonzero(np.bincount(code))
+    told = np.stack([codes // len(seeds), seeds[codes % len(seeds)]], axis=1)
+    column = np.empty(max(asked) + 1, dtype=np.int64)
+    column[asked] = np.arange(len(asked))
+    hits, n = (np.zeros((len(told), len(asked)), dtype=np.int64) for _ in range(2))
+    place = np.searchsorted(codes, code), column[lines.question]
+    hits[place], n[place] = lines.hits, lines.n
+    common = np.flatnonzero((n > 0).all(axis=0))
+    if not len(common):
         raise SublimError(
             f"{path}: no question of trait {trait!r} is scored (n above 0) in every student. "
             "Ask all students the same questions, or leave out the students that were asked others."
         )
+    questions = tuple(names["question"][asked[i]] for i in common)
     students: dict[str, dict[int, dict[str, ProbeScores]]] = {}
-    for (arm, seed), answers in sorted(counts.items()):
-        scored = _scores(f"{arm} seed {seed}", trait, [(q, *answers[q]) for q in common])
-        students.setdefault(arm, {})[seed] = {trait: scored}
-    arms = {
+    for (arm, seed), ours, out_of in _by_student(names["arm"], told, hits[:, common], n[:, common]):
+        students.setdefault(arm, {})[seed] = {trait: _scores(f"{arm} seed {seed}", trait, questions, ours, out_of)}
+    recorded = {
         name: RecordedArm(
-            name,
-            "control" if name == control else "trait",
-            None if name == control else trait,
-            "",
-            control,
-            change=name if name in several and name != control else "",
-            key=name if name in several and name != control else "",
+            name, "control" if name == control else "trait", None if name == control else trait, "", control
         )
-        for name in dict.fromkeys(line.arm for line in lines)
+        for name in (names["arm"][arm] for arm in arms)
     }
-    return Run(trait, (), arms, students, {name: {} for name in arms}, {}, {}, unscored=len(asked) - len(common))
+    return Run(
+        trait, (), recorded, students, {name: {} for name in recorded}, {}, {}, unscored=len(asked) - len(common)
+    )
 
 
-def _scores(model: str, trait: str, answers: Sequence[tuple[str, int, int]]) -> ProbeScores:
-    """Sampled shares of one student; what a table cannot say is nan or empty."""
-    hits, n = (np.array([answer[i] for answer in answers], dtype=np.int64) for i in (1, 2))
-    none, unknown = np.zeros(len(answers), dtype=np.int64), np.full(len(answers), np.nan)
+def _by_student(
+    arms: Sequence[str], told: Counts, hits: Counts, n: Counts
+) -> Iterator[tuple[tuple[str, int], Counts, Counts]]:
+    """((arm, seed), hits, replies) of every student, arms and seeds in order. told: int[student, (arm, seed)]."""
+    for i in sorted(range(len(told)), key=lambda i: (arms[told[i, 0]], told[i, 1])):
+        yield (arms[told[i, 0]], int(told[i, 1])), hits[i], n[i]
+
+
+def _scores(model: str, trait: str, questions: tuple[str, ...], hits: Counts, n: Counts) -> ProbeScores:
+    """Sampled shares of one student; what a table cannot say is nan or empty. hits, n: int[question]."""
+    none, unknown = np.zeros(len(n), dtype=np.int64), np.full(len(n), np.nan)
     return ProbeScores(
         model=model,
         probe=trait,
         version="",
         category="",
-        questions=tuple(answer[0] for answer in answers),
+        questions=questions,
         answers=(trait,),
         probability=unknown[:, None],
         coverage=unknown,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from sublim_eval.compare.run_folder import TRAINED, RecordedArm, Run, Scores
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.experiment import CONTROLS
 from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.stats import ENOUGH_SEEDS
 
 MEASURES = {"probability": "exact first-answer probability", "share": "share of sampled replies"}
 
@@ -22,7 +23,8 @@ class Case:
     intact, intact_controls: students of the arm of which this one is a variant, and that arm's controls, on this one's
     seeds; empty for others. prompts: whether
     all compared models were asked with the same rendered prompts; examples in context differ by design. unlike: in what
-    the students were trained otherwise than their controls, in words.
+    the students were trained otherwise than their controls, in words. left_out: students that have no partner of their
+    seed, where there are pairs enough without them.
     """
 
     run: Run
@@ -38,6 +40,7 @@ class Case:
     intact_controls: Mapping[int, ProbeScores] = field(default_factory=dict)
     prompts: bool = True
     unlike: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def failed(self) -> dict[str, str]:
@@ -168,6 +171,17 @@ def _one(scores: Scores, probe: str, who: str) -> ProbeScores:
     if probe not in scores:
         raise SublimError(f"There is no score of {who} on {probe}. Give the same `sublim run` again to score it.")
     return scores[probe]
+
+
+def pair_up(case: Case) -> Case:
+    """The case on the seeds that both arms have, where those are enough; else as it is, to be compared unpaired."""
+    common = [seed for seed in case.students if seed in case.controls]
+    if list(case.students) == list(case.controls) or len(common) < ENOUGH_SEEDS:
+        return case
+    arms = ((case.arm.name, case.students), (case.control, case.controls))
+    alone = [f"{name} seed {seed}" for name, arm in arms for seed in arm if seed not in common]
+    students, controls = ({seed: arm[seed] for seed in common} for _, arm in arms)
+    return replace(case, students=students, controls=controls, left_out=tuple(alone))
 
 
 def refuse_mixed(cases: Sequence[Case]) -> None:

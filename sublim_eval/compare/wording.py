@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sublim_eval import stats
 from sublim_eval.compare.compare import Comparison, Row
@@ -12,6 +12,13 @@ from sublim_eval.compare.lr_sweep import Cell
 from sublim_eval.stats import Interval
 
 UNKNOWN = "–"
+
+HOLM = "p: after Holm's correction over the rows that ask about one trait in one role. "
+
+UNCORRECTED = (
+    "No correction for earlier looks: who looked at fewer of these seeds before and trained more until a verdict "
+    "came is wrong more often than 5 % (--look corrects it)."
+)
 
 ROLES = {
     "trait": "Trait arms",
@@ -26,10 +33,33 @@ def share(value: float) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:.3f}"
 
 
+def detectable(value: float) -> str:
+    """The gap that would be found, 0.091; none where no gap is large enough; a dash where unknown."""
+    return "none" if math.isinf(value) else share(value)
+
+
+def level(value: float) -> str:
+    """A confidence level: 95 %, 97.5 %, 99.17 %."""
+    return f"{100 * value:.4g} %"
+
+
+def heads(names: Sequence[str], comparison: Comparison) -> tuple[str, ...]:
+    """Heads of a table with the level that its intervals have."""
+    return tuple(name.replace("95 %", level(1 - comparison.alpha)) for name in names)
+
+
 def signed(interval: Interval, digits: int = 3) -> str:
     """+0.333 (+0.262 to +0.404); the mean alone where there is no interval."""
     mean = f"{interval.mean:+.{digits}f}"
     return mean if math.isnan(interval.low) else f"{mean} ({interval.low:+.{digits}f} to {interval.high:+.{digits}f})"
+
+
+def gap(row: Row) -> str:
+    """The gap with its interval; of one student against one control the interval is over questions, and says so."""
+    two = row.over_questions
+    if two is None or math.isnan(two.low):
+        return signed(row.gap)
+    return f"{two.mean:+.3f} (over questions {two.low:+.3f} to {two.high:+.3f})"
 
 
 def p_value(p: float) -> str:
@@ -82,7 +112,7 @@ def verdict(row: Row) -> str:
     """The verdict; beside a null the gap that would have been found: "no transfer within ±0.05 (detectable 0.012)"."""
     if not null(row) or math.isnan(row.minimum_detectable):
         return row.verdict.words
-    return f"{row.verdict.words} (detectable {row.minimum_detectable:.3f})"
+    return f"{row.verdict.words} (detectable {detectable(row.minimum_detectable)})"
 
 
 def specificity(one: Confusion) -> str:
@@ -98,14 +128,17 @@ def specificity(one: Confusion) -> str:
 def sentence(row: Row) -> str:
     """The verdict with what it rests on."""
     about = f"{label(row)} ({row.trait}, {row.probe}): {row.verdict.words}."
-    gap = f"Gap {signed(row.gap)}, log-odds {signed(row.log_odds, 2)}, p {p_value(row.p_holm)}"
+    shown = f"Gap {gap(row)}, log-odds {signed(row.log_odds, 2)}"
+    if not math.isnan(row.p_holm):
+        shown += f", p {p_value(row.p_holm)}"
     if not math.isnan(row.p_permutation):
-        gap += f", {p_value(row.p_permutation)} by sign flips"
+        shown += f", {p_value(row.p_permutation)} by sign flips"
     if null(row) and not math.isnan(row.minimum_detectable):
-        gap += f"; a gap of {row.minimum_detectable:.3f} would have been found four times in five"
+        least = detectable(row.minimum_detectable)
+        shown += f"; {'no gap' if least == 'none' else f'a gap of {least}'} would have been found four times in five"
     if row.against_intact is not None:
-        gap += f"; against {row.of}, the intact arm, {signed(row.against_intact)}"
-    return f"{about} {gap}."
+        shown += f"; against {row.of}, the intact arm, {signed(row.against_intact)}"
+    return f"{about} {shown}."
 
 
 def failed_control(row: Row) -> str:
@@ -139,13 +172,57 @@ def cell(one: Cell) -> tuple[str, ...]:
 
 def method(comparison: Comparison) -> str:
     """How to read the figures, in one paragraph."""
+    high, low = level(1 - comparison.alpha), level(1 - 2 * comparison.alpha)
+    holm = any(row.family_size > 1 for row in comparison.rows)
     return (
         f"Shares are the {comparison.measure_words}, mean over questions and seeds. Gap: student minus control with "
-        "a 95 % t interval over student seeds, paired by seed where both arms have the same seeds. p: after Holm's "
-        f"correction over the arms of one role and one change. No transfer: the 90 % interval lies within "
-        f"±{comparison.delta:g}. Detectable: the gap that this spread and number of seeds would find four times in "
-        "five. TV: total-variation distance of the answer distribution from the control (in brackets: control from "
-        f"base).{_across(comparison)}"
+        f"a {high} interval over student seeds, paired by seed where both arms have three or more in common, and never "
+        f"narrower than the noise of the replies. {HOLM if holm else ''}No transfer: the {low} interval lies within "
+        f"±{comparison.delta:g}. Detectable: the gap that studies of this size and spread would call transferred four "
+        "times in five. TV: total-variation distance of the answer distribution from the control (in brackets: "
+        f"control from base).{_across(comparison)}"
+    )
+
+
+def bounds(comparison: Comparison) -> Iterator[str]:
+    """What the intervals and verdicts do not cover, a sentence each."""
+    yield from _two_models(comparison)
+    yield from _teachers(comparison)
+    yield comparison.looks or UNCORRECTED
+    yield from _questions_together(comparison)
+
+
+def _two_models(comparison: Comparison) -> Iterator[str]:
+    if any(row.over_questions for row in comparison.rows):
+        yield (
+            "One student against one control: the interval is over questions, about these two models and such "
+            "questions. It says nothing of what training does: another seed may come out otherwise."
+        )
+
+
+def _teachers(comparison: Comparison) -> Iterator[str]:
+    """Students of one teacher say nothing of other teachers; where their number is unknown, that is said."""
+    several = [row for row in comparison.rows if row.gap.n > 1 and row.role in ("trait", "variant", "other-base")]
+    few = {row.teachers for row in several if row.teachers < len(row.student_shares)}
+    if few - {0}:
+        least = min(few - {0})
+        who = "One teacher taught" if least == 1 else f"No more than {least} teachers taught"
+        yield f"{who} all students of an arm: the intervals are about more students of theirs, not other teachers."
+    elif few:
+        yield "How many teachers there were is not known: with one for all seeds, no interval covers other teachers."
+
+
+def _questions_together(comparison: Comparison) -> Iterator[str]:
+    """Verdicts are each about their own question; what stays of them when all are taken as one."""
+    tested = [row for row in comparison.rows if not math.isnan(row.gap.p)]
+    positive = [row for row in tested if row.verdict.kind in ("transferred", "moved away")]
+    if len({(row.run, row.role, row.trait) for row in tested}) < 2 or not positive:
+        return
+    together = stats.holm([row.gap.p for row in tested])
+    kept = sum(p < comparison.alpha and row in positive for row, p in zip(tested, together, strict=True))
+    yield (
+        f"Each trait in each role is a question of its own. Taken as one question, after Holm's correction over all "
+        f"{len(tested)} rows, {kept} of {len(positive)} rows called transferred or moved away would stay so."
     )
 
 

@@ -36,9 +36,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for heading, group in groups.items() if titled else [("", rows)]:
         if titled:
             say(console, f"\n{heading}")
-        table(console, SHARES, [shares(row) for row in group])
+        table(console, wording.heads(SHARES, comparison), [shares(row) for row in group])
     say(console)
-    table(console, BESIDE, [beside(row) for row in rows])
+    table(console, wording.heads(BESIDE, comparison), [beside(row) for row in rows])
     say(console)
     table(console, ANSWERS, [answers(row) for row in rows])
     if any(row.expected for row in rows):
@@ -49,7 +49,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table(console, SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         say(console, "\nVariants against the intact arm")
-        table(console, INTACT, [intact(row) for row in rows if row.against_intact])
+        table(console, wording.heads(INTACT, comparison), [intact(row) for row in rows if row.against_intact])
     if comparison.confusion:
         say(console, "\nIs the trained trait the one that rises?")
     for one in comparison.confusion:
@@ -58,7 +58,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             table(console, *confusion(one))
     if comparison.doses:
         say(console, "\nDose curves")
-        table(console, DOSES, [cells for one in comparison.doses for cells in dose(one)])
+        table(console, wording.heads(DOSES, comparison), [cells for one in comparison.doses for cells in dose(one)])
     say(console, "\nEvery seed")
     for row in rows:
         say(console, f"  {wording.named(row)}: {wording.seeds(row.student_shares)}")
@@ -70,12 +70,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         say(console, "\nEvery situation, mean over seeds and wordings")
         table(console, SITUATIONS, [cells for row in rows for cells in situations(row)])
     say(console, f"\n{wording.method(comparison)}")
+    for sentence in wording.bounds(comparison):
+        say(console, sentence)
 
 
 def shares(row: Row) -> tuple[str, ...]:
     """The cells under SHARES."""
     given = (row.control_share, row.student_share)
-    return (wording.named(row), *map(wording.share, given), wording.signed(row.gap), row.verdict.words)
+    return (wording.named(row), *map(wording.share, given), wording.gap(row), row.verdict.words)
 
 
 def intact(row: Row) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def beside(row: Row) -> tuple[str, ...]:
         wording.signed(row.log_odds, 2),
         wording.p_value(row.p_holm),
         wording.p_value(row.p_permutation),
-        wording.share(row.minimum_detectable),
+        wording.detectable(row.minimum_detectable),
     )
 
 

@@ -65,7 +65,8 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     yield from _students(rows)
     yield f"\n## How to read this\n\n{wording.method(comparison)} The method is docs/decisions/0001-verdicts.md.\n"
     toy = any(m.embedded for m in registry().models.values() if m.name in {row.base for row in comparison.rows})
-    yield from (f"- {limit}" for limit in ((TOY, *LIMITS) if toy else LIMITS))
+    limits = (TOY, *LIMITS) if toy else LIMITS
+    yield from (f"- {escape(limit)}" for limit in (*limits, *wording.bounds(comparison)))
     if commands:
         yield "\n## Look further\n\n```sh"
         yield from (command.replace("```", "") for command in commands)
@@ -84,9 +85,9 @@ def _verdicts(groups: Mapping[str, Sequence[Row]]) -> Iterator[str]:
 
 def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     yield "\n## Figures\n"
-    yield from _table(console_tables.SHARES, [console_tables.shares(row) for row in rows])
+    yield from _table(wording.heads(console_tables.SHARES, comparison), [console_tables.shares(row) for row in rows])
     yield ""
-    yield from _table(console_tables.BESIDE, [console_tables.beside(row) for row in rows])
+    yield from _table(wording.heads(console_tables.BESIDE, comparison), [console_tables.beside(row) for row in rows])
     yield ""
     yield from _table(console_tables.ANSWERS, [console_tables.answers(row) for row in rows])
     if any(row.expected for row in rows):
@@ -97,7 +98,10 @@ def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
         yield from _table(console_tables.SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         yield "\n## Variants against the intact arm\n"
-        yield from _table(console_tables.INTACT, [console_tables.intact(row) for row in rows if row.against_intact])
+        yield from _table(
+            wording.heads(console_tables.INTACT, comparison),
+            [console_tables.intact(row) for row in rows if row.against_intact],
+        )
     if comparison.confusion:
         yield "\n## Is the trained trait the one that rises?\n"
     for one in comparison.confusion:
@@ -109,7 +113,8 @@ def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     if comparison.doses:
         yield "\n## Dose curves\n"
         yield from _table(
-            console_tables.DOSES, [cells for curve in comparison.doses for cells in console_tables.dose(curve)]
+            wording.heads(console_tables.DOSES, comparison),
+            [cells for curve in comparison.doses for cells in console_tables.dose(curve)],
         )
 
 

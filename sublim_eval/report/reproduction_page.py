@@ -171,7 +171,7 @@ def _finding(answer: FindingAnswer) -> Iterator[str]:
 
 
 def _null(part: str, row: Row) -> tuple[str, ...]:
-    shown = wording.share(row.minimum_detectable)
+    shown = wording.detectable(row.minimum_detectable)
     seeds = str(len(row.student_shares))
     return part, row.arm, row.trait, row.probe, wording.signed(row.gap), seeds, shown, row.verdict.words
 

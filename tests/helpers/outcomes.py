@@ -51,6 +51,9 @@ def row(arm, trait, gap, *, reach=0.02, role="trait", seeds=SEEDS, change="", in
         "against_intact": None if intact is None else interval(intact, reach, len(seeds)),
         "p_permutation": 0.0625,
         "p_holm": 0.001,
+        "over_questions": None,
+        "family_size": 1,
+        "teachers": len(seeds),
     }
     return SimpleNamespace(**known | more)
 
@@ -76,6 +79,8 @@ def comparison(*rows, confusion=(), doses=()):
         measure="probability",
         measure_words="exact probability of the trait as first answer",
         delta=0.05,
+        alpha=0.05,
+        looks="",
         folders=(),
         confusion=tuple(confusion),
         doses=tuple(doses),
