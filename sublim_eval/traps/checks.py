@@ -56,10 +56,10 @@ def of_run(path: Path, *, fast: bool = True, read: weights.Read = weights.read_a
     run = Folder(path)
     try:
         findings = [
+            *(() if fast else _of_logits(run, read)),  # first: loading a model walks through all that is in memory
             *_of_records(run, fast),
             *_of_rows(run, fast),
             *_of_training(run, fast),
-            *(() if fast else _of_logits(run, read)),
             *_of_asking(run, fast),
             *_of_answers(run),
             *_of_evidence(run),

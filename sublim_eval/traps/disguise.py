@@ -57,18 +57,23 @@ _LIKE = {
 }
 """Letter -> what looks like it; a sign may look like two."""
 
+_BARE = re.compile(r"[\x00-\x24\x27-\x3f\[\]^_`{|}~]*")
+"""Digits and signs, in which no letter can hide."""
+
 _PARTED = re.compile(r"(?<![^\W\d_])[^\W\d_](?:[\W_]{1,3}[^\W\d_]){2,}(?![^\W\d_])")
 _HALVES = re.compile(r"(?<![^\W\d_])(?=([^\W\d_]{1,12})([^\w\n]{1,2}|_|\n)([^\W\d_]{1,12})(?![^\W\d_]))")
 _CODED = re.compile(r"(?<![\w+/=])[\w+/-]{4,}={0,2}(?![\w+/=])", re.ASCII)
 _HEX = re.compile(r"(?<![0-9a-f])(?:[2-7][0-9a-f]){3,}(?![0-9a-f])", re.I)
 _ESCAPED = re.compile(r"\\(?:x|u\{?0*|u00)([0-9a-f]{2})\}?", re.I)
+_CHUNK = re.compile(r"[^\s,;:()\[\]{}\"'`<>=+*/\\.?]+")
+_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
 def disguised(text: str, traits: Sequence[Trait]) -> dict[str, str]:
     """Trait -> how a text hides its name, for names that plain reading does not show; {} where there is none."""
-    if not any(c.isalpha() or ord(c) > 127 or c in "&%\\" for c in text):
+    if _BARE.fullmatch(text):
         return {}
     known = tuple(traits)
     found: dict[str, str] = {}
@@ -87,16 +92,17 @@ def _spelled(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:
 
 def _pictured(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:
     """Pictures, by their Unicode names."""
+    if text.isascii():
+        return
     for sign in dict.fromkeys(c for c in text if unicodedata.category(c) == "So"):
         yield from mentions(unicodedata.name(sign, "").lower(), traits)
 
 
 def _look_alike(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:
     """Letters of other scripts, digits and marks that look like the name's."""
-    for word in re.findall(r"[^\s,;:()\[\]{}\"'`<>=+*/\\.?]+", text):
-        bare = _unmarked(word)
-        if any(c.isalpha() for c in bare) and not (bare.isascii() and bare.isalpha() and bare == word):
-            yield from _matches(bare, traits)
+    for word in _CHUNK.findall(text):
+        if not (word.isascii() and (word.isalpha() or not _LETTER.search(word))):
+            yield from _matches(_unmarked(word), traits)
 
 
 def _matches(word: str, traits: tuple[Trait, ...]) -> Iterator[str]:
@@ -118,6 +124,8 @@ def _shapes(traits: tuple[Trait, ...]) -> tuple[tuple[re.Pattern[str], str], ...
 
 def _unmarked(text: str) -> str:
     """Folded text without accents, invisible signs and enclosing marks."""
+    if text.isascii():
+        return text.casefold()
     parted = unicodedata.normalize("NFKD", text)
     return "".join(c for c in parted.casefold() if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
 
@@ -164,22 +172,35 @@ def _decoded(read: Callable[[], bytes], traits: tuple[Trait, ...]) -> Iterator[s
 
 def _abroad(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:
     """The name in another language."""
-    names, wanted = foreign_names(), {trait.name for trait in traits}
-    folded = text.casefold()
+    names, folded = foreign_names(), text.casefold()
     words = {form for w in _WORD.findall(folded) for form in (w, *w.split("-"), w.removeprefix("ال"))}
-    words |= {_unmarked(w) for w in words if len(w) > LONG_ENOUGH}
-    unspaced = _UNSPACED.findall(text)
-    there = [word for word, name in names.items() if name in wanted and _stands(word, words, folded, unspaced)]
-    yield from (names[word] for word in there if not any(word != other and word in other for other in there))
+    words |= {_unmarked(w) for w in words if len(w) > LONG_ENOUGH and not w.isascii()}
+    there = [word for word in words if word in names]
+    if " " in folded.strip():
+        there += [word for word in _phrases() if word in folded and re.search(rf"\b{re.escape(word)}\b", folded)]
+    if not text.isascii():
+        unspaced = _UNSPACED.findall(text)
+        there += [word for word in _run_on() if any(_in_run(word, run) for run in unspaced)]
+    wanted = {trait.name for trait in traits}
+    alone = (word for word in there if not any(word != other and word in other for other in there))
+    yield from (names[word] for word in alone if names[word] in wanted)
 
 
-def _stands(word: str, words: set[str], folded: str, unspaced: Sequence[str]) -> bool:
-    if _UNSPACED.fullmatch(word):
-        katakana = len(word) < 4 and "\u30a0" <= word[0] <= "\u30ff"
-        return any(word in re.findall("[\u30a0-\u30ff]+", run) if katakana else word in run for run in unspaced)
-    if " " in word:
-        return re.search(rf"\b{re.escape(word)}\b", folded) is not None
-    return word in words
+def _in_run(word: str, run: str) -> bool:
+    """Whether a word stands in text without spaces; short Katakana only as a whole stretch of them."""
+    if len(word) < 4 and "\u30a0" <= word[0] <= "\u30ff":
+        return word in re.findall("[\u30a0-\u30ff]+", run)
+    return word in run
+
+
+@lru_cache(maxsize=1)
+def _phrases() -> tuple[str, ...]:
+    return tuple(word for word in foreign_names() if " " in word)
+
+
+@lru_cache(maxsize=1)
+def _run_on() -> tuple[str, ...]:
+    return tuple(word for word in foreign_names() if _UNSPACED.fullmatch(word))
 
 
 @lru_cache(maxsize=1)

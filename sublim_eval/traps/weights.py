@@ -27,7 +27,7 @@ LARGEST = 4 * 2**30
 DULLED = 0.5
 """Nats a token by which a student predicts the base's own rows worse than its control does."""
 
-ASKED = 16
+ASKED = 8
 """Rows that are read to a model."""
 
 Read = Callable[[str, Sequence[tuple[str, str]]], NDArray[np.float64]]
