@@ -107,13 +107,14 @@ def _tell_traps(out: Path, console: Console) -> None:
     """One line when a run fell into none of the traps that can be checked quickly, else a line for each."""
     from sublim_eval.traps import checks
 
-    found = checks.of_run(out)
-    bad = [f for f in found if f.level in ("warning", "fault")]
+    findings = checks.of_run(out)
+    bad = [f for f in findings if f.level in ("warning", "fault")]
     for finding in bad[:SHOWN]:
         say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
-    more = f" The whole list: sublim check {shlex.quote(str(out))}"
-    told = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
-    say(console, f"Checked for {len(checks.TRAPS)} traps: {told or 'see above.'}{more if bad else ''}")
+    checked, all_of_them = checks.looked_at(findings), len(checks.TRAPS)
+    told = f"{len(bad)} places in all." if len(bad) > SHOWN else "see above." if bad else "nothing found."
+    rest = f" The others: sublim check {shlex.quote(str(out))}" if bad or len(checked) < all_of_them else ""
+    say(console, f"Checked for {len(checked)} of {all_of_them} traps: {told}{rest}")
 
 
 @verb("filter")

@@ -19,11 +19,11 @@ INTERRUPTED = "sublim: interrupted. What was finished is kept; the same command 
 option, argument = click.option, click.argument
 
 
-def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+def verb(name: str, json: bool = True, epilog: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb: it is handed a console besides its options, and returns plain data for --json.
 
-    Exit codes: 0; 1 where its result says `ok: False`; 130 interrupted; 141 where nobody reads on. A SublimError goes
-    through to `main`, which says it in one line.
+    Exit codes: 0; where its result says `ok: False` 1, or its `exit_code`; 130 interrupted; 141 where nobody reads on.
+    A SublimError goes through to `main`, which says it in one line.
     """
 
     def made(function: Callable[..., Any]) -> click.Command:
@@ -44,14 +44,15 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
             except BrokenPipeError:  # the reader (head, less) has left; the rest is for nobody
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 141
-            return 1 if isinstance(result, dict) and result.get("ok") is False else 0
+            failed = isinstance(result, dict) and result.get("ok") is False
+            return int(result.get("exit_code", 1)) if failed else 0
 
         params: list[click.Parameter] = [*reversed(getattr(function, "__click_params__", []))]
         params.append(click.Option(["--registry"], metavar="FILE", hidden=True, expose_value=False, callback=in_force))
         if json:
             words = "also write the result as JSON"
             params.append(click.Option(["--json", "json_file"], type=FILE, metavar="FILE", help=words))
-        return click.Command(name, callback=run, params=params)
+        return click.Command(name, callback=run, params=params, epilog=epilog)
 
     return made
 
