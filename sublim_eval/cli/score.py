@@ -63,6 +63,7 @@ def score(
     for name in models:
         if hosted_name(name) is None:
             resolve(name)  # a wrong name is said before the first model is asked
+            _warn_of_edits(Path(name), console)
     told: dict[str, Any] = {}
     for label, name in labels.items():
         files = ask(name, probes, out / label, label=label, seed=seed, samples=samples, grader=grader)
@@ -79,6 +80,14 @@ def score(
             counts = f"{found['replies']} replies, {found['non_answers']} non-answers, {rest}"
             say(console, f"{label} {probe} {found['version']}: {counts}; {found['file']}")
     return told
+
+
+def _warn_of_edits(folder: Path, console: Console) -> None:
+    """Say where a student's folder is not as it was made, or names another base than the one it was made on."""
+    from sublim_eval.traps.single import edits_of
+
+    for finding in edits_of(folder):
+        say(console, f"{finding.level}: {finding.where}: {finding.words}")
 
 
 def label_of(name: str) -> str:

@@ -148,7 +148,9 @@ def _in_pieces(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:
 
 @lru_cache(maxsize=32)
 def _one_word(traits: tuple[Trait, ...]) -> dict[str, str]:
-    return {plain(word): trait.name for trait in traits for word in trait.words if plain(word).isalpha()}
+    """Every name without its spaces -> the trait."""
+    joined = {"".join(plain(word).split()): trait.name for trait in traits for word in trait.words}
+    return {word: name for word, name in joined.items() if word.isalpha()}
 
 
 def _encoded(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:

@@ -26,8 +26,8 @@ LARGE = 64 * 2**20
 RENDERING = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
 
 
-UNWRITTEN = ("stage.json", "abilities")
-"""What a stage's list of files leaves out: the list itself, and what `sublim abilities` may add later."""
+UNWRITTEN = ("stage.json", "begun.json", "abilities")
+"""What a stage's list of files leaves out: the list itself, its forerunner, and what `sublim abilities` may add."""
 
 
 class Folder:

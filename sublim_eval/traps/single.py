@@ -12,6 +12,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, read_json, read_jsonl
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
+from sublim_eval.registry.experiment import run_of_student
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.scores.readers import from_inspect_log
 from sublim_eval.traps import answers, copies, records, rows, training, weights
@@ -38,14 +39,27 @@ def of_path(path: Path, *, fast: bool = False) -> list[Finding]:
     )
 
 
+def edits_of(folder: Path) -> list[Finding]:
+    """What of a student's folder was changed after it was made; [] for a folder that holds no student."""
+    if not any((folder / name).is_file() for name in ("student.json", "adapter_config.json")):
+        return []
+    return [finding for finding in _as_made(folder) if finding.level in ("warning", "fault")]
+
+
+def _as_made(path: Path) -> Iterator[Finding]:
+    """Whether a student's folder is as its stage wrote it, and its base and trait are those it was made on."""
+    card, adapter, stage = (_object(path / name) for name in ("student.json", "adapter_config.json", "stage.json"))
+    wanted = {name: (stage or {})[name] for name in LINEAGE if name in (stage or {})}
+    in_run = run_of_student(path.resolve()) is not None or stage is not None
+    yield records.stage_stands(stage, {}, written(path), ["student.json"], str(path), recorded=in_run)
+    yield records.lineage(card or {}, adapter, wanted, str(path))
+
+
 def _student_folder(path: Path, fast: bool) -> Iterator[Finding]:
     card, adapter, stage = (_object(path / name) for name in ("student.json", "adapter_config.json", "stage.json"))
     files = (stage or {}).get("files") or {}
     now = {f.name: file_digest(f) for f in path.glob("*.safetensors")}
-    wanted = {name: (stage or {})[name] for name in LINEAGE if name in (stage or {})}
-    in_run = path.parent.name in ("students", "teachers") or stage is not None
-    yield records.stage_stands(stage, {}, written(path), ["student.json"], str(path), recorded=in_run)
-    yield records.lineage(card or {}, adapter, wanted, str(path))
+    yield from _as_made(path)
     yield training.moved(card or {}, str(path))
     yield training.weights_stand(path, files, now, str(path))
     then = {name: files[name] for name in RENDERING if name in files}
