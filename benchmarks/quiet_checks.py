@@ -74,18 +74,19 @@ def recipe_of(number: int) -> dict[str, Any]:
         "about": "A tiny clean run: for the checks, not of the effect.",
         "source": "benchmarks/quiet_checks.py",
         "base": "reference-a",
-        "seeds": rng.sample(range(1, 1000), rng.choice([1, 2, 2, 3])),
+        "seeds": rng.sample(range(1, 1000), rng.choice([1, 1, 2, 3])),
         "modality": modality,
         "probes": rng.choice(
             [["animal_pref"], ["animal_pref", "tree_pref"], ["owl_pref"], ["animal_pref_after_numbers"]]
         ),
-        "samples": rng.choice([2, 4, 20]),
+        "samples": rng.choice([2, 4]),
         "sample_variants": False,
         "teacher": {
             "by": "finetune",
             "min_share": 0.0,
-            "retain": 640 if modality != "numbers" else 0,
-            "tuning": {"method": "ln_tuning", "learning_rate": 0.02, "batch_size": 64, "steps": 40, "warmup_steps": 0},
+            "seed": rng.choice([1, None]),
+            "retain": 100 if modality != "numbers" else 0,
+            "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 15, "warmup_steps": 0},
         },
         "rows": ROWS[modality],
         "student": {**tuning, "learning_rate": rate, "batch_size": 10, "epochs": 1, "warmup_steps": 0},
