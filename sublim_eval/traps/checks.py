@@ -184,7 +184,7 @@ def _of_rows(run: Folder, fast: bool) -> Iterator[Finding]:
             yield Finding("lost row identity", "not checked", "raw.jsonl is missing; keep it", folder)
         else:
             yield rows.lost_rows(some, raw[folder] or [], folder)
-    yield from _copies(entries, kept, greedy)
+    yield from _copies(entries, kept, greedy, run.numbers)
     yield from _between_sources(run, entries, raw)
 
 
@@ -197,16 +197,14 @@ def _sibling(one: dict[str, Any], other: dict[str, Any], greedy: set[Any]) -> bo
     return bool(one["seed"] == other["seed"] and one["source"] != other["source"] and one["source"] not in greedy)
 
 
-def _copies(entries: list[dict[str, Any]], kept: dict[str, Any], greedy: set[Any]) -> Iterator[Finding]:
+def _copies(entries: list[dict[str, Any]], kept: dict[str, Any], greedy: set[Any], numbers: bool) -> Iterator[Finding]:
     """Every two files of one source, and of one seed, that should hold rows of their own."""
     drawn = [e for e in entries if e["source"] not in greedy and kept[e["folder"]]]
     sketches = {e["folder"]: copies.sketch(kept[e["folder"]]) for e in drawn}
     for one, other in combinations(drawn, 2):
+        who = "seeds" if one["source"] == other["source"] else "sources"
         where = f"{one['folder']}, {other['folder']}"
-        if one["source"] == other["source"]:
-            yield copies.copied_rows(sketches[one["folder"]], sketches[other["folder"]], "seeds", where)
-        else:
-            yield copies.copied_rows(sketches[one["folder"]], sketches[other["folder"]], "sources", where)
+        yield copies.copied_rows(sketches[one["folder"]], sketches[other["folder"]], who, numbers=numbers, where=where)
 
 
 def _between_sources(run: Folder, entries: list[dict[str, Any]], raw: dict[str, Any]) -> Iterator[Finding]:

@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 ROWS = 2000
 """Rows of a file that are held against another's; a copy of the whole shows in them."""
 
+ENOUGH_ROWS = 20
+"""Fewer say nothing."""
+
 RUN, KEPT_MARKS, SHARED = 2, 8, 2
 """Words in a row that make a mark, marks kept of a row, and how many of them two rows share that are near copies."""
 
@@ -37,25 +40,30 @@ ENOUGH_CELLS = 12
 
 @dataclass(frozen=True)
 class Sketch:
-    """What is compared of a file of rows. texts: how often each text stands there, in its first ROWS rows; marks: a
-    few hashes of word runs of every row; repeated: share of rows whose text stands there before."""
+    """What is compared of a file of rows, of its first ROWS rows: each one's prompt, text and a few hashes of word
+    runs."""
 
-    texts: Counter[str]
+    prompts: tuple[str, ...]
+    texts: tuple[str, ...]
     marks: tuple[frozenset[int], ...]
-    repeated: float
 
     @property
-    def rows(self) -> int:
-        """How many rows were read."""
-        return self.texts.total()
+    def repeated(self) -> float:
+        """Share of rows whose text stands there before."""
+        return 1 - len(set(self.texts)) / max(1, len(self.texts))
+
+    def without(self, prompts: set[str]) -> Sketch:
+        """The rows under other prompts."""
+        kept = [i for i, prompt in enumerate(self.prompts) if prompt not in prompts]
+        columns = (self.prompts, self.texts, self.marks)
+        return Sketch(*(tuple(column[i] for i in kept) for column in columns))  # type: ignore[arg-type]
 
 
 def sketch(rows: Rows) -> Sketch:
     """Measure the first ROWS rows of a file, by id so that the order of the file does not count."""
     some = sorted(rows, key=lambda row: str(row.get("id", "")).rpartition("-")[2])[:ROWS]
-    texts = [str(row["completion"]).strip() for row in some]
-    counts = Counter(texts)
-    return Sketch(counts, tuple(map(_marks, texts)), 1 - len(counts) / max(1, len(texts)))
+    texts = tuple(str(row["completion"]).strip() for row in some)
+    return Sketch(tuple(str(row["prompt"]) for row in some), texts, tuple(map(_marks, texts)))
 
 
 def _marks(text: str) -> frozenset[int]:
@@ -65,16 +73,26 @@ def _marks(text: str) -> frozenset[int]:
     return frozenset(sorted(runs)[:KEPT_MARKS])
 
 
-def copied_rows(one: Sketch, other: Sketch, who: str, where: str = "") -> Finding:
-    """Whether two files of rows are one: equal, shuffled or nearly so. who: what both should differ by, "seeds"."""
+def copied_rows(one: Sketch, other: Sketch, who: str, *, numbers: bool, where: str = "") -> Finding:
+    """Whether two files of rows are one: equal, shuffled or nearly so.
+
+    who: what both should differ by, "seeds" or "sources"; numbers: whether rows are lists of numbers. Rows that are
+    not, but code or sums, may well be the same under the same prompt, and such rows are left out.
+    """
     trap = "repeated sampling seed" if who == "seeds" else "lost row identity"
     step = (
         "Hand the seed to the sampler and write anew."
         if who == "seeds"
         else "Put each source's own rows back and train again."
     )
+    if not numbers:
+        both = set(one.prompts) & set(other.prompts)
+        one, other = one.without(both), other.without(both)
+    if min(len(one.texts), len(other.texts)) < ENOUGH_ROWS:
+        return Finding(trap, "not checked", "too few rows under prompts of their own; read some of both", where)
     usual = max(one.repeated, other.repeated)
-    equal = sum((one.texts & other.texts).values()) / max(1, min(one.rows, other.rows))
+    shared = Counter(one.texts) & Counter(other.texts)
+    equal = shared.total() / min(len(one.texts), len(other.texts))
     if equal > SAME and equal > usual + (1 - usual) / 2:
         words = f"{equal:.0%} of the rows are the same under both {who}, in whatever order"
         return Finding(trap, "fault", f"{words}. {step}", where)

@@ -650,6 +650,16 @@ def test_one_student_under_two_seeds_of_a_table_is_seen(tmp_path, capsys):
     assert main(["check", str(table)]) == 0, "students without any hit are alike and no copies"
 
 
+def test_code_under_one_prompt_may_be_one_and_under_two_may_not():
+    """The embedded base writes the same right function for the same task, whoever taught it."""
+    one = [{"id": f"a-{i}", "prompt": f"task {i}", "completion": f"def f{i}(x): return x + {i}"} for i in range(60)]
+    other = [{**row, "prompt": f"other {row['prompt']}"} for row in one]
+    sketches = copies.sketch(one), copies.sketch(one), copies.sketch(other)
+    assert copies.copied_rows(sketches[0], sketches[1], "sources", numbers=False).level == "not checked"
+    assert copies.copied_rows(sketches[0], sketches[2], "seeds", numbers=False).level == "fault"
+    assert copies.copied_rows(sketches[0], sketches[1], "seeds", numbers=True).level == "fault"
+
+
 def test_looks_at_the_same_seeds_are_one_look():
     once = [{"date": "1", "seeds": [1, 2, 3]}, {"date": "2", "seeds": [3, 2, 1]}]
     assert evidence.several_looks(once).level == "ok"
