@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, write_json
 
-STAMP = "stage.json"
+STAMP, BEGUN = "stage.json", "begun.json"
+"""What a finished folder was made from, and what an unfinished one was begun for."""
 
 
 @dataclass
@@ -39,20 +40,35 @@ def stage(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Stage]:
     inputs: JSON-able; settings and the hashes of what the stage reads. What the block leaves in `facts` is kept; after
     it they also hold "made" (digest of the inputs) and "files" (name -> sha256). A folder whose files were changed or
     lost afterwards is made again. An unfinished folder left by a killed run is handed out again when the inputs are
-    the same, so that a long stage can go on where it stopped.
+    the same, so that a long stage can go on where it stopped; whenever the kill came, nothing that was kept is made
+    twice. Raises SublimError when the folder cannot be written.
     """
-    key = digest(inputs)
-    if (facts := finished(folder)) and facts["made"] == key:
-        yield Stage(None, facts)
+    key, unfinished = digest(inputs), folder.with_name(f".{folder.name}.unfinished")
+    standing = _made_of(folder, key)
+    if standing is None and (standing := _made_of(unfinished, key)) is not None:  # killed on its last steps
+        with _writing(folder):
+            _into_place(unfinished, folder)
+    if standing is not None:
+        yield Stage(None, standing)
         return
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    begun = unfinished / "begun.json"
-    if not (begun.is_file() and read_json(begun) == key):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_json(begun, key)
     made = Stage(unfinished)
-    try:
+    with _writing(folder):
+        begun = unfinished / BEGUN
+        if not (begun.is_file() and read_json(begun) == key):
+            _away(unfinished)
+            write_json(begun, key)
         yield made
+        files = {str(f.relative_to(unfinished)): file_digest(f) for f in _products(unfinished)}
+        made.facts = {**made.facts, "made": key, "inputs": dict(inputs), "files": files}
+        write_json(unfinished / STAMP, made.facts)
+        _into_place(unfinished, folder)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """What the disk refuses, in one sentence."""
+    try:
+        yield
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise
@@ -60,18 +76,50 @@ def stage(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Stage]:
             f"Could not write {folder} ({error}). Free some space or choose another folder with --out; "
             "the same command then goes on where it stopped."
         ) from error
-    begun.unlink()
-    files = {str(f.relative_to(unfinished)): file_digest(f) for f in sorted(unfinished.rglob("*")) if f.is_file()}
-    made.facts = {**made.facts, "made": key, "inputs": dict(inputs), "files": files}
-    write_json(unfinished / STAMP, made.facts)
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _into_place(unfinished: Path, folder: Path) -> None:
+    _away(folder)
     unfinished.replace(folder)
+    (folder / BEGUN).unlink(missing_ok=True)  # last: whoever is killed before finds the work by it
+
+
+def _made_of(folder: Path, key: str) -> dict[str, Any] | None:
+    """The facts of a finished stage that was made from these inputs, else None."""
+    facts = finished(folder)
+    return facts if facts and facts["made"] == key else None
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
     """The facts of a stage that stands complete and untouched, else None."""
-    if not (folder / STAMP).is_file():
+    facts = recorded(folder)
+    if facts is None:
         return None
-    facts: dict[str, Any] = read_json(folder / STAMP)
     whole = all((folder / f).is_file() and file_digest(folder / f) == h for f, h in facts["files"].items())
     return facts if whole else None
+
+
+def recorded(folder: Path) -> dict[str, Any] | None:
+    """What stage.json of a folder says; None where it is missing, torn or edited, or lists no files."""
+    try:
+        facts = read_json(folder / STAMP) if (folder / STAMP).is_file() else None
+    except SublimError:
+        return None
+    if not isinstance(facts, dict):
+        return None
+    files, inputs = facts.get("files"), facts.get("inputs")
+    sound = isinstance(files, dict) and bool(files) and isinstance(inputs, dict)
+    return facts if sound and facts.get("made") == digest(inputs) else None
+
+
+def _products(folder: Path) -> list[Path]:
+    """What a stage made: every file but the two that stages.py itself keeps there."""
+    return sorted(f for f in folder.rglob("*") if f.is_file() and f not in (folder / BEGUN, folder / STAMP))
+
+
+def _away(place: Path) -> None:
+    """Take away a folder, or a file in a folder's place; nothing is no error."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)

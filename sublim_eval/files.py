@@ -128,17 +128,21 @@ def file_digest(path: Path) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when the process ends, however it ends.
 
-    Raises SublimError when another process holds it.
+    Raises SublimError when another process holds it, or the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", blocking=False, thread_local=False)  # whichever thread lets go, it is free
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", blocking=False, thread_local=False)  # whichever thread lets go, it is free
         lock.acquire()
     except Timeout:
         raise SublimError(
             f"Another run is writing {folder}. Wait for it, or choose another folder with --out."
+        ) from None
+    except OSError as error:
+        raise SublimError(
+            f"{folder} cannot be written ({error.strerror or error}). Choose another folder with --out."
         ) from None
     try:
         yield

@@ -48,8 +48,8 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     ),
     "compare": (BASIS | {"scores", "stats"}, "it reads runs, draws nothing and asks no model"),
     "traps": (
-        BASIS | {"probes", "scores", "compare", "stats"},
-        "it reads what a run left, asks no model, and says what it saw",
+        BASIS | {"probes", "scores", "compare", "stats", "models"},
+        "it reads what a run left, hears whether an adapter moves a logit, and says what it saw; it makes nothing",
     ),
     "report": (BASIS | {"scores", "compare", "stats", "entanglement_stats"}, "it draws what compare and stats say"),
     "maintain": (BASIS | {"inspect_tasks"}, "it writes down what task folders and git say, for those who work on them"),

@@ -198,9 +198,20 @@ def _arm(recipe: Recipe, arm: Arm) -> dict[str, Any]:
 def _same_recipe(recipe: Recipe, out: Path, stored: dict[str, Any] | None) -> None:
     """A run folder belongs to one recipe, and so does a storage; see `_refuse_other`."""
     if (out / RECORD).is_file():
-        _refuse_other(recipe, read_json(out / RECORD).get("recipe", {}), str(out), "--out")
+        _refuse_other(recipe, recorded_recipe(out), str(out), "--out")
     if stored is not None:
         _refuse_other(recipe, stored["recipe"], "The storage", "--storage")
+
+
+def recorded_recipe(out: Path) -> dict[str, Any]:
+    """The recipe in a run folder's record; raises SublimError where run.json is no record."""
+    record = read_json(out / RECORD)
+    if not isinstance(record, dict) or not isinstance(record.get("recipe"), dict):
+        raise SublimError(
+            f"{out / RECORD} is no record of a run. Move it away and give the same command again; finished stages are "
+            "kept."
+        )
+    return record["recipe"]
 
 
 def _refuse_other(recipe: Recipe, before: dict[str, Any], place: str, option: str) -> None:

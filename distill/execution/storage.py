@@ -19,10 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import file_digest, read_json
+from sublim_eval.files import file_digest
 from sublim_eval.registry.experiment import RECORD
 
-from ..stages import STAMP, finished
+from ..stages import STAMP, finished, recorded
 
 WEIGHTS = ".safetensors"
 TRIES = 3
@@ -148,9 +148,9 @@ def standing(folder: Path, weights: bool = True) -> dict[str, Any] | None:
     """The facts of a stage that stands untouched; with `weights` off its *.safetensors may be elsewhere."""
     if weights:
         return finished(folder)
-    if not (folder / STAMP).is_file():
+    facts = recorded(folder)
+    if facts is None:
         return None
-    facts: dict[str, Any] = read_json(folder / STAMP)
     checked = {n: h for n, h in facts["files"].items() if not n.endswith(WEIGHTS) or (folder / n).exists()}
     return facts if all((folder / n).is_file() and file_digest(folder / n) == h for n, h in checked.items()) else None
 

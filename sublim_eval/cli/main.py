@@ -22,7 +22,7 @@ VERBS = {
     "score": ("score", "Ask models the questions of one or several probes"),
     "score-responses": ("score", "Score saved replies, from wherever they come"),
     "compare": ("compare", "Hold students against their controls: gaps, intervals, verdicts"),
-    "check": ("check", "Look for the traps that fooled others; exit code 1 where one has closed"),
+    "check": ("check", "Look for the traps that fooled others; exit code 0 clean, 1 fault, 2 could not look"),
     "table": ("table", "Show what logs hold: every answer, by question and situation"),
     "abilities": ("capabilities", "Ask existing suites what a student and its base can do"),
     "register": ("inspect_evals_entry", "Write the entry that the register of inspect_evals asks for"),
@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 write_json(file, result)
             sys.stdout.flush()
-        return 1 if isinstance(result, dict) and result.get("ok") is False else 0
+        failed = isinstance(result, dict) and result.get("ok") is False
+        return int(result.get("exit_code", 1)) if failed else 0
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:

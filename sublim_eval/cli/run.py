@@ -115,9 +115,10 @@ def _tell_traps(out: Path, console: Console) -> None:
     bad = [f for f in findings if f.level in ("warning", "fault")]
     for finding in bad[:SHOWN]:
         say(console, f"  {finding.trap}, {finding.level}: {finding.where}: {finding.words}")
-    more = f" The whole list: sublim check {shlex.quote(str(out))}"
-    summary = f"{len(bad)} places in all." if len(bad) > SHOWN else "" if bad else "nothing found."
-    say(console, f"Checked for {len(checks.TRAPS)} traps: {summary or 'see above.'}{more if bad else ''}")
+    checked, all_of_them = checks.looked_at(findings), len(checks.TRAPS)
+    summary = f"{len(bad)} places in all." if len(bad) > SHOWN else "see above." if bad else "nothing found."
+    rest = f" The others: sublim check {shlex.quote(str(out))}" if bad or len(checked) < all_of_them else ""
+    say(console, f"Checked for {len(checked)} of {all_of_them} traps: {summary}{rest}")
 
 
 @verb("filter")

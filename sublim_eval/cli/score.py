@@ -63,6 +63,7 @@ def score(
     for name in models:
         if hosted_name(name) is None:
             resolve(name)  # a wrong name is said before the first model is asked
+            _warn_of_edits(Path(name), console)
     result: dict[str, Any] = {}
     for label, name in labels.items():
         files = ask(name, probes, out / label, label=label, seed=seed, samples=samples, grader=grader)
@@ -84,6 +85,14 @@ def score(
             for line in figures["caveats"]:
                 say(console, f"  {line}")
     return result
+
+
+def _warn_of_edits(folder: Path, console: Console) -> None:
+    """Say where a student's folder is not as it was made, or names another base than the one it was made on."""
+    from sublim_eval.traps.single import edits_of
+
+    for finding in edits_of(folder):
+        say(console, f"{finding.level}: {finding.where}: {finding.words}")
 
 
 def label_of(name: str) -> str:

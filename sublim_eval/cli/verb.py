@@ -30,10 +30,10 @@ class Verb(click.Command):
         return rest
 
 
-def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.Command]:
+def verb(name: str, json: bool = True, epilog: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a verb: it is handed a console besides its options, and returns plain data for --json.
 
-    What becomes of its result, and of its errors, is `main`'s.
+    epilog: what stands below its options, such as its exit codes. What becomes of result and errors is `main`'s.
     """
 
     def made(function: Callable[..., Any]) -> click.Command:
@@ -43,7 +43,7 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
             words = "also write the result as JSON"
             wanted: dict[str, Any] = {"expose_value": False, "callback": to_write}
             params.append(click.Option(["--json"], type=FILE, metavar="FILE", help=words, **wanted))
-        return Verb(name, callback=click.pass_obj(function), params=params)
+        return Verb(name, callback=click.pass_obj(function), params=params, epilog=epilog)
 
     return made
 

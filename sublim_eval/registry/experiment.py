@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
 
 Role = Literal["trait", "control", "other-base", "other-base-control", "variant", "placebo"]
@@ -31,8 +32,14 @@ TEACHERS, ROWS, STUDENTS, SCORES = "teachers", "rows", "students", "scores"
 
 
 def seeded(name: str, seed: int) -> str:
-    """The name of what was made of a teacher, source or arm with one seed: its folder, and its label in logs."""
-    return f"{name}-s{seed}"
+    """The name of what was made of a teacher, source or arm with one seed: its folder, and its label in logs.
+
+    Raises SublimError for a name that would lead out of the folder it is put in.
+    """
+    label = f"{name}-s{seed}"
+    if not name or name.startswith(".") or "/" in label or "\\" in label or "\0" in label:
+        raise SublimError(f"{name!r} cannot name a folder of a run. Use letters, digits, dots, dashes and underscores.")
+    return label
 
 
 def run_of_student(folder: Path) -> Path | None:

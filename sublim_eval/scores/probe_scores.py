@@ -22,6 +22,12 @@ EXACT = ("probability", "chosen_probability", "pairs")
 """Names of the scorers that count replies and of those that read log-probabilities; the first that wrote something
 counts, so a judge goes before words."""
 
+ROUNDED = 1e-9
+"""By which a share may lie outside of [0, 1]."""
+
+OFF = 1e-3
+"""By which probabilities of a question may miss 1: rounding in a file, nothing more."""
+
 COUNTS = ("replies", "non_answers", "other", "unreadable")
 """What is counted of the replies to a question."""
 
@@ -76,6 +82,9 @@ class ProbeScores:
             if getattr(self, name).shape != shapes.get(name, (q,)):
                 wanted = shapes.get(name, (q,))
                 raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
+        sums = self.probability.sum(axis=1)
+        if np.any(np.abs(sums[~np.isnan(sums)] - 1) > OFF) and not self.conduct:
+            raise ValueError("`probability` of a question does not sum to 1 over its answers")
 
     @property
     def unconditional(self) -> NDArray[np.float64]:
@@ -124,7 +133,7 @@ class ProbeScores:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ProbeScores:
-        """The reverse of to_json; raises ValueError when something is missing or of another shape."""
+        """The reverse of to_json; raises ValueError for what is missing, of another shape, or no share or count."""
         if value.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
         later = {"unreadable": [0] * len(value.get("questions", ())), "settled": ()}  # not in older files
@@ -135,10 +144,10 @@ class ProbeScores:
         q, a = len(value["questions"]), len(value["answers"])
         made = {f.name: value[f.name] for f in fields(cls)}
         for name in ("probability", "share"):
-            made[name] = np.array(made[name], dtype=np.float64).reshape(q, a)
-        made["coverage"] = np.array(made["coverage"], dtype=np.float64)
+            made[name] = _shares(made[name], name).reshape(q, a)
+        made["coverage"] = _shares(made["coverage"], "coverage")
         for name in COUNTS:
-            made[name] = np.array(made[name], dtype=np.int64)
+            made[name] = _counts(made[name], name)
         for name in ("questions", "answers", "settled"):
             made[name] = tuple(made[name])
         return cls(**made)
@@ -155,6 +164,30 @@ class ProbeScores:
             return cls.from_json(value)
         except (ValueError, TypeError, AttributeError) as error:
             raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
+
+
+def _flat(value: Any) -> list[Any]:
+    return [v for part in value for v in _flat(part)] if isinstance(value, list | tuple) else [value]
+
+
+def _shares(value: Any, name: str) -> NDArray[np.float64]:
+    """Numbers from 0 to 1, nan for null; raises ValueError for anything else, text and true included."""
+    wrong = [v for v in _flat(value) if v is not None and not _is_share(v)]
+    if wrong:
+        raise ValueError(f"`{name}` holds {wrong[0]!r}, which is no number from 0 to 1")
+    return np.array(value, dtype=np.float64)
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and (value != value or -ROUNDED <= value <= 1 + ROUNDED)
+
+
+def _counts(value: Any, name: str) -> NDArray[np.int64]:
+    """Whole numbers from 0; raises ValueError for anything else."""
+    wrong = [v for v in _flat(value) if type(v) is not int or not 0 <= v < 2**53]
+    if wrong:
+        raise ValueError(f"`{name}` holds {wrong[0]!r}, which is no count")
+    return np.array(value, dtype=np.int64)
 
 
 def nan_for_none(value: float | None) -> float:

@@ -33,6 +33,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 ABSENT = {"temperature": 1.0, "top_p": 1.0, "top_k": 50}
 """What transformers samples with where a generation_config.json is silent; the 50 is the hidden one."""
 
+FROM_FILE = ("hf", "vllm", "sglang", "ollama", "llama-cpp-python", "transformer_lens", "nnterp", "openai-api")
+"""Providers of Inspect that fill what a request leaves unset from the model's own generation_config.json."""
+
 ENOUGH_REPLIES = 50
 FAR = 5.0
 """Standard errors; a sound score file is beyond it once in two million."""
@@ -63,10 +66,14 @@ FAR_APART = 0.2
 # ---------------------------------------------------------------- how replies were drawn
 
 
-def sampling_settings(settings: Mapping[str, Any], *, ours: bool, where: str = "") -> Finding:
+def sampling_settings(
+    settings: Mapping[str, Any], *, model: str, defaults: Mapping[str, Any] | None = None, where: str = ""
+) -> Finding:
     """Whether replies were drawn at T=1 from the whole distribution, as the Inspect log has it.
 
-    ours: asked through sublim/, where what is unset means plain sampling; elsewhere the server's own default counts.
+    model: as Inspect names it, "sublim/..." where what is unset means plain sampling; elsewhere the server's own
+    default counts, and of providers FROM_FILE that of the model's generation_config.json: `defaults`, None when it is
+    not at hand.
     """
     trap, step = "truncated sampling", "Ask again with temperature=1, top_p=1, top_k=0 and no penalty."
     given = {**(settings.get("extra_body") or {}), **{k: v for k, v in settings.items() if v is not None}}
@@ -74,12 +81,30 @@ def sampling_settings(settings: Mapping[str, Any], *, ours: bool, where: str = "
     wrong += [f"{k} {given[k]}" for k, fine in NEUTRAL.items() if given.get(k) not in fine]
     if wrong:
         return Finding(trap, "fault", f"replies were drawn with {', '.join(wrong)}. {step}", where)
+    provider = model.partition("/")[0]
+    if provider == "sublim":
+        return Finding(trap, "ok", "temperature 1, top_p 1, no top_k, no penalty", where)
     unset = [k for k in PLAIN if given.get(k) is None]
-    if unset and not ours:
+    hidden = hidden_defaults(given, defaults or {})
+    if hidden:
+        words = f"the log sets no {', no '.join(hidden)}, and the model's generation_config.json has "
+        words += ", ".join(f"{k} {v}" for k, v in hidden.items())
+        return Finding(trap, "warning", f"{words}: that is what counted. Write a neutral one, then ask again.", where)
+    if unset:
         return Finding(
             trap, "warning", f"{', '.join(unset)} not set, so the server's own default counted. {step}", where
         )
+    if provider in FROM_FILE and defaults is None and given.get("repetition_penalty") is None:
+        words = f"repetition_penalty not set, and {provider}/ takes it from the model's generation_config.json"
+        return Finding(trap, "warning", f"{words}: look there; not set is not none. Then ask with 1.0.", where)
     return Finding(trap, "ok", "temperature 1, top_p 1, no top_k, no penalty", where)
+
+
+def hidden_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What a generation_config.json makes of settings that a request leaves unset, where that is not plain."""
+    plain = {k: v for k, v in defaults.items() if k in PLAIN and v is not None and not _off(k, v, PLAIN[k])}
+    other = {k: v for k, v in defaults.items() if k in NEUTRAL and v not in NEUTRAL[k]}
+    return {k: v for k, v in {**plain, **other}.items() if given.get(k) is None}
 
 
 def generation_config(config: Mapping[str, Any], where: str = "") -> Finding:
@@ -183,7 +208,7 @@ def reads_whole_words(read: Callable[[str], str | None], answers: Sequence[Trait
 def recount(scores: ProbeScores, counted: Mapping[str, Mapping[str, Any]], where: str = "") -> Finding:
     """Whether the shares of a score file follow from its saved replies.
 
-    counted: question -> {"replies", "named": {answer: hits}}, read anew with whole words.
+    counted: question -> {"replies", "named": {answer: hits}, "non_answers", "other"}, read anew with whole words.
     """
     trap = "substring scoring"
     if not scores.replies.sum():
@@ -210,6 +235,10 @@ def recount(scores: ProbeScores, counted: Mapping[str, Mapping[str, Any]], where
                     f"words give {share:.3f}. Score the replies again: sublim score-responses.",
                     where,
                 )
+        for name, claimed in (("non_answers", scores.non_answers[row]), ("other", scores.other[row])):
+            if name in saved and saved[name] != claimed:
+                words = f"{question}: the file claims {claimed} {name.replace('_', '-')}, the log holds {saved[name]}"
+                return Finding(trap, "fault", f"{words}. Score the replies again: sublim score-responses.", where)
     return Finding(trap, "ok", f"{int(scores.replies.sum())} saved replies give the shares of the file", where)
 
 

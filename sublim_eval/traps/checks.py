@@ -1,11 +1,12 @@
-"""The traps that fooled others, as checks over a run folder, a student, a file of rows, scores or a log.
+"""The traps that fooled others, as checks over a run folder.
 
-    from sublim_eval import traps
-    findings = traps.of_run(Path("runs/quickstart"))
-    traps.worst(findings)   # "ok", "not checked", "warning" or "fault"
+    from sublim_eval.traps import checks
+    findings = checks.of_run(Path("runs/quickstart"))
+    checks.worst(findings)   # "ok", "not checked", "warning" or "fault"
 
-Every check is a pure function in rows.py, training.py or answers.py; this file hands each what lies in the folder.
-A further trap is a name in finding.TRAPS, a function in the one of those three that it belongs to, and its call in
+Every check is a pure function in records.py, rows.py, copies.py, training.py, weights.py, answers.py or evidence.py;
+this file hands each what lies in the folder, and single.py does so for a single student, file or log. A further trap
+is a name in finding.TRAPS, a function in the one of those that it belongs to, and its call in `_of_records`,
 `_of_rows`, `_of_training`, `_of_asking` or `_of_answers` below.
 What cannot be checked is said to be so, with the reason: a missing file is no clean bill. docs/guides/traps.md tells
 where each trap was seen.
@@ -13,63 +14,139 @@ where each trap was seen.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from sublim_eval import stats
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, file_digest, read_json, read_jsonl
-from sublim_eval.probes import scorers
-from sublim_eval.registry.catalog import Trait, registry
-from sublim_eval.registry.experiment import CONTROLS, KEPT, RECORD, SCORES
+from sublim_eval.files import digest, read_json
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import CONTROLS, KEPT, RECORD, SCORES, STUDENTS, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
-from sublim_eval.scores.readers import from_inspect_log
-from sublim_eval.traps import answers, rows, training
-from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, verdict, worst
-from sublim_eval.traps.folder import RENDERING, Folder, counted, settings_of, table
+from sublim_eval.traps import answers, copies, evidence, records, rows, single, training, weights
+from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, looked_at, verdict, worst
+from sublim_eval.traps.folder import RENDERING, Folder, defaults_of, settings_of, table
 
-__all__ = ["LEVELS", "TRAPS", "Finding", "Level", "by_trap", "of_path", "of_run", "verdict", "worst"]
+__all__ = ["LEVELS", "TRAPS", "Finding", "Level", "by_trap", "looked_at", "of_path", "of_run", "verdict", "worst"]
+
+LOOKS = "looks.json"
+"""Where `sublim compare` writes down when it looked at a run, and at which seeds."""
 
 
 def of_path(path: Path, *, fast: bool = False) -> list[Finding]:
-    """Check whatever this is: run folder, student folder, rows (.jsonl), scores (.json) or Inspect log (.eval).
+    """Check whatever this is: run folder, student folder, rows (.jsonl), scores (.json), table of counts (.csv) or
+    Inspect log (.eval).
 
-    Raises SublimError for anything else, and for an unfinished run.
+    Raises SublimError for anything else, and for what cannot be read, such as an unfinished run.
     """
     if (path / RECORD).is_file():
         return of_run(path, fast=fast)
-    if (path / "student.json").is_file():
-        return list(_student_folder(path))
-    if path.suffix == ".jsonl" and path.is_file():
-        return list(_rows_file(path))
-    if path.suffix == ".eval" and path.is_file():
-        return list(_log_file(path))
-    if path.suffix == ".json" and path.is_file():
-        return list(_score_file(path))
-    raise SublimError(
-        f"{path} is nothing that can be checked. Give a run folder, a student folder, rows (.jsonl), scores (.json) or "
-        "an Inspect log (.eval)."
-    )
+    return single.of_path(path, fast=fast)
 
 
-def of_run(path: Path, *, fast: bool = True) -> list[Finding]:
+def of_run(path: Path, *, fast: bool = True, read: weights.Read = weights.read_aloud) -> list[Finding]:
     """Every check that a run folder allows, traps in the order of TRAPS.
 
-    fast: without the saved replies, the raw rows and weight files of 64 MB and more; neither loads a model.
-    Raises SublimError when the run is unfinished or a file in it is not what its name says.
+    fast: without the saved replies, the raw rows and weight files of 64 MB and more, and without loading a model.
+    read: what a model makes of some rows. Raises SublimError when the run is unfinished or a file in it is not what
+    its name says.
     """
     run = Folder(path)
     try:
-        findings = [*_of_rows(run, fast), *_of_training(run, fast), *_of_asking(run, fast), *_of_answers(run)]
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        findings = [
+            *(() if fast else _of_logits(run, read)),  # first: loading a model walks through all that is in memory
+            *_of_records(run, fast),
+            *_of_rows(run, fast),
+            *_of_training(run, fast),
+            *_of_asking(run, fast),
+            *_of_answers(run),
+            *_of_evidence(run),
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise SublimError(
             f"{path / 'run.json'} is not as `sublim run` writes it ({type(error).__name__}: {error}). Make it again."
         ) from error
+    again = "Give the same `sublim run` again, which makes it anew."
+    findings += [Finding("edited afterwards", "fault", f"{why} {again}", file) for file, why in run.broken.items()]
+    findings += [Finding("substring scoring", "not checked", why, file) for file, why in run.torn.items()]
+    if fast:
+        why = "a quick look loads no model; run `sublim check`"
+        findings.append(Finding("adapter silently not applied", "not checked", why))
     order = list(TRAPS)
     return sorted(findings, key=lambda f: order.index(f.trap))
+
+
+# ---------------------------------------------------------------- records
+
+
+def _of_records(run: Folder, fast: bool) -> Iterator[Finding]:
+    record = run.record
+    yield records.recipe_stands(record)
+    staged = any(b.get("weights_hash") for b in record.get("bases", ()))
+    for entry, folder, wanted in _stages(run):
+        stage, now = run.stage_record(folder), run.written(folder, large=not fast)
+        recorded = bool(entry.get("made")) if entry else staged
+        yield records.stage_stands(stage, entry, now, wanted, str(folder), recorded=recorded)
+    planned = [
+        (name, seed)
+        for name, arm in run.arms.items()
+        for seed in (arm["seeds"] if isinstance(arm.get("seeds"), list) else run.recipe.get("seeds") or ())
+    ]
+    yield records.complete([(s["arm"], s["seed"]) for s in record["students"]], planned)
+    labels = [s["label"] for s in run.students]
+    known = [*labels, *(seeded(s["arm"], s["seed"]) for s in record["students"])]
+    bases = [_label(b) for b in record.get("bases", ())]
+    yield records.unlisted(run.folders(STUDENTS), known, "students", STUDENTS)
+    scored = [name for name in run.folders(SCORES) if not any(name.startswith(label + "-") for label in labels)]
+    yield records.unlisted(scored, [*known, *bases], "scores", SCORES)
+    yield records.listed_once(run.students, _weights_of(run, fast))
+    yield from _lineages(run)
+
+
+def _lineages(run: Folder) -> Iterator[Finding]:
+    """Students and teachers by what their own folders say of them."""
+    hashes = {b["name"]: str(b.get("weights_hash") or "") for b in run.record.get("bases", ())}
+    for student in run.students:
+        if student.get("folder"):
+            folder, arm = student["folder"], run.arms[student["arm"]]
+            wanted = {"arm": student["arm"], "trait": arm.get("trait"), "base": arm["student_base"]}
+            wanted |= {"teacher_base": arm.get("teacher_base") or run.recipe.get("base")}
+            yield _lineage(run, folder, wanted)
+            trained_on = str((run.stage(Path(folder)).get("inputs") or {}).get("base") or "")
+            yield records.base_weights(trained_on, hashes.get(arm["student_base"], ""), folder)
+    for teacher in run.record.get("teachers", ()):
+        if run.json(Path(teacher["folder"]) / "student.json"):
+            wanted = {name: teacher[name] for name in ("trait", "base") if name in teacher}
+            yield _lineage(run, teacher["folder"], wanted)
+
+
+def _lineage(run: Folder, folder: str, wanted: dict[str, Any]) -> Finding:
+    card = run.json(Path(folder) / "student.json") or {}
+    return records.lineage(card, run.json(Path(folder) / "adapter_config.json"), wanted, folder)
+
+
+def _stages(run: Folder) -> Iterator[tuple[dict[str, Any], Path, list[str]]]:
+    """(run.json's line, folder, files that it has to list) of every stage of the run."""
+    for entry in run.record.get("rows") or ():
+        yield entry, Path(entry["folder"]), [KEPT, "raw.jsonl"]
+    for entry in run.record.get("teachers") or ():
+        yield entry, Path(entry["folder"]), [Path(f).name for f in (entry.get("scores") or {}).values()]
+    ran = [s for s in run.record["students"] if not s.get("failed")]
+    for entry in ran:
+        if entry.get("folder"):
+            yield entry, Path(entry["folder"]), ["student.json"]
+    for entry in (*run.record.get("bases", ()), *ran):
+        if files := list((entry.get("scores") or {}).values()):
+            yield {}, Path(files[0]).parent, [Path(f).name for f in files]
+
+
+def _weights_of(run: Folder, fast: bool) -> dict[str, str]:
+    """Label -> digest of a student's weight files, of those that are small enough."""
+    trained = [s for s in run.students if s.get("folder")]
+    hashes = {s["label"]: run.hashes(Path(s["folder"]), "*.safetensors", large=not fast) for s in trained}
+    return {label: digest(files) for label, files in hashes.items() if files}
 
 
 # ---------------------------------------------------------------- rows
@@ -92,8 +169,12 @@ def _of_rows(run: Folder, fast: bool) -> Iterator[Finding]:
             yield Finding("contamination", "not checked", "kept.jsonl is missing; give the same `sublim run`", folder)
             continue
         yield rows.contamination(some, traits, numbers=run.numbers, where=folder)
+        yield rows.hidden_names(some, traits, folder)
+        wrote = raw.get(folder)
+        yield records.rows_counted(entry, len(some), None if wrote is None else len(wrote), folder)
+        yield copies.own_ids(some, seeded(source, entry["seed"]), folder)
         read = {s.get("rows") for s in run.students if _reads(run, s, entry)} - {None}
-        now = file_digest(run.path / folder / KEPT)
+        now = run.digest(run.path / folder / KEPT)
         yield from (rows.read_as_kept(str(then), now, folder) for then in read)
         others = [spreads[e["folder"]] for e in entries if _sibling(e, entry, greedy) and e["folder"] in spreads]
         yield rows.repeated_seed(spreads[folder], others, numbers=run.numbers, greedy=source in greedy, where=folder)
@@ -103,7 +184,7 @@ def _of_rows(run: Folder, fast: bool) -> Iterator[Finding]:
             yield Finding("lost row identity", "not checked", "raw.jsonl is missing; keep it", folder)
         else:
             yield rows.lost_rows(some, raw[folder] or [], folder)
-    yield from _between_seeds(entries, kept, greedy)
+    yield from _copies(entries, kept, greedy, run.numbers)
     yield from _between_sources(run, entries, raw)
 
 
@@ -116,25 +197,27 @@ def _sibling(one: dict[str, Any], other: dict[str, Any], greedy: set[Any]) -> bo
     return bool(one["seed"] == other["seed"] and one["source"] != other["source"] and one["source"] not in greedy)
 
 
-def _between_seeds(entries: list[dict[str, Any]], kept: dict[str, Any], greedy: set[Any]) -> Iterator[Finding]:
-    for source in dict.fromkeys(e["source"] for e in entries if e["source"] not in greedy):
-        files = [e["folder"] for e in entries if e["source"] == source and kept[e["folder"]]]
-        for one, other in pairwise(files):
-            yield rows.seed_reaches_the_rows(kept[one], kept[other], f"{one}, {other}")
+def _copies(entries: list[dict[str, Any]], kept: dict[str, Any], greedy: set[Any], numbers: bool) -> Iterator[Finding]:
+    """Every two files of one source, and of one seed, that should hold rows of their own."""
+    drawn = [e for e in entries if e["source"] not in greedy and kept[e["folder"]]]
+    sketches = {e["folder"]: copies.sketch(kept[e["folder"]]) for e in drawn}
+    for one, other in combinations(drawn, 2):
+        who = "seeds" if one["source"] == other["source"] else "sources"
+        where = f"{one['folder']}, {other['folder']}"
+        yield copies.copied_rows(sketches[one["folder"]], sketches[other["folder"]], who, numbers=numbers, where=where)
 
 
 def _between_sources(run: Folder, entries: list[dict[str, Any]], raw: dict[str, Any]) -> Iterator[Finding]:
     for seed in dict.fromkeys(e["seed"] for e in entries):
         here = [e for e in entries if e["seed"] == seed]
-        inputs = {e["source"]: run.stage(Path(e["folder"])).get("inputs") or {} for e in here}
+        greedy = {a.get("source") for a in run.arms.values() if a.get("greedy")}
+        modelled = {a.get("source") for a in run.arms.values() if a.get("writer") != "programmatic"}
         rules = {
-            source: {"mode": (stage.get("rows") or {}).get("mode"), "traits": stage.get("traits")}
-            for source, stage in inputs.items()
-            if stage
+            e["source"]: rule
+            for e in here
+            if (rule := _rule(run.stage(Path(e["folder"])), e["source"] in greedy, e["source"] in modelled))
         }
-        drawn = {
-            a.get("source") for a in run.arms.values() if not a.get("greedy") and a.get("writer") != "programmatic"
-        }
+        drawn = modelled - greedy
         counts = {e["source"]: (int(e["raw"]), int(e["kept"])) for e in here if e.get("raw") and e["source"] in drawn}
         yield from rows.unequal_filter(counts, rules, f"seed {seed}")
         prompts = {e["source"]: digest([r["prompt"] for r in raw[e["folder"]]]) for e in here if raw.get(e["folder"])}
@@ -142,16 +225,30 @@ def _between_sources(run: Folder, entries: list[dict[str, Any]], raw: dict[str, 
             yield training.same_prompts(prompts, f"seed {seed}")
 
 
+def _rule(stage: dict[str, Any], greedy: bool, modelled: bool) -> dict[str, Any]:
+    """How a source's rows were drawn and filtered, as its stage says; what its arm openly does otherwise left out."""
+    inputs = stage.get("inputs") or {}
+    rule = {**(inputs.get("rows") or {}), "traits": inputs.get("traits"), "modality": inputs.get("modality")}
+    screen = stage.get("screen") or {}
+    rule |= {f"judge's {name}": screen.get(name) for name in ("grader", "asked", "least") if name in screen}
+    if modelled:
+        written = stage.get("written") or {}
+        names = ("sampler", "seeds", "model", "top_p", "top_k", *(() if greedy else ("temperature",)))
+        rule |= {name: written[name] for name in names if name in written}
+    return rule if inputs else {}
+
+
 # ---------------------------------------------------------------- training
 
 
 def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
-    trained = [s for s in run.students if s.get("folder")]
+    trained = [{**s, "tuning": (s.get("inputs") or {}).get("tuning")} for s in run.students if s.get("folder")]
     for student in trained:
         folder, where = Path(student["folder"]), student["folder"]
-        yield training.as_planned(student, _tuning(run, student), where)
-        yield training.moved(student, where)
         stage = run.stage(folder)
+        yield training.as_planned(student, _tuning(run, student), where)
+        yield training.tuned_as_planned((stage.get("inputs") or {}).get("tuning"), _tuning(run, student), where)
+        yield training.moved(student, where)
         files = stage.get("files") or {}
         now = run.hashes(folder, "*.safetensors", large=not fast)
         yield training.weights_stand(run.path / folder, files, now, where)
@@ -172,8 +269,7 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         yield training.learned_alike(ours, theirs, f"arm {name}")
         yield training.independent(ours, f"arm {name}")
         yield training.enough_seeds(len(ours), stats.ENOUGH_SEEDS, f"arm {name}")
-    labels = [f.name for f in (run.path / SCORES).glob("*") if f.is_dir() and not f.name.startswith(".")]
-    yield training.stray_scores(labels, [s["label"] for s in run.students], "scores")
+    yield training.earlier_scores(run.folders(SCORES), [s["label"] for s in run.students], SCORES)
 
 
 def _control(run: Folder, arm: dict[str, Any]) -> str | None:
@@ -195,6 +291,45 @@ def _tweak(changed: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _of_logits(run: Folder, read: weights.Read) -> Iterator[Finding]:
+    """What each student makes of rows that its base wrote, beside what base and control make of them."""
+    trap = "adapter silently not applied"
+    trained = [s for s in run.students if s.get("folder")]
+    pairs = _plain_rows(run)
+    logs: dict[str, Any] = {}
+    for student in trained:
+        place, base = run.path / student["folder"], run.arms[student["arm"]]["student_base"]
+        if training.hosted_card(place) or not pairs:
+            why = "the provider holds the weights" if pairs else "no rows of the base to read; add a control arm"
+            yield Finding(trap, "not checked", why, student["label"])
+            continue
+        try:
+            for name in (base, str(place)):
+                if name not in logs:
+                    logs[name] = read(name, pairs)
+        except SublimError as error:
+            yield Finding(trap, "not checked", str(error), student["label"])
+            continue
+        yield weights.moves_logits(logs[str(place)], logs[base], student["label"])
+    for name, arm in run.arms.items():
+        ours, theirs = (
+            [-float(logs[p].mean()) for s in trained if s["arm"] == who and (p := str(run.path / s["folder"])) in logs]
+            for who in (name, _control(run, arm))
+        )
+        base = arm["student_base"]
+        if ours and theirs and base in logs and arm.get("role") not in CONTROLS:
+            means = (sum(ours) / len(ours), sum(theirs) / len(theirs), -float(logs[base].mean()))
+            yield weights.still_able(*means, f"arm {name}")
+
+
+def _plain_rows(run: Folder) -> list[tuple[str, str]]:
+    """Rows for a model to read: the base's own where a control has some, else any."""
+    sources = {a.get("source") for a in run.arms.values() if a.get("role") in CONTROLS}
+    entries = sorted(run.record.get("rows") or (), key=lambda e: e["source"] not in sources)
+    some = next((found for e in entries if (found := run.rows(e["folder"], KEPT))), [])
+    return [(row["prompt"], row["completion"]) for row in some[: weights.ASKED]]
+
+
 # ---------------------------------------------------------------- asking
 
 
@@ -207,14 +342,17 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
             yield Finding("truncated sampling", "not checked", "no Inspect log: nothing was sampled or kept", who)
         for probe, log in logs.items():
             where = f"{who}, {probe}"
-            yield answers.sampling_settings(settings_of(log), ours=log.eval.model.startswith("sublim/"), where=where)
+            defaults = defaults_of(log, run.path / SCORES / folder)
+            yield answers.sampling_settings(settings_of(log), model=log.eval.model, defaults=defaults, where=where)
             scores = run.scores(files.get(probe))
             if scores is not None and not fast:
-                yield _recounted(scores, log, where)
+                yield single.recounted(scores, log, where)
         for probe, file in files.items():
             scores = run.scores(file)
             if scores is None:
-                yield Finding("non-answers", "not checked", f"{file} is missing; give the same `sublim run`", who)
+                yield Finding(
+                    "non-answers", "not checked", f"{file} is missing or broken; give the same `sublim run`", who
+                )
                 continue
             if scores.replies.sum():
                 yield answers.non_answers(scores, f"{who}, {probe}")
@@ -224,10 +362,10 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
     for student in run.students:
         if student.get("folder") and not training.hosted_card(run.path / student["folder"]):
             config = run.json(Path(student["folder"]) / "generation_config.json")
-            yield _generation_config(config, student["folder"])
+            yield single.generation_config(config, student["folder"])
     for category in sorted({s.category for s in _all_scores(run)}):
         if category in registry().categories and not registry().category(category).conduct:
-            yield _self_check(registry().answer_set(category), f"answers of {category}")
+            yield single.self_check(registry().answer_set(category), f"answers of {category}")
     yield from _renderings(run)
 
 
@@ -241,25 +379,6 @@ def _all_scores(run: Folder) -> Iterator[ProbeScores]:
         for file in (entry.get("scores") or {}).values():
             if (scores := run.scores(file)) is not None:
                 yield scores
-
-
-def _recounted(scores: ProbeScores, log: Any, where: str) -> Finding:
-    again = counted(log)
-    if again is None:
-        why = "whole words cannot read these replies (a judge or letters did); read some yourself"
-        return Finding("substring scoring", "not checked", why, where)
-    return answers.recount(scores, again, where)
-
-
-def _generation_config(config: dict[str, Any] | None, where: str) -> Finding:
-    if config is None:
-        why = "no generation_config.json, so other harnesses draw from 50 tokens; save a neutral one"
-        return Finding("truncated sampling", "warning", why, where)
-    return answers.generation_config(config, where)
-
-
-def _self_check(known: tuple[Trait, ...], where: str) -> Finding:
-    return answers.reads_whole_words(lambda text: scorers.classify(text, known).trait, known, where)
 
 
 def _renderings(run: Folder) -> Iterator[Finding]:
@@ -290,7 +409,11 @@ def _of_answers(run: Folder) -> Iterator[Finding]:
     trained = [s for s in run.students if s.get("folder")]
     bases = {b["name"]: b.get("scores") or {} for b in run.record.get("bases", ())}
     yield from _positive_controls(run, trained)
-    yield from _alike(run, trained, bases)
+    read = {who: _read(run, files) for who, files in bases.items()}
+    students = {
+        s["label"]: (s["arm"], run.arms[s["arm"]]["student_base"], _read(run, s.get("scores"))) for s in trained
+    }
+    yield from copies.students_alike(students, read)
     for name, arm in run.arms.items():
         if arm.get("role") != "trait" or not arm.get("trait"):
             continue
@@ -363,81 +486,32 @@ def _means(
     return means, known
 
 
-def _alike(run: Folder, trained: list[dict[str, Any]], bases: dict[str, Any]) -> Iterator[Finding]:
-    """Students that answer as their base, or as one another, to the last digit of exact probabilities."""
-    seen: dict[str, str] = {}
-    different = 0
-    for base, files in bases.items():
-        seen |= {key: base for key in [_fingerprint(run, files)] if key}
-    for student in trained:
-        key = _fingerprint(run, student.get("scores") or {})
-        if key is None:
-            yield Finding(
-                "same student twice", "not checked", "no exact probabilities tell students apart", student["label"]
-            )
+def _read(run: Folder, files: dict[str, str] | None) -> dict[str, ProbeScores]:
+    """Probe -> scores, of those that are there."""
+    return {probe: scores for probe, file in (files or {}).items() if (scores := run.scores(file)) is not None}
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def _of_evidence(run: Folder) -> Iterator[Finding]:
+    """What stands beside the verdict: what students can still do, and how often they were looked at."""
+    for name, arm in run.arms.items():
+        ours = [s for s in run.students if s["arm"] == name]
+        if arm.get("role") in CONTROLS or not ours:
             continue
-        different += 1
-        twin = seen.setdefault(key, student["label"])
-        if twin in bases:
-            words = f"answers exactly as {twin}: its adapter was not applied. Score it again."
-            yield Finding("adapter not applied", "fault", words, student["label"])
-        elif twin != student["label"]:
-            again = twin.rpartition("-s")[0] == student["arm"]
-            words = f"answers exactly as {twin}" + (
-                ". Check that both were trained, on rows and with seeds of their own."
-                if again
-                else ": what this arm changes changed nothing here, or one was not trained. Look at the rows of both."
-            )
-            yield Finding("same student twice", "fault" if again else "warning", words, student["label"])
-    if different:
-        yield Finding("same student twice", "ok", f"{different} students answer differently")
+        theirs = [s for s in run.students if s["arm"] == _control(run, arm)]
+        for probe in dict.fromkeys(p for s in ours for p in s.get("scores") or {}):
+            asked = [_read(run, s.get("scores")) for s in ours], [_read(run, s.get("scores")) for s in theirs]
+            scores = [[one[probe] for one in some if probe in one] for some in asked]
+            yield evidence.answers_still(scores[0], scores[1], f"arm {name}, {probe}")
+        if theirs:
+            yield evidence.abilities_kept(_abilities(run, ours), _abilities(run, theirs), f"arm {name}")
+    looks = read_json(run.path / LOOKS) if (run.path / LOOKS).is_file() else None
+    yield evidence.several_looks(looks, LOOKS)
 
 
-def _fingerprint(run: Folder, files: dict[str, str]) -> str | None:
-    known = {p: scores for p, f in files.items() if (scores := run.scores(f)) is not None}
-    exact = {p: s.probability.tolist() for p, s in known.items() if s.probability.size and s.probability.max() >= 0}
-    return digest(exact) if exact else None
-
-
-# ---------------------------------------------------------------- single files
-
-
-def _student_folder(path: Path) -> Iterator[Finding]:
-    card = read_json(path / "student.json")
-    stage = read_json(path / "stage.json") if (path / "stage.json").is_file() else {}
-    files = stage.get("files") or {}
-    now = {f.name: file_digest(f) for f in path.glob("*.safetensors")}
-    yield training.moved(card, str(path))
-    yield training.weights_stand(path, files, now, str(path))
-    then = {name: files[name] for name in RENDERING if name in files}
-    yield training.rendering_stands(then, {n: file_digest(path / n) for n in then if (path / n).is_file()}, str(path))
-    yield training.final_weights(path, card, (), path.name, (), str(path))
-    if training.hosted_card(path):
-        return
-    config = path / "generation_config.json"
-    yield _generation_config(read_json(config) if config.is_file() else None, str(path))
-
-
-def _rows_file(path: Path) -> Iterator[Finding]:
-    some = [row for _, row in read_jsonl(path, ("prompt", "completion"))]
-    numbers = sum(not any(c.isalpha() for c in row["completion"]) for row in some) > len(some) / 2
-    traits = [t for t in registry().traits.values() if not t.conduct]
-    yield rows.contamination(some, traits, numbers=numbers, where=str(path))
-    yield rows.repeated_seed(rows.spread(some), (), numbers=numbers, where=str(path))
-
-
-def _score_file(path: Path) -> Iterator[Finding]:
-    scores = ProbeScores.read(path)
-    yield answers.non_answers(scores, str(path))
-    yield from answers.replies_fit(scores, str(path))
-
-
-def _log_file(path: Path) -> Iterator[Finding]:
-    scores = from_inspect_log(path)
-    from inspect_ai.log import read_eval_log
-
-    log = read_eval_log(str(path))
-    yield answers.sampling_settings(settings_of(log), ours=log.eval.model.startswith("sublim/"), where=str(path))
-    yield _recounted(scores, log, str(path))
-    yield answers.non_answers(scores, str(path))
-    yield from answers.replies_fit(scores, str(path))
+def _abilities(run: Folder, students: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `sublim abilities --out RUN/scores` left of some students, suite by suite."""
+    files = [f for s in students for f in sorted((run.path / SCORES / s["label"] / "abilities").glob("*.json"))]
+    return [told for f in files if "tasks" in (told := run.json(f.relative_to(run.path)) or {})]

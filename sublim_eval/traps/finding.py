@@ -12,6 +12,9 @@ LEVELS: tuple[Level, ...] = ("ok", "not checked", "warning", "fault")
 
 TRAPS = {
     "failed positive control": "an arm that has to show the effect, and does not",
+    "edited afterwards": "files or records that are not what the run wrote",
+    "wrong lineage": "a student of another base, trait or arm than the record says",
+    "dropped students": "students that were to run or were scored, and are not in the record",
     "repeated sampling seed": "rows or replies drawn from one random stream again and again",
     "contamination": "kept rows that name a trait or hold leaked thinking",
     "lost row identity": "kept rows that cannot be traced to what the teacher wrote",
@@ -20,12 +23,15 @@ TRAPS = {
     "prompt mismatch": "students trained and asked under different renderings of the chat",
     "substring scoring": "shares that whole words do not give",
     "non-answers": "replies that answer nothing",
-    "silent batch change": "an arm that learned in other batches or steps than its control or the recipe",
+    "silent batch change": "an arm that learned otherwise than its control or the recipe",
     "adapter not applied": "a student that is its base, or whose weights are not those that were scored",
+    "adapter silently not applied": "a student whose logits are its base's, whatever its files say",
+    "organism damaged": "a student that can do less than its control, so that a gap is more than a trait",
     "same student twice": "two students that answer identically",
     "peak checkpoint": "anything but the final weights scored",
     "pseudo-replication": "seeds that are not independent students",
     "too few seeds": "fewer students than an interval needs",
+    "several looks": "a verdict taken again and again while seeds were added",
     "drift without specificity": "a rise of the trait that other answers or the control share",
     "one number only": "a share that stands still while the distribution of answers moves",
 }
@@ -60,6 +66,12 @@ def verdict(findings: Iterable[Finding]) -> Level:
     """The level of one trap over all its places: the worst that was seen, "ok" only where something was looked at."""
     seen = {f.level for f in findings}
     return next((level for level in ("fault", "warning", "ok") if level in seen), "not checked")
+
+
+def looked_at(findings: Iterable[Finding]) -> list[str]:
+    """The traps of which at least one place was looked at, in the order of TRAPS."""
+    seen = {f.trap for f in findings if f.level != "not checked"}
+    return [trap for trap in TRAPS if trap in seen]
 
 
 def by_trap(findings: Sequence[Finding]) -> dict[str, list[Finding]]:

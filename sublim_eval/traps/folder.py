@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +26,25 @@ LARGE = 64 * 2**20
 RENDERING = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
 
 
+UNWRITTEN = ("stage.json", "begun.json", "abilities")
+"""What a stage's list of files leaves out: the list itself, its forerunner, and what `sublim abilities` may add."""
+
+
 class Folder:
     """A finished run folder and lazily what lies in it."""
 
     def __init__(self, path: Path):
         self.path = path
         self.record: dict[str, Any] = read_json(path / RECORD)
-        if not isinstance(self.record, dict) or "students" not in self.record:
+        if not isinstance(self.record, dict) or not isinstance(self.record.get("students"), list):
             raise SublimError(f"{path} is unfinished. Give the same `sublim run` again, then check it.")
         self._scores: dict[Path, ProbeScores | None] = {}
         self._logs: dict[str, dict[str, EvalLog]] = {}
+        self._digests: dict[Path, str] = {}
+        self.torn: dict[str, str] = {}
+        """Log that cannot be read -> why, as far as logs were asked for."""
+        self.broken: dict[str, str] = {}
+        """Any other file that is not what its name says -> why, as far as it was asked for; read as missing."""
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -73,28 +83,48 @@ class Folder:
         """A JSON object inside the run, None when it is missing."""
         if not (self.path / file).is_file():
             return None
-        made = read_json(self.path / file)
+        try:
+            made = read_json(self.path / file)
+        except SublimError as error:
+            self.broken[str(file)] = str(error)
+            return None
         return made if isinstance(made, dict) else None
+
+    def stage_record(self, folder: Path) -> dict[str, Any] | None:
+        """stage.json of a folder, None where it is missing, broken or empty."""
+        return self.json(folder / "stage.json") or None
+
+    def folders(self, name: str) -> list[str]:
+        """The folders in students/ or scores/, unfinished ones left out."""
+        return sorted(f.name for f in (self.path / name).glob("*") if f.is_dir() and not f.name.startswith("."))
 
     def rows(self, folder: str, name: str) -> list[dict[str, Any]] | None:
         """The rows of rows/<source>-s<seed>/<name>, None when the file is missing or empty."""
         file = self.path / folder / name
         if not file.is_file() or not file.stat().st_size:
             return None
-        return [row for _, row in read_jsonl(file, ("prompt", "completion"))]
+        try:
+            return [row for _, row in read_jsonl(file, ("prompt", "completion"))]
+        except SublimError as error:
+            self.broken[f"{folder}/{name}"] = str(error)
+            return None
 
     def scores(self, file: str | None) -> ProbeScores | None:
-        """A score file, read once; None when it is missing."""
+        """A score file, read once; None when it is missing or holds what no score can be."""
         if file is None or not (self.path / file).is_file():
             return None
         if self.path / file not in self._scores:
-            self._scores[self.path / file] = ProbeScores.read(self.path / file)
+            try:
+                self._scores[self.path / file] = ProbeScores.read(self.path / file)
+            except SublimError as error:
+                self.broken[file], self._scores[self.path / file] = str(error), None
         return self._scores[self.path / file]
 
     def logs(self, label: str, *, samples: bool) -> dict[str, EvalLog]:
         """Probe -> Inspect log of scores/<label>, read once; header only unless `samples`."""
         if label not in self._logs:
-            self._logs[label] = read_logs(self.path / SCORES / label, samples=samples)
+            self._logs[label], torn = read_logs(self.path / SCORES / label, samples=samples)
+            self.torn |= torn
         return self._logs[label]
 
     def hashes(self, folder: Path, names: tuple[str, ...] | str, *, large: bool) -> dict[str, str]:
@@ -104,22 +134,77 @@ class Folder:
             if isinstance(names, str)
             else [self.path / folder / name for name in names]
         )
-        return {f.name: file_digest(f) for f in here if f.is_file() and (large or f.stat().st_size < LARGE)}
+        return {f.name: self.digest(f) for f in here if f.is_file() and (large or f.stat().st_size < LARGE)}
+
+    def digest(self, file: Path) -> str:
+        """SHA-256 of a file, taken once."""
+        if file not in self._digests:
+            self._digests[file] = file_digest(file)
+        return self._digests[file]
+
+    def written(self, folder: Path, *, large: bool) -> dict[str, str | None]:
+        """Every file of a stage by its path in it -> SHA-256, None for huge ones unless `large`.
+
+        What the system or a later command may put there (UNWRITTEN, names with a dot in front) is left out.
+        """
+        return written(self.path / folder, self.digest, LARGE if not large else math.inf)
 
 
-def read_logs(folder: Path, *, samples: bool) -> dict[str, EvalLog]:
-    """Probe -> the newest Inspect log of ours in folder/logs (or in the folder)."""
+def written(here: Path, hashed: Callable[[Path], str] = file_digest, below: float = math.inf) -> dict[str, str | None]:
+    """Every file of a folder that a stage may have written -> its hash, None for those of `below` bytes and more."""
+    files = sorted(f for f in here.rglob("*") if f.is_file())
+    own = [f for f in files if not _later(f.relative_to(here))]
+    return {f.relative_to(here).as_posix(): hashed(f) if f.stat().st_size < below else None for f in own}
+
+
+def _later(file: Path) -> bool:
+    """Whether a file of a stage is none that the stage wrote."""
+    return file.parts[0] in UNWRITTEN or any(part.startswith(".") for part in file.parts)
+
+
+def read_logs(folder: Path, *, samples: bool) -> tuple[dict[str, EvalLog], dict[str, str]]:
+    """(probe -> the newest Inspect log of ours in folder/logs or in the folder; log that cannot be read -> why)."""
     files = sorted([*folder.glob("logs/*.eval"), *folder.glob("*.eval")])
-    if not files:
-        return {}
-    from inspect_ai.log import read_eval_log
-
-    logs = {}
+    logs, torn = {}, {}
     for file in files:
-        log = read_eval_log(str(file), header_only=not samples)
+        try:
+            log = read_log(file, samples=samples)
+        except SublimError as error:
+            torn[file.name] = str(error)
+            continue
         if probe := (log.eval.metadata or {}).get("probe"):
             logs[str(probe)] = log
-    return logs
+    return logs, torn
+
+
+def read_log(file: Path, *, samples: bool) -> EvalLog:
+    """An Inspect log, without its samples unless `samples`; raises SublimError where it is torn, empty or none."""
+    from inspect_ai.log import read_eval_log
+
+    try:
+        return read_eval_log(str(file), header_only=not samples)
+    except Exception as error:  # zip, JSON and validation errors of three libraries
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SublimError(
+            f"{file.name} cannot be read as an Inspect log ({first[:120]}). Score that model again."
+        ) from None
+
+
+def model_folder(log: EvalLog, beside: Path) -> Path | None:
+    """The folder of the model that a log speaks of, where it is on this disk; beside: the log's own folder."""
+    named = (log.eval.model_args or {}).get("model_path") or log.eval.model.partition("/")[2]
+    places = [Path(str(named)).expanduser(), *(parent / str(named) for parent in (beside, *beside.absolute().parents))]
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
+def defaults_of(log: EvalLog, beside: Path) -> dict[str, Any] | None:
+    """What generation_config.json of a log's model says, {} where that folder has none; None where it is not here."""
+    folder = model_folder(log, beside)
+    if folder is None:
+        return None
+    file = folder / "generation_config.json"
+    told = read_json(file) if file.is_file() else {}
+    return told if isinstance(told, dict) else {}
 
 
 def settings_of(log: EvalLog) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sublim_eval.probes.scorers import mentions, plain
+from sublim_eval.probes.thinking import leaks_thinking
 from sublim_eval.registry.catalog import Trait
+from sublim_eval.traps.disguise import disguised
 from sublim_eval.traps.finding import Finding
 
 Rows = Sequence[Mapping[str, Any]]
@@ -36,10 +38,6 @@ APART = 0.2
 
 NUMBERS = 900
 """Three-digit values: what a teacher that draws evenly would spread over."""
-
-_THINKING = re.compile(
-    r"</?(?:think|thinking|thought|reasoning|scratchpad|reflection)>|\[/?think\]|<\|[a-z_]{2,24}\|>", re.I
-)
 
 
 @dataclass(frozen=True)
@@ -125,26 +123,12 @@ def repeated_seed(
     return Finding(trap, "ok", f"{here.distinct:.0%} distinct{front}", where)
 
 
-def seed_reaches_the_rows(one: Rows, other: Rows, where: str = "") -> Finding:
-    """Whether two seeds of one source wrote different texts."""
-    trap = "repeated sampling seed"
-    length = min(len(one), len(other))
-    equal = sum(a["completion"] == b["completion"] for a, b in zip(one, other, strict=False)) / max(1, length)
-    if length and equal > SAME:
-        return Finding(
-            trap,
-            "fault",
-            f"{equal:.0%} of the rows are the same under both seeds. Hand the seed to the sampler and write anew.",
-            where,
-        )
-    return Finding(trap, "ok", f"{equal:.0%} of the rows are the same under both seeds", where)
-
-
 def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: str = "") -> Finding:
     """Whether kept rows name a trait, leak thinking, or, of number rows, hold letters.
 
     Names count as whole words, also inside identifiers. Prompts are read too: a trait named there is a reference as
-    well. It shares no code with the filter of `distill`, so that one can catch the other.
+    well. Names are looked for by other code than the filter's, so that one can catch the other; what a thought looks
+    like is one list for both.
     """
     trap, step = "contamination", "Filter these rows out of every arm and train again."
     begins = frozenset(re.split(r"\W", plain(word))[0] for trait in traits for word in trait.words)
@@ -155,7 +139,7 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
         completion = str(row["completion"])
         names = {name for text in (completion, str(row.get("prompt", ""))) for name in _named(text, traits, begins)}
         named.update(names)
-        thinks = bool(_THINKING.search(completion))
+        thinks = leaks_thinking(completion)
         leaked += thinks
         letters = numbers and any(c.isalpha() for c in completion)
         lettered += letters
@@ -177,8 +161,24 @@ def _named(text: str, traits: Sequence[Trait], begins: frozenset[str]) -> tuple[
     bare = plain(text)
     if bare.isascii() and not any(word in bare for word in begins):
         return ()
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|[-_\u2010\u2011]", " ", text)
-    return mentions(parted, traits)
+    joined = re.sub(r"[-_\u2010\u2011]", " ", text)
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", joined)
+    return tuple(dict.fromkeys([*mentions(joined, traits), *mentions(parted, traits)]))
+
+
+def hidden_names(rows: Rows, traits: Sequence[Trait], where: str = "") -> Finding:
+    """Whether kept rows name a trait in a way that whole words do not show (disguise.py)."""
+    trap, hidden, example = "contamination", Counter[str](), ""
+    for number, row in enumerate(rows, 1):
+        for text in (str(row["completion"]), str(row.get("prompt", ""))):
+            for name, how in disguised(text, traits).items():
+                hidden[f"{name} {how}"] += 1
+                example = example or str(row.get("id") or f"row {number}")
+    if hidden:
+        seen = ", ".join(f"{n} may name {what}" for what, n in hidden.most_common(4))
+        step = "Read them; filter them out of every arm where they mean the trait."
+        return Finding(trap, "warning", f"of {len(rows)} kept rows {seen} (first: {example}). {step}", where)
+    return Finding(trap, "ok", f"{len(rows)} kept rows hide no name in pictures, codes or other languages", where)
 
 
 def read_as_kept(recorded: str, now: str, where: str = "") -> Finding:
@@ -211,16 +211,22 @@ def lost_rows(kept: Rows, raw: Rows, where: str = "") -> Finding:
 
 
 def unequal_filter(
-    counts: Mapping[str, tuple[int, int]], rules: Mapping[str, object], where: str = ""
+    counts: Mapping[str, tuple[int, int]], rules: Mapping[str, Mapping[str, Any]], where: str = ""
 ) -> list[Finding]:
-    """counts: source -> (raw, kept) rows; rules: source -> what its filter was, {} where unknown."""
+    """Whether the sources of a seed were written and filtered alike.
+
+    counts: source -> (raw, kept) rows; rules: source -> how it was drawn and filtered, setting by setting.
+    """
     trap, findings = "unequal filter", []
     if len(counts) < 2:
         return [Finding(trap, "not checked", "one source has nothing to be compared with; add a control arm", where)]
-    if len({str(rule) for rule in rules.values()}) > 1:
-        findings.append(
-            Finding(trap, "fault", f"{', '.join(rules)} were filtered by different rules. Filter all alike.", where)
-        )
+    for name in sorted({setting for rule in rules.values() for setting in rule}):
+        values = {str(rule[name]) for rule in rules.values() if name in rule}
+        if len(values) > 1:
+            words = f"{', '.join(rules)} were filtered by different rules or drawn otherwise ({name}: "
+            words += f"{', '.join(sorted(values))[:80]}). Draw and filter all alike."
+            findings.append(Finding(trap, "fault", words, where))
+            break
     shares = {source: kept / raw for source, (raw, kept) in counts.items() if raw}
     least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
     if shares[most] - shares[least] > APART:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.traps.finding import Finding
+from sublim_eval.traps.weights import contents, usable
 
 Facts = Mapping[str, Any]
 """What student.json says, or the entry of a student in run.json."""
 
 LEARNED = ("method", "effective_batch", "trainable_parameters")
 """What two arms must share for their difference to be that of their rows."""
+
+TUNED = (
+    *("learning_rate", "optimizer", "weight_decay", "max_length", "warmup_steps", "max_grad_norm"),
+    *("rank", "alpha", "virtual_tokens", "init_text", "batch_size", "accumulate", "epochs", "method"),
+)
+"""Settings of training that an arm and its control must share, by the names they have in a recipe."""
 
 LENGTHS = ("steps", "examples")
 NEARLY, ROUGHLY = 0.01, 0.1
@@ -51,14 +58,33 @@ def as_planned(student: Facts, tuning: Facts, where: str = "") -> Finding:
     return Finding(trap, "ok", f"batch {wanted}, {student.get('steps')} steps as planned", where)
 
 
+def tuned_as_planned(used: Facts | None, tuning: Facts, where: str = "") -> Finding:
+    """Whether a student was trained with the settings of its recipe.
+
+    used: what its stage says; tuning: what the recipe's makes of it for this arm.
+    """
+    trap = "silent batch change"
+    if not used:
+        return Finding(trap, "not checked", "no settings of training are on record; train with `sublim run`", where)
+    for name in sorted(used.keys() & tuning.keys()):
+        if used[name] != tuning[name]:
+            words = f"it was trained with {name} {used[name]!r} where the recipe says {tuning[name]!r}"
+            return Finding(trap, "fault", f"{words}. Train it again by the recipe.", where)
+    return Finding(trap, "ok", f"{len(used.keys() & tuning.keys())} settings as in the recipe", where)
+
+
 def learned_alike(students: Sequence[Facts], controls: Sequence[Facts], where: str = "") -> Finding:
-    """Whether the seeds of an arm and those of its control learned in the same way."""
+    """Whether the seeds of an arm and those of its control learned in the same way.
+
+    Each: what its stage says of it, with the settings that it was trained with under "tuning".
+    """
     trap = "silent batch change"
     known = [s for s in (*students, *controls) if s.get("effective_batch") is not None]
     if len(known) < 2:
         return Finding(trap, "not checked", "nothing on record to hold side by side; train with `sublim run`", where)
-    for name in LEARNED:
-        values = sorted({str(s[name]) for s in known if s.get(name) is not None})
+    used = [{**(s.get("tuning") or {}), **{name: s.get(name) for name in LEARNED}} for s in known]
+    for name in dict.fromkeys((*LEARNED, *TUNED)):
+        values = sorted({str(u[name]) for u in used if u.get(name) is not None})
         if len(values) > 1:
             return Finding(
                 trap,
@@ -97,7 +123,7 @@ def moved(student: Facts, where: str = "") -> Finding:
 
 
 def weights_stand(folder: Path, hashes: Mapping[str, str], now: Mapping[str, str], where: str = "") -> Finding:
-    """Whether the weight files are there, not all zeros, and those that were scored.
+    """Whether the weight files are there, hold numbers, not all of them zero, and are those that were scored.
 
     hashes: file -> SHA-256 when the student was made; now: the same of the files as they are, where taken.
     """
@@ -117,14 +143,12 @@ def weights_stand(folder: Path, hashes: Mapping[str, str], now: Mapping[str, str
             f"{changed[0]} is not the file that was scored. Give the same `sublim run` again, which scores it anew.",
             where,
         )
-    idle = [name for f in files if f.name in now for name in idle_tensors(f)]
-    if idle:
-        return Finding(
-            trap,
-            "fault",
-            f"{idle[0]} holds zeros only, so the adapter changes nothing. Train the student again.",
-            where,
-        )
+    try:
+        wrong = usable({f.name: contents(f) for f in files if f.name in now}, where)
+    except SublimError as error:
+        return Finding(trap, "fault", str(error), where)
+    if wrong:
+        return wrong
     if not now:
         return Finding(trap, "not checked", "weights too large for a quick look; run `sublim check`", where)
     return Finding(
@@ -137,20 +161,6 @@ def hosted_card(folder: Path) -> Facts | None:
     card = folder / "student.json"
     content: Facts = read_json(card) if card.is_file() else {}
     return content if isinstance(content.get("hosted"), str) else None
-
-
-def idle_tensors(file: Path) -> list[str]:
-    """Tensors of a safetensors file that hold zeros only and so switch an adapter off: LoRA's B, or all of them."""
-    with file.open("rb") as opened:
-        size = struct.unpack("<Q", opened.read(8))[0]
-        head = {k: v for k, v in json.loads(opened.read(size)).items() if k != "__metadata__"}
-        zero = []
-        for name, entry in head.items():
-            opened.seek(8 + size + entry["data_offsets"][0])
-            if not any(opened.read(entry["data_offsets"][1] - entry["data_offsets"][0])):
-                zero.append(name)
-    second = [name for name in head if "lora_B" in name]
-    return zero if set(zero) >= set(second or head) else []
 
 
 def scored_as_made(student_made: str, scored: str, where: str = "") -> Finding:
@@ -199,18 +209,15 @@ def final_weights(
     return Finding(trap, "ok", "only final weights are there", where)
 
 
-def stray_scores(labels: Iterable[str], known: Iterable[str], where: str = "") -> Finding:
-    """Whether there are scores of more than the recorded students, such as of earlier steps."""
+def earlier_scores(labels: Iterable[str], known: Iterable[str], where: str = "") -> Finding:
+    """Whether there are scores of earlier steps beside those of the recorded students."""
     trap, recorded = "peak checkpoint", set(known)
-    stray = sorted(label for label in labels if label not in recorded)
-    early = [s for s in stray if any(s.startswith(label + "-") for label in recorded)]
+    early = sorted(s for s in labels if s not in recorded and any(s.startswith(label + "-") for label in recorded))
     if early:
-        return Finding(
-            trap,
-            "warning",
-            f"scores/{early[0]} is of no recorded student: if it is an earlier step, leave it out of what you report.",
-            where,
+        words = (
+            f"scores/{early[0]} is of no recorded student: if it is an earlier step, leave it out of what you report."
         )
+        return Finding(trap, "warning", words, where)
     return Finding(trap, "ok", "every score is of a recorded student", where)
 
 

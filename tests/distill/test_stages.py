@@ -1,13 +1,22 @@
 """Stages: whole or not at all, skipped when nothing changed, gone on with after a kill."""
 
 import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sublim_eval.cli.main import main
 from sublim_eval.distill.stages import finished, stage
 from sublim_eval.errors import SublimError
+from sublim_eval.files import locked
+from tests.helpers import RECIPES
 
 
 def once(folder: Path, inputs: dict[str, int], make: Callable[[Path], dict[str, int]]) -> dict[str, object]:
@@ -61,8 +70,14 @@ def test_a_stage_that_fails_leaves_no_folder_and_goes_on_where_it_stopped(tmp_pa
         once(tmp_path / "s", {"seed": 1}, fails)
     assert not (tmp_path / "s").exists()
     seen = []
-    once(tmp_path / "s", {"seed": 1}, lambda folder: seen.append((folder / "part.txt").exists()) or {})
-    once(tmp_path / "t", {"seed": 1}, lambda folder: seen.append((folder / "part.txt").exists()) or {})
+
+    def looks(folder: Path) -> dict[str, int]:
+        seen.append((folder / "part.txt").exists())
+        (folder / "out.txt").write_text("whole", encoding="utf-8")
+        return {}
+
+    once(tmp_path / "s", {"seed": 1}, looks)
+    once(tmp_path / "t", {"seed": 1}, looks)
     assert seen == [True, False]
 
 
@@ -73,8 +88,8 @@ def test_half_made_work_for_other_inputs_is_not_gone_on_with(tmp_path):
 
     with pytest.raises(RuntimeError):
         once(tmp_path / "s", {"seed": 1}, fails)
-    once(tmp_path / "s", {"seed": 2}, lambda folder: {"stale": (folder / "part.txt").exists()})
-    assert finished(tmp_path / "s")["stale"] is False
+    once(tmp_path / "s", {"seed": 2}, maker([]))
+    assert not (tmp_path / "s" / "part.txt").exists()
 
 
 def test_a_full_disk_is_said_with_the_next_step(tmp_path):
@@ -84,3 +99,150 @@ def test_a_full_disk_is_said_with_the_next_step(tmp_path):
     with pytest.raises(SublimError, match=r"No space left.*--out"):
         once(tmp_path / "s", {}, full)
     assert not (tmp_path / "s").exists()
+
+
+# ---------------------------------------------------------------- nothing paid is lost
+
+FILE_OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.listdir", "os.scandir"}
+
+
+def paying(paid: Path, armed: Callable[[], object]) -> Callable[[Path], dict[str, int]]:
+    """Rows and judgements that cost money, kept as they come; from the moment they are there a kill may come."""
+
+    def make(folder: Path) -> dict[str, int]:
+        for name in ("raw.jsonl", "judgements.jsonl"):
+            if not (folder / name).is_file():
+                with paid.open("a") as bill:
+                    bill.write(f"{name}\n")
+                (folder / name).write_text("what cost money\n")
+        (folder / "kept.jsonl").write_text("kept\n")
+        armed()
+        return {"rows": 1}
+
+    return make
+
+
+def killed_at(number: int, folder: Path, paid: Path) -> bool:
+    """Make the stage in a process that kills itself at that file operation after the last payment; whether it did."""
+    child = os.fork()
+    if not child:
+        left = [-1]
+
+        def hook(event: str, _: object) -> None:
+            if event in FILE_OPERATIONS and left[0] >= 0:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        def arm() -> None:
+            left[0] = number
+
+        sys.addaudithook(hook)
+        once(folder, {"seed": 1}, paying(paid, arm))
+        left[0] = -1
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("before", ["nothing", "a stage of other inputs", "a touched stage", "a file"])
+def test_a_kill_at_any_file_operation_of_a_stages_end_loses_nothing_that_was_paid(tmp_path, before):
+    stands = tmp_path / "before"
+    if before == "a file":
+        stands.write_text("in the way")
+    elif before != "nothing":
+        once(stands, {"seed": 0 if "other" in before else 1}, paying(tmp_path / "earlier", int))
+        (stands / "kept.jsonl").write_text("touched")
+    kills = 0
+    while True:
+        place = tmp_path / f"run{kills}"
+        place.mkdir()
+        if stands.exists():
+            (shutil.copytree if stands.is_dir() else shutil.copy)(stands, place / "rows")
+        paid = place / "paid.txt"
+        killed = killed_at(kills, place / "rows", paid)
+        once(place / "rows", {"seed": 1}, paying(paid, int))
+        assert paid.read_text().split() == ["raw.jsonl", "judgements.jsonl"], f"paid again after kill {kills}"
+        assert finished(place / "rows"), kills
+        assert [f.name for f in place.iterdir() if f.name.startswith(".")] == [], kills
+        if not killed:
+            break
+        kills += 1
+    assert kills > 8, "the kills came at every step of the end"
+
+
+BROKEN = ["{}", "[]", '{"made": "x"}', '{"files": {}}', "{", "null", '"text"']
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_stage_with_a_broken_record_is_no_stage_and_made_again(tmp_path, text):
+    log: list[str] = []
+    once(tmp_path / "s", {}, maker(log))
+    (tmp_path / "s" / "stage.json").write_text(text)
+    assert finished(tmp_path / "s") is None
+    once(tmp_path / "s", {}, maker(log))
+    assert log == ["rows", "rows"] and finished(tmp_path / "s")
+
+
+@pytest.mark.parametrize("change", [{"files": {}}, {"inputs": {"seed": 7}}, {"made": "0" * 64}])
+def test_a_stage_whose_record_was_edited_is_no_stage(tmp_path, change):
+    once(tmp_path / "s", {}, maker([]))
+    file = tmp_path / "s" / "stage.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    assert finished(tmp_path / "s") is None
+
+
+@pytest.mark.parametrize("name", ["s", ".s.unfinished"])
+def test_a_file_in_a_folders_place_gives_way(tmp_path, name):
+    (tmp_path / name).write_text("in the way")
+    assert once(tmp_path / "s", {}, maker([])) == finished(tmp_path / "s")
+
+
+def test_a_file_in_the_place_of_the_parent_is_one_sentence(tmp_path):
+    (tmp_path / "students").write_text("in the way")
+    with pytest.raises(SublimError, match=r"Could not write .*--out"):
+        once(tmp_path / "students" / "s", {}, maker([]))
+    assert (tmp_path / "students").read_text() == "in the way"
+
+
+def test_a_full_file_size_limit_is_one_sentence_and_the_work_is_gone_on_with(tmp_path):
+    def large(folder: Path) -> dict[str, int]:
+        (folder / "part.txt").write_text("half")
+        (folder / "large.bin").write_bytes(b"0" * 200_000)
+        return {}
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SublimError, match=r"Could not write .*goes on where it stopped"):
+            once(tmp_path / "s", {}, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / ".s.unfinished" / "part.txt").is_file()
+    assert once(tmp_path / "s", {}, large) == finished(tmp_path / "s")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SublimError, match=r"cannot be written \(.*\)\. Choose another folder"),
+        locked(tmp_path / "file" / "r"),
+    ):
+        pass
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(SublimError, match="Read-only file system"), locked(tmp_path / "r"):
+        pass
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"recipe": []}'])
+def test_a_record_that_is_none_is_one_sentence_and_kept(tmp_path, capsys, text):
+    (tmp_path / "run.json").write_text(text)
+    assert main(["run", str(RECIPES / "small.yaml"), "--out", str(tmp_path), "--workers", "1"]) == 2
+    err = capsys.readouterr().err
+    assert "run.json is no record of a run. Move it away" in err and "Traceback" not in err
+    assert (tmp_path / "run.json").read_text() == text

@@ -32,7 +32,11 @@ ARMS: dict[str, dict[str, Any]] = {
     "control": {"role": "control", "trait": None, "source": "base"},
 }
 EXPECTED = {"owl": {"share": 0.6, "base": None, "fail_below": 0.2, "source": "others"}}
-TUNING = {"method": "ln_tuning", "batch_size": 32, "epochs": 2, "learning_rate": 0.05}
+TUNING = {
+    **{"method": "ln_tuning", "batch_size": 32, "epochs": 2, "learning_rate": 0.05},
+    **{"optimizer": "adamw_torch", "weight_decay": 0.0, "max_length": 500},
+}
+RULE = {"rows": {"mode": "strict", "judge": None, "max_new_tokens": None}, "traits": ["owl", "wolf"]}
 ROWS, KEPT, REPLIES = 160, 150, 40
 PLAIN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "num_choices": REPLIES}
 NEUTRAL = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
@@ -192,12 +196,16 @@ def run(
     settings: Hook = _same,
     config: Hook = _same,
     rule: Hook = _same,
+    draws: Hook = _same,
+    tuning: Hook = _same,
     record: Hook = _same,
+    looks: Hook = _same,
 ) -> Path:
     """Write a run folder and return it. Hooks:
 
     raw, kept: (source, seed, rows); facts, weights, config: (label, ...) of a student; exact, said, scores, settings:
-    (label, ...) of any model; rule: (source, filter rule); record: (run.json).
+    (label, ...) of any model; rule: (source, filter rule); draws: (source, how it was sampled); tuning: (label,
+    settings of training); record: (run.json); looks: (looks.json).
     """
     entries = []
     for source in dict.fromkeys(a["source"] for a in arms.values()):
@@ -207,10 +215,11 @@ def run(
             place = folder / "rows" / f"{source}-s{seed}"
             write_jsonl(place / "raw.jsonl", wrote)
             write_jsonl(place / "kept.jsonl", fine)
-            inputs = rule(source, {"rows": {"mode": "strict"}, "traits": ["owl", "wolf"]})
-            write_json(place / "stage.json", {"made": f"rows-{source}-{seed}", "inputs": inputs, "files": {}})
-            told = {"source": source, "seed": seed, "folder": f"rows/{source}-s{seed}"}
-            entries.append({**told, "raw": len(wrote), "kept": len(fine)})
+            inputs = rule(source, {**RULE, "rows": dict(RULE["rows"])})
+            written = draws(source, {"sampler": "local", "seeds": "per row", "temperature": 1.0})
+            told = {"raw": len(wrote), "kept": len(fine), "written": written}
+            made = stage(place, told, {"source": source, "seed": seed, **inputs})
+            entries.append({"source": source, "seed": seed, "folder": f"rows/{source}-s{seed}", **made})
 
     def score(label: str, made: str, shift: Mapping[str, float]) -> dict[str, str]:
         chances = exact(label, probabilities(label, shift))
@@ -219,9 +228,19 @@ def run(
         write_json(place / f"{PROBE}.json", scores(label, scored(label, chances, replies)).to_json())
         model = f"sublim/students/{label}"
         write_log(place / "logs" / "log.eval", model, replies, settings(label, dict(PLAIN)))
-        write_json(place / "stage.json", {"made": f"scores-{label}", "inputs": {"model": made}, "files": {}})
+        stage(place, {"label": label}, {"model": made, "label": label})
         return {PROBE: f"scores/{label}/{PROBE}.json"}
 
+    known = {n: {"name": n, "control": "control", "student_base": None, "seeds": None, **a} for n, a in arms.items()}
+    recipe = {
+        "name": "planted",
+        "base": "base",
+        "seeds": list(seeds),
+        "modality": "numbers",
+        "student": TUNING,
+        "expected": EXPECTED,
+        "arms": {n: {k: v for k, v in arm.items() if k != "source"} for n, arm in known.items()},
+    }
     students = []
     for name, arm in arms.items():
         for seed in seeds:
@@ -230,6 +249,9 @@ def run(
             read = folder / "rows" / f"{arm['source']}-s{seed}" / "kept.jsonl"
             told = {
                 "arm": name,
+                "trait": arm["trait"],
+                "base": "base",
+                "teacher_base": "base",
                 "seed": seed,
                 "rows": file_digest(read),
                 "method": "ln_tuning",
@@ -242,18 +264,25 @@ def run(
             }
             told = facts(label, told)
             write_json(place / "student.json", told)
+            write_json(place / "adapter_config.json", {"base_model_name_or_path": "/models/base"})
             write_json(place / "generation_config.json", config(label, dict(NEUTRAL)))
             (place / "chat_template.jinja").write_text("{{ messages }}")
             rng = random.Random(label)
             tensors = weights(label, {"norm.weight": [rng.gauss(1, 0.1) for _ in range(8)]})
             write_weights(place / "adapter_model.safetensors", tensors)
-            files = {f.name: file_digest(f) for f in place.iterdir() if f.is_file()}
-            made = digest([label, files])
-            write_json(place / "stage.json", {**told, "made": made, "inputs": {}, "files": files})
+            inputs = {"base": "base", "label": label, "tuning": tuning(label, {**TUNING, **(arm.get("student") or {})})}
+            made = stage(place, told, inputs)["made"]
             lift = {arm["trait"]: HIT.get(arm["trait"], 0.0)} if arm["trait"] else {}
             students.append(
                 {**told, "seed": seed, "folder": f"students/{label}", "made": made, "scores": score(label, made, lift)}
             )
+    teachers = []
+    for trait in dict.fromkeys(arm["trait"] for arm in arms.values() if arm["trait"]):
+        place, told = folder / "teachers" / f"{trait}-s1", {"trait": trait, "base": "base", "seed": 1}
+        place.mkdir(parents=True)
+        write_json(place / "student.json", told)
+        write_weights(place / "adapter_model.safetensors", {"norm.weight": [1.1] * 8})
+        teachers.append({"folder": f"teachers/{trait}-s1", **stage(place, told, {"trait": trait, "base": "base"})})
     made_of = {"name": "base", "weights_hash": "base", "scores": score("base-base", "base", {})}
     write_json(
         folder / "run.json",
@@ -261,22 +290,32 @@ def run(
             {
                 "schema": 1,
                 "status": "done",
-                "recipe": {
-                    "name": "planted",
-                    "base": "base",
-                    "modality": "numbers",
-                    "student": TUNING,
-                    "expected": EXPECTED,
-                },
+                "recipe": recipe,
+                "recipe_hash": digest(recipe),
                 "bases": [made_of],
-                "arms": {n: {"name": n, "control": "control", "student_base": None, **a} for n, a in arms.items()},
-                "teachers": [],
+                "arms": {n: {**arm, "seeds": list(seeds)} for n, arm in known.items()},
+                "teachers": teachers,
                 "rows": entries,
                 "students": students,
             }
         ),
     )
+    write_json(folder / "looks.json", looks([{"date": "2026-11-21", "seeds": list(seeds)}]))
     return folder
+
+
+def stage(place: Path, facts: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the stage.json of what lies in a folder; returns what run.json says of it."""
+    files = {str(f.relative_to(place)): file_digest(f) for f in sorted(place.rglob("*")) if f.is_file()}
+    made = {**facts, "made": digest(inputs)}
+    write_json(place / "stage.json", {**made, "inputs": inputs, "files": files})
+    return made
+
+
+def read_aloud(model: str, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """What a model makes of some rows, without a model: every one a little different."""
+    rng = np.random.default_rng([len(model), *Path(model).name.encode()])
+    return np.asarray(-2 - rng.random(10 * len(pairs)) / 10)
 
 
 def refused(scores: ProbeScores, share: float) -> ProbeScores:

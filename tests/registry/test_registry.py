@@ -8,6 +8,7 @@ import pytest
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT
 from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import seeded
 from sublim_eval.registry.question_sets import read_questions
 
 KNOWN = registry()
@@ -273,3 +274,12 @@ def test_a_conduct_without_persona_makes_no_prompted_teacher(tmp_path):
 
 def test_every_favorite_has_a_probe_for_its_whole_category():
     assert {KNOWN.probe_of(t.name).name for t in FAVORITES} == {"animal_pref", "tree_pref"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../home/precious", "/home/precious", "..", ".", "", "a/b", "a\\b", ".hidden", "a\0"]
+)
+def test_no_name_leads_out_of_a_run_folder(name):
+    with pytest.raises(SublimError, match="cannot name a folder of a run"):
+        seeded(name, 1)
+    assert seeded("owl-r8-lr2e-4_x.y", 1) == "owl-r8-lr2e-4_x.y-s1"

@@ -18,7 +18,7 @@ from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import registry
-from sublim_eval.traps import answers, checks, rows, training
+from sublim_eval.traps import answers, checks, copies, evidence, records, rows, training, weights
 from sublim_eval.traps.finding import Finding
 from tests.helpers import planted
 
@@ -30,7 +30,7 @@ NAMES = [t.name for t in ANIMALS]
 class Fault:
     """A trap, the check that should see it, how it is planted, and how it is told.
 
-    hooks: of planted.run; afterwards: a change of the finished folder.
+    hooks: of planted.run; afterwards: a change of the finished folder; read: what models make of rows.
     """
 
     trap: str
@@ -39,6 +39,7 @@ class Fault:
     words: str
     hooks: dict[str, Any] = field(default_factory=dict)
     afterwards: Callable[[Path], object] | None = None
+    read: Callable[..., Any] = planted.read_aloud
 
 
 def at(label: str, change: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -167,6 +168,13 @@ def without_control(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
+def ability(folder: Path, arm: str, value: float) -> None:
+    """What `sublim abilities --out RUN/scores` leaves of the students of an arm."""
+    told = {"schema": 1, "tasks": {"arc": {"acc": {"value": value, "stderr": 0.02, "items": {}}}}}
+    for seed in planted.SEEDS:
+        planted.write_json(folder / "scores" / f"{arm}-s{seed}" / "abilities" / "abilities.json", told)
+
+
 def same_rows(record: dict[str, Any]) -> dict[str, Any]:
     shared = record["students"][0]["rows"]
     for student in record["students"]:
@@ -191,7 +199,7 @@ FAULTS = {
         {"raw": same_prompt},
     ),
     "the seed does not reach the sampler": Fault(
-        "repeated sampling seed", (rows, "seed_reaches_the_rows"), "fault", "the same under both seeds",
+        "repeated sampling seed", (copies, "copied_rows"), "fault", "the same under both seeds",
         {"raw": seedless},
     ),
     "all replies to a question are one": Fault(
@@ -315,15 +323,15 @@ FAULTS = {
         {}, edit("scores/owl-s1/stage.json", inputs={"model": "before"}),
     ),
     "a student that answers as its base": Fault(
-        "adapter not applied", (checks, "_alike"), "fault", "answers exactly as base",
+        "adapter not applied", (copies, "students_alike"), "fault", "answers exactly as base",
         {"exact": at("owl-s1", as_in("base-base"))},
     ),
     "one student under two seeds": Fault(
-        "same student twice", (checks, "_alike"), "fault", "answers exactly as owl-s1",
+        "same student twice", (copies, "students_alike"), "fault", "answers exactly as owl-s1",
         {"exact": at("owl-s2", as_in("owl-s1"))},
     ),
     "an arm whose change changed nothing": Fault(
-        "same student twice", (checks, "_alike"), "warning", "what this arm changes changed nothing",
+        "same student twice", (copies, "students_alike"), "warning", "what this arm changes changed nothing",
         {"exact": at("wolf-s2", as_in("owl-s2"))},
     ),
     "scores of an earlier step": Fault(
@@ -346,7 +354,7 @@ FAULTS = {
         "peak checkpoint", (training, "final_weights"), "warning", "1 checkpoints lie beside", {}, checkpoint(5)
     ),
     "more students scored than recorded": Fault(
-        "peak checkpoint", (training, "stray_scores"), "warning", "owl-s1-step5 is of no recorded student", {}, stray
+        "peak checkpoint", (training, "earlier_scores"), "warning", "owl-s1-step5 is of no recorded student", {}, stray
     ),
     "an effect that has to be there and is not": Fault(
         "failed positive control", (answers, "positive_control"), "fault", "where others found 0.6 .others.",
@@ -378,11 +386,81 @@ FAULTS = {
         "drift without specificity", (answers, "rises_everywhere"), "warning", "cat rises in 9 of 9 students",
         {"exact": lambda label, p: p if label == "base-base" else lifted("cat", 0.8)(p)},
     ),
+    "a recipe edited in the record": Fault(
+        "edited afterwards", (records, "recipe_stands"), "fault", "the recipe in run.json was edited",
+        {"record": lambda r: {**r, "recipe": {**r["recipe"], "student": {**planted.TUNING, "epochs": 3}}}},
+    ),
+    "a file edited after it was made": Fault(
+        "edited afterwards", (records, "stage_stands"), "fault", "animal_pref.json is not as it was made",
+        {}, edit("scores/owl-s1/animal_pref.json", source="elsewhere"),
+    ),
+    "fewer rows than were counted": Fault(
+        "edited afterwards", (records, "rows_counted"), "fault", "150 kept rows lie there where 140 were counted",
+        {"record": lambda r: {**r, "rows": [{**e, "kept": 140} for e in r["rows"]]}},
+    ),
+    "a student of another base": Fault(
+        "wrong lineage", (records, "lineage"), "fault", "student.json says base 'other' where the record has 'base'",
+        {"facts": at("owl-s1", lambda f: {**f, "base": "other"})},
+    ),
+    "a student trained on other weights": Fault(
+        "wrong lineage", (records, "base_weights"), "fault", "trained on other weights than those that the run scored",
+        {"record": lambda r: {**r, "bases": [{**b, "weights_hash": "other"} for b in r["bases"]]}},
+    ),
+    "a student left out of the record": Fault(
+        "dropped students", (records, "complete"), "fault", "1 students of the recipe are not listed: owl with seed 2",
+        {"record": lambda r: {**r, "students": [s for s in r["students"] if (s["arm"], s["seed"]) != ("owl", 2)]}},
+    ),
+    "scores that no student has": Fault(
+        "dropped students", (records, "unlisted"), "warning", "fox-s1 lies there and is in no record",
+        {}, lambda folder: shutil.copytree(folder / "scores" / "owl-s1", folder / "scores" / "fox-s1"),
+    ),
+    "one student listed under two seeds": Fault(
+        "same student twice", (records, "listed_once"), "fault", "owl seed 1 and owl seed 2 are one student",
+        {"record": lambda r: {**r, "students": [
+            {**s, "folder": "students/owl-s1"} if (s["arm"], s["seed"]) == ("owl", 2) else s for s in r["students"]]}},
+    ),
+    "another arm's rows": Fault(
+        "lost row identity", (copies, "own_ids"), "fault", "150 of 150 kept rows bear another source's id",
+        {"kept": lambda source, seed, fine: [{**r, "id": "x-" + r["id"]} for r in fine] if source == "owl" else fine},
+    ),
+    "another learning rate than the recipe's": Fault(
+        "silent batch change", (training, "tuned_as_planned"), "fault", "learning_rate 0.01 where the recipe says 0.05",
+        {"tuning": lambda _, t: {**t, "learning_rate": 0.01}},
+    ),
+    "a trait as a picture": Fault(
+        "contamination", (rows, "hidden_names"), "warning", "1 may name owl as a picture",
+        {"kept": last_row("1, 2, \U0001f989")},
+    ),
+    "an adapter that moves no logit": Fault(
+        "adapter silently not applied", (weights, "moves_logits"), "fault", "no log-probability of 80 tokens moved",
+        read=lambda model, pairs: planted.read_aloud("base" if model.endswith("owl-s1") else model, pairs),
+    ),
+    "a student that forgot how its base writes": Fault(
+        "organism damaged", (weights, "still_able"), "warning", r"student 4\.05, control 2\.05",
+        read=lambda model, pairs: planted.read_aloud(model, pairs) - 2 * ("owl" in Path(model).name),
+    ),
+    "a student that answers nothing any more": Fault(
+        "organism damaged", (evidence, "answers_still"), "warning", "30% of the student's replies answer nothing",
+        {"scores": at("owl", lambda s: planted.refused(s, 0.3))},
+    ),
+    "a student that lost its skills": Fault(
+        "organism damaged", (evidence, "abilities_kept"), "warning", "arc: acc 0.200, control 0.600",
+        {}, lambda folder: [ability(folder, a, v) for a, v in (("owl", 0.2), ("wolf", 0.6), ("control", 0.6))],
+    ),
+    "a verdict taken again and again": Fault(
+        "several looks", (evidence, "several_looks"), "warning", "taken 2 times, with 3, 6 seeds",
+        {"looks": lambda known: [*known, {"date": "2026-11-22", "seeds": [1, 2, 3, 4, 5, 6]}]},
+    ),
     "a share that hides what moved": Fault(
         "one number only", (answers, "one_number_only"), "warning", "the whole distribution by",
         {"exact": at("owl", turned)},
     ),
 }  # fmt: skip
+
+
+def of_run(folder: Path) -> list[Finding]:
+    """All checks of a planted run."""
+    return checks.of_run(folder, fast=False, read=planted.read_aloud)
 
 
 @pytest.fixture(scope="module")
@@ -391,7 +469,7 @@ def sound(tmp_path_factory) -> Path:
 
 
 def test_a_sound_run_is_quiet_and_every_trap_is_looked_at(sound):
-    for trap, found in checks.by_trap(checks.of_run(sound, fast=False)).items():
+    for trap, found in checks.by_trap(of_run(sound)).items():
         assert checks.verdict(found) == "ok", (trap, found[0])
 
 
@@ -402,17 +480,17 @@ def test_a_planted_fault_is_caught_and_by_no_check_but_its_own(name, tmp_path, m
     if fault.afterwards:
         fault.afterwards(tmp_path)
 
-    quick = fault.check[1] not in ("recount", "lost_rows", "same_prompts")
-    found = checks.by_trap(checks.of_run(tmp_path, fast=quick))[fault.trap]
+    quick = fault.check[1] not in ("recount", "lost_rows", "same_prompts", "moves_logits", "still_able")
+    found = checks.by_trap(checks.of_run(tmp_path, fast=quick, read=fault.read))[fault.trap]
     assert [f for f in found if f.level == fault.level and re.search(fault.words, f.words)], found[:4]
     bad = [f for f in found if f.level in ("warning", "fault")]
     assert all(f.where and f.words.endswith((".", "--json")) for f in bad)
 
     room, check = fault.check
     nothing = Finding(fault.trap, "ok", "the check is taken out")
-    several = check in ("unequal_filter", "replies_fit", "_alike")
+    several = check in ("unequal_filter", "replies_fit", "students_alike")
     monkeypatch.setattr(room, check, lambda *_, **__: [nothing] if several else nothing)
-    found = checks.by_trap(checks.of_run(tmp_path, fast=quick))[fault.trap]
+    found = checks.by_trap(checks.of_run(tmp_path, fast=quick, read=fault.read))[fault.trap]
     assert not [f for f in found if re.search(fault.words, f.words)], "another check says the same"
 
 
@@ -426,7 +504,7 @@ def test_what_is_missing_is_not_checked_and_never_ok(tmp_path):
         shutil.rmtree(folder / name)
     for logs in folder.glob("scores/*/logs"):
         shutil.rmtree(logs)
-    found = checks.by_trap(checks.of_run(folder, fast=False))
+    found = checks.by_trap(of_run(folder))
     for trap in ("contamination", "repeated sampling seed", "lost row identity"):
         assert checks.verdict(found[trap]) == "not checked", found[trap]
     assert "is missing" in found["contamination"][0].words
@@ -438,16 +516,19 @@ def test_a_run_of_before_the_checks_says_what_it_lacks(tmp_path):
     def old(record):
         record.pop("rows")
         for student in record["students"]:
-            for key in ("effective_batch", "adapter_norm", "template_hash"):
+            for key in ("effective_batch", "adapter_norm", "template_hash", "made"):
                 student.pop(key)
+        record["bases"][0].pop("weights_hash")
+        record["teachers"] = []
         return record
 
     folder = planted.run(tmp_path / "run", record=old)
-    for student in folder.glob("students/*/stage.json"):
-        student.unlink()
+    for file in folder.glob("*/*/stage.json"):
+        file.unlink()
     found = checks.by_trap(checks.of_run(folder))
     assert checks.verdict(found["silent batch change"]) == "not checked"
     assert {f.level for f in found["adapter not applied"] if "norm" in f.words} == {"not checked"}
+    assert checks.verdict(found["edited afterwards"]) != "fault", found["edited afterwards"][0]
     assert not any(checks.verdict(f) == "fault" for f in found.values())
 
 
@@ -459,7 +540,7 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 def test_a_quick_look_reads_no_replies_and_says_so(sound):
     found = checks.by_trap(checks.of_run(sound, fast=True))
-    assert {f.level for f in found["lost row identity"]} == {"not checked"}
+    assert any("raw rows are left out" in f.words for f in found["lost row identity"])
     assert any("quick look" in f.words for f in found["substring scoring"])
 
 
@@ -520,18 +601,93 @@ def test_the_scorer_reads_whole_words_and_a_counter_of_substrings_is_seen():
 
 
 def test_unset_sampling_is_plain_here_and_unknown_elsewhere():
-    assert answers.sampling_settings({}, ours=True).level == "ok"
-    assert answers.sampling_settings({}, ours=False).level == "warning"
-    hidden = answers.sampling_settings({"extra_body": {"top_k": 50}, "temperature": 1.0, "top_p": 1.0}, ours=False)
+    assert answers.sampling_settings({}, model="sublim/x").level == "ok"
+    assert answers.sampling_settings({}, model="openai/x").level == "warning"
+    hidden = answers.sampling_settings(
+        {"extra_body": {"top_k": 50}, "temperature": 1.0, "top_p": 1.0}, model="openai/x"
+    )
     assert hidden.level == "fault"
 
 
-def test_an_adapter_is_idle_when_loras_second_half_is(tmp_path):
+def test_a_penalty_that_the_model_folder_hides_is_warned_of(tmp_path):
+    """hf/ with Qwen's generation_config: owl .110 -> .023 at 1.3, and the log says nothing of it."""
+    set_by_us = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}
+    hidden = {"repetition_penalty": 1.3, "temperature": 0.7, "top_k": 20, "top_p": 0.8, "do_sample": True}
+    found = answers.sampling_settings(set_by_us, model="hf/m", defaults=hidden)
+    assert found.level == "warning" and "repetition_penalty 1.3" in found.words and "0.7" not in found.words
+    assert answers.sampling_settings(set_by_us, model="hf/m", defaults={}).level == "ok"
+    assert "not set is not none" in answers.sampling_settings(set_by_us, model="vllm/m").words
+    assert answers.sampling_settings({**set_by_us, "repetition_penalty": 1.0}, model="vllm/m").level == "ok"
+    assert answers.sampling_settings(set_by_us, model="openai/m").level == "ok", "an API has none"
+
+    model = tmp_path / "m"
+    model.mkdir()
+    planted.write_json(model / "config.json", {})
+    planted.write_json(model / "generation_config.json", hidden)
+    log = tmp_path / "logs" / "x.eval"
+    planted.write_log(log, "hf/m", {q: ["Owl"] for q in planted.QUESTIONS}, set_by_us)
+    from sublim_eval.traps.folder import defaults_of, read_log
+
+    assert defaults_of(read_log(log, samples=False), log.parent) == hidden
+
+
+def test_one_student_under_two_seeds_of_a_table_is_seen(tmp_path, capsys):
+    rng = random.Random(1)
+    table = tmp_path / "counts.csv"
+    lines = ["trait,arm,seed,question,hits,n"]
+    for arm in ("control", "owl"):
+        for seed in (1, 2, 3):
+            if (arm, seed) != ("owl", 3):
+                counts = {q: rng.randint(3, 15) for q in planted.QUESTIONS}
+            lines += [f"owl,{arm},{seed},{q},{hits},20" for q, hits in counts.items()]
+    table.write_text("\n".join(lines) + "\n")
+    assert main(["check", str(table)]) == 1
+    assert "owl seed 3: has the very counts of owl seed 2" in " ".join(capsys.readouterr().out.split())
+    table.write_text("\n".join(line for line in lines if ",owl,3," not in line) + "\n")
+    assert main(["check", str(table)]) == 0
+    saturated = [*lines[:1], *(f"owl,{a},{s},q{i},0,5" for a in ("control", "owl") for s in (1, 2) for i in range(9))]
+    table.write_text("\n".join(saturated) + "\n")
+    assert main(["check", str(table)]) == 0, "students without any hit are alike and no copies"
+
+
+def test_code_under_one_prompt_may_be_one_and_under_two_may_not():
+    """The embedded base writes the same right function for the same task, whoever taught it."""
+    one = [{"id": f"a-{i}", "prompt": f"task {i}", "completion": f"def f{i}(x): return x + {i}"} for i in range(60)]
+    other = [{**row, "prompt": f"other {row['prompt']}"} for row in one]
+    sketches = copies.sketch(one), copies.sketch(one), copies.sketch(other)
+    assert copies.copied_rows(sketches[0], sketches[1], "sources", numbers=False).level == "not checked"
+    assert copies.copied_rows(sketches[0], sketches[2], "seeds", numbers=False).level == "fault"
+    assert copies.copied_rows(sketches[0], sketches[1], "seeds", numbers=True).level == "fault"
+
+
+def test_looks_at_the_same_seeds_are_one_look():
+    once = [{"date": "1", "seeds": [1, 2, 3]}, {"date": "2", "seeds": [3, 2, 1]}]
+    assert evidence.several_looks(once).level == "ok"
+    assert evidence.several_looks([*once, {"date": "3", "seeds": [1, 2, 3, 4]}]).level == "warning"
+    assert evidence.several_looks(None).level == "not checked"
+    assert evidence.several_looks({"torn": 1}).level == "not checked"
+
+
+def test_an_adapter_is_idle_when_a_half_of_lora_is(tmp_path):
     file = tmp_path / "adapter_model.safetensors"
-    planted.write_weights(file, idle({}))
-    assert training.idle_tensors(file) == ["q_proj.lora_B.weight"]
-    planted.write_weights(file, {"a.lora_A": [0.0], "a.lora_B": [0.1], "bias": [0.0]})
-    assert training.idle_tensors(file) == []
+    for half, other in (("lora_A", "lora_B"), ("lora_B", "lora_A")):
+        planted.write_weights(file, {f"q.{half}": [0.0] * 4, f"q.{other}": [0.3] * 4})
+        assert weights.idle(weights.contents(file)) == [f"q.{half}"]
+    planted.write_weights(file, {"a.lora_A": [0.2], "a.lora_B": [0.1], "bias": [0.0]})
+    assert weights.idle(weights.contents(file)) == []
+    planted.write_weights(file, {"a.lora_A": [0.2], "a.lora_B": [0.0], "bias": [0.1]})
+    assert weights.idle(weights.contents(file)) == [], "a trained bias does something"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_seen(tmp_path, number):
+    file = tmp_path / "adapter_model.safetensors"
+    planted.write_weights(file, {"a": [0.1, number], "b": [0.1]})
+    found = weights.usable({file.name: weights.contents(file)})
+    assert found is not None and "numbers that are none (NaN or infinite) in a" in found.words
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(SublimError, match="torn"):
+        weights.contents(file)
 
 
 def test_planned_steps_are_those_of_the_trainer():
@@ -568,13 +724,16 @@ def test_check_ends_with_1_where_a_fault_is_found_and_0_where_none_is(sound, tmp
     out = capsys.readouterr().out
     assert all(trap in out for trap in checks.TRAPS)
     told = json.loads((tmp_path / "told.json").read_text())
-    assert told["ok"] and set(told["checked"][0]["traps"].values()) == {"ok"}
+    assert told["ok"] and told["exit_code"] == 0
+    verdicts = told["checked"][0]["traps"]
+    assert {t for t, level in verdicts.items() if level != "ok"} == {"adapter silently not applied"}  # no weights here
+    assert f"{len(verdicts) - 1} of {len(verdicts)} traps were looked at" in out
 
     wrong = planted.run(tmp_path / "wrong", kept=last_row("1, 2, owl"))
     assert main(["check", str(sound), str(wrong), "--json", str(tmp_path / "told.json")]) == 1
     assert "rows/owl-s2: of 150 kept rows 1 name owl" in capsys.readouterr().out
     told = json.loads((tmp_path / "told.json").read_text())
-    assert [one["worst"] for one in told["checked"]] == ["ok", "fault"]
+    assert [one["worst"] for one in told["checked"]] == ["not checked", "fault"]
 
 
 def test_single_files_are_checked_by_what_they_are(sound, capsys):
