@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+
+from sublim_eval.errors import SublimError
 
 THOUGHTS = {
     "<think>": "</think>",
@@ -49,6 +52,21 @@ def strip_thinking(text: str) -> str | None:
 
 # ---------------------------------------------------------------- the answer in a reply
 
+
+def tokens_of(max_tokens: object) -> int:
+    """The room for a reply as a user typed it; raises SublimError for anything but a whole number above 0."""
+    text = str(max_tokens)
+    if (
+        isinstance(max_tokens, bool)
+        or not text.isascii()
+        or not text.isdigit()
+        or not 0 < len(text) < 8
+        or not int(text)
+    ):
+        raise SublimError(f"max_tokens is {text[:40]!r}, no whole number above 0. Give for example max_tokens=2000.")
+    return int(text)
+
+
 UNFINISHED = "a thought that is left open, and no answer behind it"
 """Why a reply of which `answer_of` gives None says nothing."""
 
@@ -82,16 +100,18 @@ _WRAPPERS = re.compile(
 )
 
 
-def answer_of(text: str) -> str | None:
-    """A reply without its thoughts, None when one is left open: the answer was never reached.
+def answer_of(text: str, *, to_judge: bool = False) -> str | None:
+    """A reply without its thoughts, None when one is left open and nothing was said: the answer was never reached.
 
     A thought counts as one by the marks of public models: tags such as <think>, <thinking> or [THINK], also without
     the opening one, which a template may have written; channels; headings; and what is left of those marks when
     special tokens were dropped in decoding. Time is linear in the text.
+    to_judge: keep what follows a mark that opens a thought in the midst of a reply and never shuts it, so that nothing
+    can be hidden from whoever rates it.
     """
     if not _MAY_THINK.search(text):
         return text
-    for form in (_without_channels, _without_headings, _without_tags):
+    for form in (_without_channels, _without_headings, partial(_without_tags, open_too=to_judge)):
         answer = form(text)
         if answer is None:
             return None
@@ -123,16 +143,26 @@ def _without_headings(text: str) -> str | None:
     return text[heading.end() :] if heading.end() < len(text) else None
 
 
-def _without_tags(text: str) -> str | None:
-    """What stands outside the tags, thoughts within thoughts included; None where one is open at the end."""
-    marks = sorted([(m.start(), m.end(), 1) for m in _OPENS.finditer(text)]
-                   + [(m.start(), m.end(), -1) for m in _SHUTS.finditer(text)])  # fmt: skip
+def _without_tags(text: str, open_too: bool) -> str | None:
+    """What stands outside the tags, thoughts within thoughts included.
+
+    What closes without having been opened was thought from the beginning, unless nothing follows it. Where a thought is
+    open at the end, what was said before it counts, and with `open_too` what follows; None where nothing was said.
+    """
+    marks = [(m.start(), m.end(), 1) for m in _OPENS.finditer(text)]
+    marks += [(m.start(), m.end(), -1) for m in _SHUTS.finditer(text)]
     kept: list[str] = []
-    depth, at = 0, 0
-    for start, end, step in marks:
+    depth, at, opened = 0, 0, 0
+    for start, end, step in sorted(marks):
         if not depth:
             kept.append(text[at:start])
-        if step < 0 and not depth:
-            kept.clear()  # closed without having been opened: all before it was thought
+        if step < 0 and not depth and re.search(r"[^\W_]", text[end:]):
+            kept.clear()
+        opened = end if step > 0 and not depth else opened
         depth, at = max(0, depth + step), end
-    return None if depth else " ".join([*kept, text[at:]])
+    said = " ".join(kept if depth else [*kept, text[at:]])
+    if not depth:
+        return said
+    if not re.search(r"[^\W_]", said):
+        return None
+    return f"{said} {text[opened:]}" if open_too else said
