@@ -36,7 +36,7 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
                 if json_file:
                     from sublim_eval.files import write_json
 
-                    write_json(json_file, result)
+                    write_json(json_file, with_schema(result))
                 sys.stdout.flush()
             except KeyboardInterrupt:
                 print(INTERRUPTED, file=sys.stderr)
@@ -54,6 +54,17 @@ def verb(name: str, json: bool = True) -> Callable[[Callable[..., Any]], click.C
         return click.Command(name, callback=run, params=params)
 
     return made
+
+
+SCHEMA = 1
+"""Of what --json writes; docs/guides/json.md has the shape of every verb. It goes up when a key moves or goes."""
+
+
+def with_schema(result: Any) -> Any:
+    """The result of a verb as --json writes it: an object that says its schema; rows stand under `rows`."""
+    if isinstance(result, list | tuple):
+        return {"schema": SCHEMA, "rows": list(result)}
+    return {"schema": SCHEMA, **result} if isinstance(result, dict) else result
 
 
 def in_force(context: click.Context, parameter: click.Parameter, file: str | None) -> None:
