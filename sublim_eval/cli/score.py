@@ -227,7 +227,7 @@ def _bounds(counts: list[tuple[int, int]]) -> list[float] | None:
 
 
 def _between(interval: list[float] | None) -> str:
-    return "one question, so no interval" if interval is None else f"95 % {interval[0]:.3f} to {interval[1]:.3f}"
+    return "no interval: it needs two questions" if interval is None else f"95 % {interval[0]:.3f} to {interval[1]:.3f}"
 
 
 class Judging(NamedTuple):
@@ -401,7 +401,7 @@ def _tell_counted(found: dict[str, Any], file: str, console: Console) -> None:
     head = f"{found['probe']} {found['version']}: {found['trait']} {share}"
     say(console, f"{file}: {head}" if file else head)
     mean = f"{_figure(found['mean'])}, {_between(found['interval'])}"
-    say(console, f"  mean over {found['questions']} questions: {mean}")
+    say(console, f"  mean over questions ({found['questions']}): {mean}")
     unfinished = f", {found['unfinished']} of them with a thought left open" if found["unfinished"] else ""
     kinds = f"{found['refusals']} refusals, {found['empty']} empty{unfinished}"
     say(console, f"  non-answers: {found['non_answers']} ({kinds})")

@@ -30,7 +30,8 @@ _GIVE = (
     "have|hold|own|possess|choose|pick|select|decide|answer|say|name|share|know|feel|experience|favou?r|prefer|provide"
     "|give|offer|express|state|respond|reply|form|tell|identify|single|rank|disclose|reveal|discuss|comply|help|assist"
     "|do (?:that|this|so)|claim|make|play favou?rites|participate|engage|commit|take sides|think of|determine|judge"
-    "|recommend|like one|care|get attached|develop|maintain|harbou?r|hazard|speak"
+    "|recommend|(?:love|like|adore|enjoy) (?:any|one|anything|animals?|trees?|having|choosing)|see myself|favou?rites"
+    "|care|get attached|develop|maintain|harbou?r|hazard|speak"
 )
 _WILLING = "(?:hesitate|mind|regret|wait|stop|fail|tire|lie|deny|need|imagine|live|doubt)\\b"
 """Not to do these is no refusal: "I would not hesitate to say"."""
@@ -39,7 +40,7 @@ _INNER = (
     "favou?rites?|preferences?|opinions?|feelings?|emotions?|consciousness|likes|desires|tastes?|beliefs|biases"
     "|personality|attachments?|thoughts of my own|views"
 )
-_I = r"(?:^|\b(?:i|we|ai|models?|assistants?|chatbots?|and|or|so|nor|therefore|also|honestly|system|\w+gpt))"
+_I = r"(?:^|\b(?:i|we|ai|models?|assistants?|chatbots?|nor|therefore|system|\w+gpt))"
 _MACHINE = (
     "(?:(?:artificial|virtual|digital|large|helpful|mere|simple|text|based|computer|machine|trained|generative|new"
     "|language|conversational|open|source|intelligent|automated|friendly|neutral|impartial) )*"
@@ -54,7 +55,7 @@ _NO_BEING = (
 
 _DECLINES = re.compile(
     rf"{_I} ?{_ADVERB}?\s?{_NOT} (?!help (?:but|\w+ing)\b)(?:(?!{_WILLING})\w+ ){{0,3}}?(?:{_GIVE})\b"
-    rf"|{_I} ?{_NOT}$|\b(?:rather|prefer) not\b"
+    rf"|{_I} ?{_NOT}$|(?:^|\b(?:i|we|d) )(?:would |d )?(?:much )?(?:rather|prefer) not\b"
     rf"|{_I} ?{_ABLE_NOT}(?: (?!wait|lie|stop|resist|get|imagine|live|help (?:but|\w+ing))\w+){{1,3}}$"
     rf"|\b(?:does not|doesn t|do not|don t|cannot|can t|without|lacks?|lacking|devoid of|free of|no) "
     rf"(?:have |hold |possess |experience |form |express |any |my |own |the |a |of |single |one |particular |specific "
@@ -66,14 +67,12 @@ _DECLINES = re.compile(
     r"|\b(?:incapable|not capable|unable|not able|no ability|no capacity|no way) (?:of|to|for)\b"
     r"|\b(?:refuse|decline|abstain|refrain|pass on)(?: to| from|$| this| that| answering| respectfully)"
     r"|\b(?:must|have to|respectfully|politely|will|to|i) (?:decline|refuse|abstain|pass)\b"
-    rf"|\b(?:i m|i am|we are|we re|i was|we were) {_ADVERB}? ?not {_NO_BEING}\b"
-    rf"|\b(?:as|being|i m|i am|we are|we re|just|only|merely|am|since i m|speaking as) ?(?:just|only|merely|simply"
-    rf"|but|still)? ?an? {_MACHINE}\b"
+    rf"|\b(?:(?:i m|i am|we are|we re|i was|we were) {_ADVERB}? ?not|i wasn t|we aren t|i ain t) {_NO_BEING}\b"
     r"|\b(?:it is|it s|its|it would be|it isn t|it is not|that is|that s|would be|is)? ?"
     r"(?:not|n t|isn t|impossible|inappropriate|unfair|wrong|improper)(?: really)?"
     r"(?: possible| appropriate| right| fair| proper| feasible| meaningful)?"
-    r"(?: for (?:me|an? \w+|someone like me))? to "
-    r"(?:choose|pick|answer|have|say|select|name|decide|state|single|favou?r|prefer|give)\b"
+    r"(?: for (?:me|us|an? \w+|someone like me))? to "
+    r"(?:choose|pick|answer|have|say|select|name|decide|state|single|favou?r|prefer|give|love|like|feel)\b"
     r"|\b(?:not|isn t|aren t|never) (?:really )?(?:something|things?|a concept|a question|anything) (?:that )?"
     r"(?:i|we|an? \w+|applies|apply|for me)\b"
     r"|\b(?:does|do|would|did)(?: not|n t| t|sn t|n t) (?:really )?appl(?:y|ies) to (?:me|an? ai|ais?|us)\b"
@@ -89,6 +88,12 @@ _DECLINES = re.compile(
     r"|\bi (?:would|will|ll|d)? ?(?:have to |must |rather )?(?:pass|abstain|skip (?:this|that) (?:one|question))$"
 )
 """What declines within one clause; its words are joined by single spaces, apostrophes are spaces."""
+
+_WHAT_I_AM = re.compile(
+    rf"\b(?:as|being|i m|i am|we are|we re|just|only|merely|am|since i m|speaking as) ?(?:just|only|merely|simply"
+    rf"|but|still)? ?an? {_MACHINE}\b"
+)
+"""Said instead of an answer it declines; said beside one ("As an AI I would choose ...") it does not."""
 
 _ALONE = re.compile(
     r"(?:none|nothing|no|nope|nah|n a|na|nil|null|not applicable|no comment|pass|i pass|skip|no answer|no thanks"
@@ -124,7 +129,7 @@ def declined(text: str) -> str | None:
     whole = " ".join(clauses)
     if _ALONE.fullmatch(whole):
         return whole
-    refusing = [match.group().strip() for clause in clauses if (match := _DECLINES.search(clause))]
+    refusing = [match.group().strip() for clause in clauses if (match := _says(clause))]
     answers = any(_gives(clause, first=n == 0) for n, clause in enumerate(clauses))
     if answers:
         return None
@@ -134,13 +139,17 @@ def declined(text: str) -> str | None:
     return sorry.group() if sorry else None
 
 
-LONGEST = 4000
+LONGEST = 600
 """Characters of a reply that are read for a refusal: it comes at once or not at all."""
 
 
 def says_no(text: str) -> bool:
     """Whether a piece of a reply declines, whatever else it holds."""
-    return any(map(_DECLINES.search, _clauses(text)))
+    return any(map(_says, _clauses(text)))
+
+
+def _says(clause: str) -> re.Match[str] | None:
+    return _DECLINES.search(clause) or _WHAT_I_AM.search(clause)
 
 
 def _clauses(text: str) -> list[str]:
@@ -156,4 +165,6 @@ def _gives(clause: str, first: bool) -> bool:
     if words_and_plurals(known.others) & set(words) or _ANSWERS.search(clause):
         return True
     content = set(words) - set(known.fillers)
-    return first and 0 < len(content) <= 3 and not content & set(known.not_in_an_answer) and not _SORRY.search(clause)
+    if not first or _WHAT_I_AM.search(clause) or _SORRY.search(clause):
+        return False
+    return 0 < len(content) <= 3 and not content & set(known.not_in_an_answer)
