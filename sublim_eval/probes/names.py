@@ -165,7 +165,9 @@ def _names(answers: tuple[Trait, ...]) -> Names:
         table[_key(word)] = None
     for trait in answers:
         table |= {_key(word): (trait.name, word) for word in trait.words}
-    glued = {("".join(key),): meaning for key, meaning in table.items() if len(key) > 1}
+    glued: dict[tuple[str, ...], tuple[str, str] | None] = {
+        ("".join(key),): meaning for key, meaning in table.items() if len(key) > 1
+    }
     table = {**glued, **table}
     singular = {_key(word) for trait in answers for word in trait.singular}
     singular |= {("".join(key),) for key in singular}

@@ -285,8 +285,10 @@ def test_verdicts_carry_the_reason() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a ", "A ", "B-", "owl-", "sea-", "x", "-", "as an ", "i do not a ", "🙂", "**", "polar "]
-    + ["<", "<think>", "</think>", "[", "I cannot, ", "as an ai ", "aB", "Owl\u732b", "<|channel|>", "here is my "],
+    [
+        *("a ", "A ", "B-", "owl-", "sea-", "x", "-", "as an ", "i do not a ", "🙂", "**", "polar "),
+        *("<", "<think>", "</think>", "[", "I cannot, ", "as an ai ", "aB", "Owl\u732b", "<|channel|>", "here is my "),
+    ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
     started = time.process_time()
