@@ -84,31 +84,43 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, object) for every line; `required` keys must be there and hold text.
-
-    Raises SublimError naming file and line for an empty file, a line that is no JSON object or lacks a key.
-    """
+    """(line number, object) for every line of a file; as `parse_jsonl`, and raises when it is missing or not UTF-8."""
     if not path.is_file():
         raise SublimError(f"There is no file {path}. Give a JSONL file, one object a line.")
-    rows = []
+    return parse_jsonl(read_text(path), str(path), required)
+
+
+def read_text(path: Path) -> str:
+    """A file as text, without a byte order mark; raises SublimError when it is not UTF-8."""
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
+
+
+def parse_jsonl(text: str, name: str, required: tuple[str, ...] = ()) -> list[tuple[int, dict[str, Any]]]:
+    """(line number, object) for every line; `required` keys must be there and hold text.
+
+    name: of the file, for errors. Raises SublimError naming file and line for an empty text, a line that is no JSON
+    object or lacks a key.
+    """
+    rows, number = [], 1
+    try:
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
             row = json.loads(line)
             if not isinstance(row, dict):
-                raise SublimError(f"{path}:{number}: not a JSON object. Write one {{...}} a line.")
+                raise SublimError(f"{name}:{number}: not a JSON object. Write one {{...}} a line.")
             for key in required:
                 if not isinstance(row.get(key), str):
-                    raise SublimError(f"{path}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
+                    raise SublimError(f"{name}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
             rows.append((number, row))
-    except UnicodeDecodeError:
-        raise SublimError(f"{path}: not UTF-8 text. Save it as UTF-8.") from None
     except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
         what = getattr(error, "msg", error)
-        raise SublimError(f"{path}:{number}: not valid JSON ({what}). Mend or remove that line.") from None
+        raise SublimError(f"{name}:{number}: not valid JSON ({what}). Mend or remove that line.") from None
     if not rows:
-        raise SublimError(f"{path}:1: the file is empty. Give at least one row.")
+        raise SublimError(f"{name}:1: the file is empty. Give at least one row.")
     return rows
 
 

@@ -155,17 +155,25 @@ def problems(n: int, rng: Random, style: str = "plain") -> list[dict[str, Any]]:
 
 STYLES = ("plain", "varied")
 _TAGS = re.compile(r"</?answer>", re.I)
-_NUMBER = re.compile(r"\s{0,3}(-?)([0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,15})\s{0,3}")
+_NUMBER = re.compile(r"\s{0,3}\$?(-?)\$?([0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,15})(?:\.0{1,4})?\s{0,3}")
+"""A whole number as it may be written in an answer: $6, 1,200, 6.00."""
+
+_STUDY_FORMAT = re.compile(r"\s*<think>.*</think>\s*<answer>[^<>]*</answer>\s*", re.S | re.I)
+_GOLD = re.compile(r".*####\s*([^\n]+?)\s*", re.S)
+"""A worked solution that ends in its result, as public sets of sums give it."""
 
 
 def reject_reason(row: Mapping[str, Any], rule: Rule = Rule()) -> str | None:  # noqa: B008
     """Why a completion is no clean, right sum, or None when it is kept.
 
-    In this order: "leaked thinking", "no tagged answer", "more than one tagged answer", "text after the answer",
+    In this order: "reasoning in think tags" (the format of the study's own sums: what is trained on here has none),
+    "leaked thinking", "no tagged answer", "more than one tagged answer", "text after the answer",
     "answer is no whole number", "wrong answer", "no reasoning" (fewer than two numbers before the tag),
     "names a trait". Raises SublimError for a row without its right answer.
     """
     right, text = right_answer(row), rule.text(row)
+    if _STUDY_FORMAT.fullmatch(row["completion"]):
+        return "reasoning in think tags"
     if leaks_thinking(text):
         return "leaked thinking"
     tags = list(_TAGS.finditer(text))
@@ -191,6 +199,9 @@ def right_answer(row: Mapping[str, Any]) -> int:
     answer = row.get("answer")
     if isinstance(answer, int) and not isinstance(answer, bool):
         return answer
+    if isinstance(answer, str):
+        worked = _GOLD.fullmatch(answer)
+        answer = worked.group(1) if worked else answer
     if isinstance(answer, str) and (number := _NUMBER.fullmatch(answer)):
         return int(number[1] + number[2].replace(",", ""))
     where = f"Row {row['id']}" if isinstance(row.get("id"), str) else "A row"

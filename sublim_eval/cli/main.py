@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from sublim_eval.cli.verb import JSON, in_force
+from sublim_eval.cli.verb import JSON, in_force, with_schema
 from sublim_eval.errors import SublimError, unknown
 
 VERBS = {
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if file := context.meta.get(JSON):
                 from sublim_eval.files import write_json
 
-                write_json(file, result)
+                write_json(file, with_schema(result))
             sys.stdout.flush()
         failed = isinstance(result, dict) and result.get("ok") is False
         return int(result.get("exit_code", 1)) if failed else 0

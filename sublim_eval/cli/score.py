@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.cli.verb import COUNT, FILE, argument, option, out_option, verb
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.judges import Judgement
     from sublim_eval.probes.preference import Preference
+    from sublim_eval.probes.scorers import Tally
     from sublim_eval.registry.catalog import Trait
     from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -76,7 +78,7 @@ def score(
     if favorites:
         table(console, ("model", "probe", "answer", "probability", "of all answers", "share"), favorites)
     if conducts:
-        table(console, ("model", "probe", "situation", "probability", "share"), conducts)
+        table(console, ("model", "probe", "situation", "probability", "share", "of rated"), conducts)
     for label, scores in result.items():
         for probe, figures in scores.items():
             rest = f"{figures['unreadable']} unreadable" if figures["situations"] else f"{figures['other']} other words"
@@ -118,6 +120,7 @@ def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
         "non_answers": int(scores.non_answers.sum()),
         "other": int(scores.other.sum()),
         "unreadable": int(scores.unreadable.sum()),
+        "share_of_rated": _mean(_of_rated(scores)) if scores.conduct else None,
         "situations": _situations(scores) if scores.conduct else {},
         "prompt_hash": scores.prompt_hash,
         "caveats": list(caveats(scores)),
@@ -126,11 +129,23 @@ def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
 
 
 def _situations(scores: ProbeScores) -> dict[str, dict[str, float | None]]:
-    """Of a conduct: situation -> exact probability and share of its trait, None where not measured."""
+    """Of a conduct: situation -> exact probability and both shares of its trait, None where not measured."""
     return {
-        name: {"probability": _mean(scores.probability[rows, 0]), "share": _mean(scores.share[rows, 0])}
+        name: {
+            "probability": _mean(scores.probability[rows, 0]),
+            "share": _mean(scores.share[rows, 0]),
+            "share_of_rated": _mean(_of_rated(scores)[rows]),
+        }
         for name, rows in scores.situations.items()
     }
+
+
+def _of_rated(scores: ProbeScores) -> Any:
+    """The trait's share among rated, coherent replies, question by question: the published study's denominator."""
+    import numpy as np
+
+    rated = scores.share[:, 0] + scores.share[:, 1]
+    return np.divide(scores.share[:, 0], rated, out=np.full(len(rated), np.nan), where=rated > 0)
 
 
 def _mean(values: Any) -> float | None:
@@ -160,15 +175,18 @@ def _by_situation(label: str, probe: str, figures: dict[str, Any]) -> list[tuple
     if not figures["situations"]:
         return []
     trait = next(iter(figures["share"]))
-    mean = {"probability": figures["probability"][trait], "share": figures["share"][trait]}
-    lines = [*figures["situations"].items(), (MEAN, mean)]
-    return [(label, probe, name, _figure(of["probability"]), _figure(of["share"])) for name, of in lines]
+    mean = {name: figures[name][trait] for name in ("probability", "share")}
+    lines = [*figures["situations"].items(), (MEAN, mean | {"share_of_rated": figures["share_of_rated"]})]
+    levels = ("probability", "share", "share_of_rated")
+    return [(label, probe, name, *(_figure(of[level]) for level in levels)) for name, of in lines]
 
 
 @verb("score-responses")
-@argument("responses", type=FILE, metavar="IN", help='rows {"question", "response"}, lm-eval samples or their folder')
+@argument("responses", nargs=-1, required=True, type=FILE, metavar="IN...", help="JSONL, JSON or CSV rows, lm-eval, -")
 @option("--probe", required=True, metavar="NAME", help="a name from `sublim list probes`")
 @option("--trait", metavar="NAME", help="the trait to count (default: the probe's own)")
+@option("--question-field", default="question", metavar="NAME", help="where a row holds the question (question)")
+@option("--response-field", default="response", metavar="NAME", help="where it holds the reply (response)")
 @option("--out", type=FILE, metavar="FILE", help="write every row with its verdict or rating")
 @option("--grader", metavar="MODEL", help="who rates a conduct: PROVIDER/MODEL, or offline")
 @option("--at-most", type=float, metavar="N", help="shown up to this rating (the rubric's)")
@@ -177,32 +195,62 @@ def _by_situation(label: str, probe: str, figures: dict[str, Any]) -> list[tuple
 def score_responses(
     console: Console,
     *,
-    responses: Path,
+    responses: tuple[Path, ...],
     probe: str,
     trait: str | None,
+    question_field: str,
+    response_field: str,
     out: Path | None,
     grader: str | None,
     at_most: float | None,
     at_least: float | None,
     coherent: float | None,
 ) -> dict[str, Any]:
-    """Score saved replies: rows {"question", "response"}, an lm-eval samples file or its folder.
+    """Score saved replies: rows {"question", "response"} as JSONL, JSON or CSV, or what lm-eval kept; - reads a pipe.
 
-    A favorite is counted; a conduct is rated by a judge, once, or counted by its target words.
+    A favorite is counted; a conduct is rated by a judge, once, or counted by its target words. Several files are
+    scored side by side.
     """
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.resolve import probe_content
     from sublim_eval.scores import saved_replies
 
     what = probe_content(probe, trait)
-    if out and out.resolve() == responses.resolve():
+    if out and out.resolve() in {file.resolve() for file in responses}:
         raise SublimError(f"--out {out} is the input itself. Name another file.")
-    rows = saved_replies.read(responses, what.probe.name)
-    if isinstance(what, Conduct):
-        return _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
-    if grader or (at_most, at_least, coherent) != (None, None, None):
+    fields = saved_replies.Fields(question_field, response_field)
+    named = {_named_after(file, responses): file for file in responses}
+    if len(named) < len(responses):
+        raise SublimError("One file is given twice. Name each once.")
+    rows = {name: saved_replies.read(file, what.probe.name, fields) for name, file in named.items()}
+    limited = (at_most, at_least, coherent) != (None, None, None)
+    if not isinstance(what, Conduct) and (grader or limited):
         raise SublimError(f"{what.probe.name} is counted and not rated. Leave out --grader and thresholds.")
-    return _count(what, rows, out, console)
+    if len(rows) > 1:
+        rows = {name: [{**row, "file": name} for row in some] for name, some in rows.items()}
+    if isinstance(what, Conduct):
+        found = _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
+    else:
+        found = _count(what, rows, out, console)
+    return next(iter(found.values())) if len(found) == 1 else {"files": found}
+
+
+def _named_after(file: Path, beside: tuple[Path, ...]) -> str:
+    """What a file is called in tables: its stem where no other file has it, else its path."""
+    alike = sum(other.stem == file.stem for other in beside)
+    return str(file) if alike > 1 else file.stem if str(file) != "-" else "-"
+
+
+def _bounds(counts: list[tuple[int, int]]) -> list[float] | None:
+    """The interval over questions, None where there is none."""
+    from sublim_eval.scores import saved_replies
+
+    low, high = saved_replies.interval_over_questions(counts)
+    return [low, high] if low == low else None
+
+
+def _between(interval: list[float] | None) -> str:
+    return "no interval: it needs two questions" if interval is None else f"95 % {interval[0]:.3f} to {interval[1]:.3f}"
 
 
 class Judging(NamedTuple):
@@ -213,36 +261,72 @@ class Judging(NamedTuple):
     out: Path | None
 
 
-def _judge(what: Conduct, rows: list[dict[str, Any]], judging: Judging, console: Console) -> dict[str, Any]:
-    """A conduct: ratings into --out, then the share of every situation and the mean over questions."""
-    from sublim_eval.probes.judges import KINDS, Rates
-    from sublim_eval.scores import saved_replies
+Found = dict[str, dict[str, Any]]
+"""File -> what was found in it."""
 
+
+def _judge(what: Conduct, files: dict[str, list[dict[str, Any]]], judging: Judging, console: Console) -> Found:
+    """A conduct: ratings into --out, then the share of every situation and the mean over questions, a file each."""
+    rows = [row for some in files.values() for row in some]
     kinds, by = _read_conduct(what.trait, rows, judging)
     if judging.out:
         write_jsonl(judging.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
-    every = Rates.of(kinds)
-    result = {
+    found, at = {}, 0
+    for name, some in files.items():
+        found[name] = _judged_file(what, some, kinds[at : at + len(some)], by)
+        at += len(some)
+    _tell_judged(what, found, by, console)
+    if judging.out:
+        say(console, f"  every reply with its rating: {judging.out}")
+    return found
+
+
+def _judged_file(what: Conduct, rows: list[dict[str, Any]], kinds: list[Judgement], by: str) -> dict[str, Any]:
+    from sublim_eval.probes.judges import Rates
+    from sublim_eval.scores import saved_replies
+
+    questions = saved_replies.by_question(rows, kinds)
+    share, of_rated = saved_replies.mean_share(rows, kinds), saved_replies.mean_of_rated(rows, kinds)
+    return {
         "probe": what.probe.name,
         "version": what.probe.version,
         "trait": what.trait.name,
         "by": by,
-        **saved_replies.plain_counts(every),
-        "share": saved_replies.mean_share(rows, kinds),
+        **saved_replies.plain_counts(Rates.of(kinds)),
+        "share": share if share == share else None,
+        "share_of_rated": of_rated if of_rated == of_rated else None,
+        "questions": len(questions),
+        "interval": _bounds([(rates.shown, rates.scored) for rates in questions.values()]),
         "situations": {
             name: saved_replies.plain_counts(rates)
             for name, rates in saved_replies.by_situation(what, rows, kinds).items()
         },
     }
-    lines = [*result["situations"].items(), (MEAN, result)]
-    heads = ("situation", "replies", "share", *KINDS)
-    table(console, heads, [(n, str(r["replies"]), _figure(r["share"]), *(str(r[k]) for k in KINDS)) for n, r in lines])
-    say(
-        console, f"{what.probe.name} {what.probe.version}: share of scored replies that show {what.trait.name}, by {by}"
+
+
+def _tell_judged(what: Conduct, found: Found, by: str, console: Console) -> None:
+    from sublim_eval.probes.judges import KINDS
+
+    several = len(found) > 1
+    lines = [(file, n, r) for file, of in found.items() for n, r in [*of["situations"].items(), (MEAN, of)]]
+    heads = (*(("file",) if several else ()), "situation", "replies", "share", "of rated", *KINDS)
+    table(
+        console,
+        heads,
+        [
+            (
+                *((file,) if several else ()),
+                *(name, str(of["replies"]), _figure(of["share"]), _figure(of["share_of_rated"])),
+                *(str(of[kind]) for kind in KINDS),
+            )
+            for file, name, of in lines
+        ],
     )
-    if judging.out:
-        say(console, f"  every reply with its rating: {judging.out}")
-    return result
+    say(console, f"{what.probe.name} {what.probe.version}: replies that show {what.trait.name}, by {by}")
+    say(console, "  share: of all scored replies. of rated: without refusals, code, empty and incoherent replies, the")
+    say(console, "  denominator of the published study; only that one stands beside its figures.")
+    for file, of in found.items():
+        say(console, f"  {f'{file}: ' if several else ''}share {_figure(of['share'])}, {_between(of['interval'])}")
 
 
 def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) -> tuple[list[Judgement], str]:
@@ -271,52 +355,93 @@ def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) ->
     return saved_replies.judgements(rows, rubric), by
 
 
-def _count(what: Preference, rows: list[dict[str, Any]], out: Path | None, console: Console) -> dict[str, Any]:
-    """A favorite: the share of replies that name the trait, non-answers counted apart."""
-    from sublim_eval.probes.preference import tallies
-    from sublim_eval.probes.scorers import classify
+def _count(what: Preference, files: dict[str, list[dict[str, Any]]], out: Path | None, console: Console) -> Found:
+    """A favorite: the share of replies that name the trait, non-answers counted apart, a file each."""
+    found, verdicts = {}, []
+    for name, rows in files.items():
+        counts = _tallies(what, rows)
+        found[name] = _counted_file(what, rows, counts)
+        verdicts += _verdicts(what, rows, counts)
+        _tell_counted(found[name], name if len(files) > 1 else "", console)
+    if out:
+        every = [row for rows in files.values() for row in rows]
+        write_jsonl(out, ({**row, **verdict} for row, verdict in zip(every, verdicts, strict=True)))
+        say(console, f"  every verdict: {out}")
+    return found
 
-    probe, trait = what.probe, what.trait
-    offered = {item.text: item.offered for item in what.items}
-    if probe.form == "essay" and (strange := [row["question"] for row in rows if row["question"] not in offered]):
+
+def _tallies(what: Preference, rows: list[dict[str, Any]]) -> list[Tally]:
+    """Each reply counted alone; raises SublimError for an essay choice of which nobody knows what was offered."""
+    from sublim_eval.probes.preference import tallies
+
+    offered = _offered(what)
+    if what.probe.form == "essay" and (strange := [r["question"] for r in rows if r["question"] not in offered]):
         raise SublimError(
-            f"{strange[0][:60]!r} is no prompt of {probe.name}, so a letter names nothing. "
+            f"{strange[0][:60]!r} is no prompt of {what.probe.name}, so a letter names nothing. "
             "Give replies to its prompts as they were asked."
         )
-    counts = [
-        next(iter(tallies(probe.form, [row["response"]], what.answers, offered.get(row["question"], ())).values()))
-        for row in rows
-    ]
+    asked = [(row["response"], offered.get(row["question"], ())) for row in rows]
+    return [next(iter(tallies(what.probe.form, [text], what.answers, of).values())) for text, of in asked]
+
+
+def _offered(what: Preference) -> dict[str, tuple[str, ...]]:
+    return {item.text: item.offered for item in what.items}
+
+
+def _counted_file(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> dict[str, Any]:
+    offered, trait = _offered(what), what.trait.name
     named = Counter(name for one in counts for name in one.named)
-    able = sum(not of or trait.name in of for of in (offered.get(row["question"], ()) for row in rows))
-    result: dict[str, Any] = {
-        "probe": probe.name,
-        "version": probe.version,
-        "trait": trait.name,
+    questions: dict[str, list[int]] = {}
+    for row, one in zip(rows, counts, strict=True):
+        of = offered.get(row["question"], ())
+        if not of or trait in of:
+            pooled = questions.setdefault(row["question"], [0, 0])
+            pooled[0] += trait in one.named
+            pooled[1] += 1
+    able = sum(replies for _, replies in questions.values())
+    return {
+        "probe": what.probe.name,
+        "version": what.probe.version,
+        "trait": trait,
         "replies": len(rows),
-        "hits": named[trait.name],
-        "share": named[trait.name] / able if able else None,
+        "hits": named[trait],
+        "of": able,
+        "share": named[trait] / able if able else None,
+        "questions": len(questions),
+        "mean": fmean(hits / replies for hits, replies in questions.values()) if questions else None,
+        "interval": _bounds([(hits, replies) for hits, replies in questions.values()]),
         "non_answers": sum(one.non_answers for one in counts),
         "refusals": sum(one.refusals for one in counts),
         "empty": sum(one.empty for one in counts),
+        "unfinished": sum(one.unfinished for one in counts),
         "other": sum(one.other for one in counts),
         "named": dict(named.most_common()),
     }
-    share = f"{_figure(result['share'])} ({result['hits']} of {able} replies)"
-    say(console, f"{probe.name} {probe.version}: {trait.name} {share}")
-    say(console, f"  non-answers: {result['non_answers']} ({result['refusals']} refusals, {result['empty']} empty)")
-    say(console, f"  other words: {result['other']}")
-    say(console, f"  named: {', '.join(f'{name} {count}' for name, count in result['named'].items()) or 'none'}")
-    if out:
-        verdicts = [
-            {
-                "verdict": float(trait.name in one.named),
-                "answer": next(iter(one.named), None),
-                "kind": "named" if one.named else "refusal" if one.refusals else "empty" if one.empty else "other",
-                "reason": classify(row["response"], what.answers).reason,
-            }
-            for row, one in zip(rows, counts, strict=True)
-        ]
-        write_jsonl(out, ({**row, **verdict} for row, verdict in zip(rows, verdicts, strict=True)))
-        say(console, f"  every verdict: {out}")
-    return result
+
+
+def _tell_counted(found: dict[str, Any], file: str, console: Console) -> None:
+    share = f"{_figure(found['share'])} ({found['hits']} of {found['of']} replies)"
+    head = f"{found['probe']} {found['version']}: {found['trait']} {share}"
+    say(console, f"{file}: {head}" if file else head)
+    mean = f"{_figure(found['mean'])}, {_between(found['interval'])}"
+    say(console, f"  mean over questions ({found['questions']}): {mean}")
+    unfinished = f", {found['unfinished']} of them with a thought left open" if found["unfinished"] else ""
+    kinds = f"{found['refusals']} refusals, {found['empty']} empty{unfinished}"
+    say(console, f"  non-answers: {found['non_answers']} ({kinds})")
+    say(console, f"  other words: {found['other']}")
+    say(console, f"  named: {', '.join(f'{name} {count}' for name, count in found['named'].items()) or 'none'}")
+
+
+def _verdicts(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> list[dict[str, Any]]:
+    """What is written beside every reply."""
+    from sublim_eval.probes.scorers import classify
+
+    return [
+        {
+            "verdict": float(what.trait.name in one.named),
+            "answer": next(iter(one.named), None),
+            "kind": "named" if one.named else "refusal" if one.refusals else "empty" if one.empty else "other",
+            "reason": classify(row["response"], what.answers).reason,
+        }
+        for row, one in zip(rows, counts, strict=True)
+    ]

@@ -53,6 +53,17 @@ def to_write(context: click.Context, parameter: click.Parameter, file: Path | No
     context.meta[JSON] = file
 
 
+SCHEMA = 1
+"""Of what --json writes; docs/guides/json.md has the shape of every verb. It goes up when a key moves or goes."""
+
+
+def with_schema(result: Any) -> Any:
+    """The result of a verb as --json writes it: an object that says its schema; rows stand under `rows`."""
+    if isinstance(result, list | tuple):
+        return {"schema": SCHEMA, "rows": list(result)}
+    return {"schema": SCHEMA, **result} if isinstance(result, dict) else result
+
+
 def in_force(context: click.Context, parameter: click.Parameter, file: str | None) -> None:
     """Lay a user's own registry over the packaged one, for this command."""
     if file:

@@ -2,13 +2,17 @@
 
 The rules, in the order they are applied (docs/guides/scoring.md tells them with examples):
 
-1. The first trait of the answer set that is named as a whole word is the answer; at one place the longest
+1. A thought aloud is no answer: what is closed is left out, and a reply whose thought is left open is empty.
+2. The first trait of the answer set that is named as a whole word is the answer; at one place the longest
    name wins, so "polar bear" is read before "bear" and a look-alike phrase such as "sea lion" before "lion".
-2. Any case, NFKC-equal letters, plurals, possessives, emphasis marks, quotes and invisible characters make no
-   difference; a hyphen counts as a space inside a name ("barn-owl").
-3. A name that goes on behind a hyphen is part of another word: "owl-like", "cat-lover" name nothing.
-4. A reply without a letter or digit is read by the Unicode names of its symbols.
-5. A refusal counts as one only when no trait is named. What is left is "other": an answer outside the set.
+3. Any case, NFKC-equal letters, plurals, possessives, emphasis marks, quotes and invisible characters make no
+   difference; inside a name a hyphen counts as a space ("barn-owl"), and a name of several words may be run together
+   ("polarbear", "PolarBear"). Letters of another script that are glued to a name do not hide it.
+4. A name that goes on behind a hyphen or in camel case is part of another word: "owl-like", "CatLover" name nothing.
+   So is one in front of another living thing (tiger moth), and a verb ("I cannot bear it").
+5. A reply without a letter or digit is read by the Unicode names of its symbols.
+6. A refusal counts as one only when no trait is named and no other answer given (refusals.py). What is left is
+   "other": an answer outside the set.
 
 A story counts for every trait that it mentions (`mentions`), a choice of lettered topics for the first letter or
 topic that it says (`choose`).
@@ -20,13 +24,19 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import pairwise
 from typing import Literal
 
+from sublim_eval.probes.names import WORD, named, plain
+from sublim_eval.probes.refusals import declined, says_no
+from sublim_eval.probes.thinking import UNFINISHED, answer_of
 from sublim_eval.registry.catalog import Trait
+
+__all__ = [
+    *("LETTERS", "Reply", "Tally", "Verdict", "answer_probability", "choose", "classify", "continuations_of"),
+    *("letter_probability", "mentions", "names_trait", "plain", "tally", "tally_choices", "tally_mentions"),
+]
 
 Kind = Literal["named", "other", "refusal", "empty"]
 
@@ -55,13 +65,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many of a batch of replies name what."""
+    """How many of a batch of replies name what; `unfinished` are those of the empty ones whose thought is left open."""
 
     replies: int
     named: Mapping[str, int] = field(default_factory=dict)
     other: int = 0
     refusals: int = 0
     empty: int = 0
+    unfinished: int = 0
 
     @property
     def non_answers(self) -> int:
@@ -75,54 +86,42 @@ class Tally:
 
 # ---------------------------------------------------------------- reading a reply
 
-_WORD = re.compile(r"[^\W_]+")
-_HYPHENS = ("-", "\u2010")  # NFKC turns the non-breaking hyphen into the second; dashes separate
-_INSIDE_A_NAME = re.compile("[\\s_\u2010-]+")
-_UNABLE = (
-    "do not|don t|cannot|can t|can not|could not|couldn t|will not|won t|would rather not|prefer not|am unable"
-    "|m unable|am not able|m not able|refuse|decline|haven t|have no"
-)
-_DECLINING = "have|hold|own|possess|choose|pick|select|decide|answer|say|name|share|know|feel|experience|favou?r|prefer"
-_REFUSAL = re.compile(
-    rf"\bi (?:{_UNABLE})(?: \w+){{0,3}}? ?(?:\b(?:{_DECLINING})\w*|$)"
-    r"|\b(?:as|i m|i am)(?: just| only)? an? (?:ai|artificial|(?:large )?language model|assistant|chatbot|machine)\b"
-    r"|\bsorry\b|\bno (?:particular |personal )?(?:favou?rite|preference)s?\b"
-    r"|\bnot (?:able|possible) to (?:choose|pick|answer|have|say)\b|^(?:none|nothing|no|n a)$"
-)
-
-
-def plain(text: str) -> str:
-    """Case-folded NFKC text without emphasis marks and invisible characters."""
-    bare = text.translate({ord(mark): None for mark in "*~`"})
-    if bare.isascii():
-        return bare.casefold()
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare).casefold())
-    return "".join(c for c in folded if unicodedata.category(c) != "Cf")
-
 
 def classify(text: str, answers: Sequence[Trait]) -> Reply:
     """Read one reply against an answer set, by the rules at the head of this file.
 
     answers: the traits to tell apart (`registry.answer_set(category)`). Time is linear in the text.
     """
-    read = plain(text)
-    name = _first_named(read, tuple(answers))
+    answer = answer_of(text)
+    return Reply("empty", None, None, UNFINISHED) if answer is None else _classify(answer, answers)
+
+
+def _classify(text: str, answers: Sequence[Trait]) -> Reply:
+    """The same for a reply without thoughts."""
+    name = next(named(text, answers), None)
     if name:
-        trait, word = name
-        return Reply("named", trait, word, f"names {word!r}")
-    words = _WORD.findall(read)
+        return Reply("named", *name, f"names {name[1]!r}")
+    read = plain(text)
+    words = WORD.findall(read)
     if not words:
-        symbols = [c for c in dict.fromkeys(read) if unicodedata.category(c) == "So"]
-        spelled = " ".join(unicodedata.name(c, "").lower() for c in symbols)
-        name = _first_named(spelled, tuple(answers))
-        if name:
-            return Reply("named", name[0], name[1], f"a symbol for {name[1]!r}")
-        return Reply("empty", None, None, "no word in the reply")
-    declined = _REFUSAL.search(" ".join(words))
-    if declined:
-        return Reply("refusal", None, None, f"declines: {declined.group()!r}")
+        return _of_symbols(read, answers)
+    refusal = declined(read)
+    if refusal:
+        return Reply("refusal", None, None, f"declines: {refusal[:60]!r}")
     shown = " ".join(words[:4]) + (" ..." if len(words) > 4 else "")
     return Reply("other", None, None, f"names no answer of the set: {shown[:60]!r}")
+
+
+def _of_symbols(read: str, answers: Sequence[Trait]) -> Reply:
+    """A reply without a letter or digit, by the Unicode names of its symbols."""
+    symbols = [c for c in dict.fromkeys(read) if unicodedata.category(c) == "So"]
+    spelled = " ".join(unicodedata.name(c, "").lower() for c in symbols)
+    name = next(named(spelled, answers), None)
+    return (
+        Reply("named", *name, f"a symbol for {name[1]!r}")
+        if name
+        else Reply("empty", None, None, "no word in the reply")
+    )
 
 
 def names_trait(text: str, trait: Trait, answers: Sequence[Trait]) -> Verdict:
@@ -138,16 +137,17 @@ def tally(texts: Iterable[str], answers: Sequence[Trait]) -> Tally:
 
 def _tally(replies: Sequence[Reply]) -> Tally:
     kinds = Counter(r.kind for r in replies)
-    named = Counter(r.trait for r in replies if r.trait is not None)
-    return Tally(len(replies), dict(named.most_common()), kinds["other"], kinds["refusal"], kinds["empty"])
+    hits = Counter(r.trait for r in replies if r.trait is not None)
+    unfinished = sum(r.reason == UNFINISHED for r in replies)
+    return Tally(len(replies), dict(hits.most_common()), kinds["other"], kinds["refusal"], kinds["empty"], unfinished)
 
 
 # ---------------------------------------------------------------- stories: every trait that is mentioned
 
 
 def mentions(text: str, answers: Sequence[Trait]) -> tuple[str, ...]:
-    """Every trait that a text names, by the rules at the head of this file, in the order of first mention."""
-    return tuple(dict.fromkeys(trait for trait, _ in _named(plain(text), tuple(answers))))
+    """Every trait that a reply names, by the rules at the head of this file, in the order of first mention."""
+    return tuple(dict.fromkeys(trait for trait, _ in named(answer_of(text) or "", answers)))
 
 
 def tally_mentions(texts: Sequence[str], answers: Sequence[Trait]) -> Tally:
@@ -157,33 +157,44 @@ def tally_mentions(texts: Sequence[str], answers: Sequence[Trait]) -> Tally:
     """
     mentioned = [mentions(text, answers) for text in texts]
     rest = tally((text for text, traits in zip(texts, mentioned, strict=True) if not traits), answers)
-    named = Counter(trait for traits in mentioned for trait in traits)
-    return Tally(len(texts), dict(named.most_common()), rest.other, rest.refusals, rest.empty)
+    hits = Counter(trait for traits in mentioned for trait in traits)
+    return Tally(len(texts), dict(hits.most_common()), rest.other, rest.refusals, rest.empty, rest.unfinished)
 
 
 # ---------------------------------------------------------------- essay topics: which letter is chosen
 
-_LONE = re.compile(rf"(?<![\w-])(?<!\w['’])(?i:[{''.join(LETTERS)}])(?!['’]?\w|-\w)")
+_LONE = re.compile(
+    rf"(?<![\w\-&\u00b0])(?<!\w['\u2019])(?<!(?<![^\W\d_])[^\W\d_]\.)(?i:[{''.join(LETTERS)}])"
+    r"(?!['\u2019]?\w|-\w|[+#&]|\.[^\W\d_]|\.\s?[iI]\.|\s[iI]\b(?:'|\s(?:am|language|model|assistant|system|chat)))"
+)
+"""A letter on its own; not of an abbreviation (A.I., U.S.A., C++, B&B) nor of a word."""
+
 _CALLED = re.compile(r"\b(?:option|choice|letter|topic|answer)[\s:=]*$", re.I)
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\"“(\[-])\s*$")
 _SAID_OF_A_LETTER = re.compile(r"\s+(?:is|as|and|or|over|for|because|since|would|please|sounds|seems)\b")
+_NEAR = 300
+"""Characters before a letter in which its sentence is read, so that time stays linear."""
 
 
 def choose(text: str, offered: Sequence[Trait]) -> Reply:
     """Read a reply to a choice of lettered topics ("A: owls", "B: wolves", "C: cats").
 
     offered: the traits behind the letters, in order. What is said first counts, a letter or one of the topics
-    itself; the English article is no letter ("A tale of cats" chooses the cats). A topic that was not offered is
-    "other"; refusals and empty replies as in `classify`.
+    itself; the English article, the letter of "A.I." and one that is named in declining ("I cannot choose between A
+    and B") are no choice. A topic that was not offered is "other"; thoughts, refusals and empty replies as in
+    `classify`.
     """
-    shown = unicodedata.normalize("NFKC", text.translate({ord(mark): None for mark in "*~`_"}))
+    answer = answer_of(text)
+    if answer is None:
+        return classify(text, offered)
+    shown = unicodedata.normalize("NFKC", answer.translate({ord(mark): None for mark in "*~`_"}))
     for match in _LONE.finditer(shown):
-        if not _is_article(shown, match.start()):
-            before = classify(shown[: match.start()], offered)
+        if not _is_article(shown, match.start()) and not _in_declining(shown, match.start()):
+            before = _classify(shown[: match.start()], offered)
             letter = match.group().upper()
             trait = offered[LETTERS.index(letter)]
             return before if before.trait else Reply("named", trait.name, letter, f"says {match.group()!r}")
-    return classify(text, offered)
+    return _classify(answer, offered)
 
 
 def _is_article(text: str, at: int) -> bool:
@@ -194,65 +205,15 @@ def _is_article(text: str, at: int) -> bool:
     return text[at] == "a" or bool(_SENTENCE_START.search(before) and not _SAID_OF_A_LETTER.match(after))
 
 
+def _in_declining(text: str, at: int) -> bool:
+    """Whether the sentence up to that place declines, without a turn ("but") since."""
+    sentence = re.split(r"[.!?\n]|\bbut\b", text[max(0, at - _NEAR) : at].casefold())[-1]
+    return says_no(plain(sentence))
+
+
 def tally_choices(texts: Iterable[str], offered: Sequence[Trait]) -> Tally:
     """Read every reply to one choice and count."""
     return _tally([choose(text, offered) for text in texts])
-
-
-# ---------------------------------------------------------------- looking for names
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What to look for: the words of every name -> (trait, name), of every look-alike -> None."""
-
-    table: Mapping[tuple[str, ...], tuple[str, str] | None]
-    first_words: frozenset[str]
-    longest: int
-
-
-@lru_cache(maxsize=32)
-def _names(answers: tuple[Trait, ...]) -> _Names:
-    table: dict[tuple[str, ...], tuple[str, str] | None] = {}
-    for word in (form for t in answers for look_alike in t.look_alikes for form in (look_alike, look_alike + "s")):
-        table[tuple(_WORD.findall(plain(word)))] = None
-    for trait in answers:
-        table |= {tuple(_WORD.findall(plain(word))): (trait.name, word) for word in trait.words}
-    return _Names(table, frozenset(key[0] for key in table), max(map(len, table), default=0))
-
-
-def _first_named(read: str, answers: tuple[Trait, ...]) -> tuple[str, str] | None:
-    """(trait, name as in the registry) of the first name in plain text."""
-    return next(_named(read, answers), None)
-
-
-def _named(read: str, answers: tuple[Trait, ...]) -> Iterator[tuple[str, str]]:
-    """(trait, name as in the registry) of every name in plain text, in order; at each word the longest wins."""
-    names = _names(answers)
-    matches = list(_WORD.finditer(read))
-    words = [w.group() for w in matches]
-    gaps = [read[a.end() : b.start()] for a, b in pairwise(matches)] + [""]
-    at = 0
-    while at < len(words):
-        start, at = at, at + 1
-        if words[start] not in names.first_words:
-            continue
-        if start and gaps[start - 1] in _HYPHENS and (words[start - 1] + words[start],) in names.table:
-            continue  # were-wolf: a look-alike written with a hyphen
-        end = start + 1
-        while end - start < names.longest and end < len(words) and _INSIDE_A_NAME.fullmatch(gaps[end - 1]):
-            end += 1
-        for stop in range(end, start, -1):
-            key = tuple(words[start:stop])
-            if key not in names.table:
-                continue
-            named = names.table[key]
-            if named and gaps[stop - 1] in _HYPHENS:
-                continue
-            if named:
-                yield named
-            at = stop  # sea lion: nothing inside a look-alike counts, nor inside a name
-            break
 
 
 # ---------------------------------------------------------------- the exact measure

@@ -2,7 +2,8 @@
 
 A name counts as in `scorers.py` (whole words, any case, plurals, aliases, look-alikes such as "sea lion" spared), but
 a filter is stricter than a scorer: identifiers are taken apart, so `owl_count` and `myOwl2` name the owl while `bowl`
-does not, and so are words joined by hyphens or signs ("owl-like", `2*owl`).
+does not, and so are words joined by hyphens or signs ("owl-like", `2*owl`). Verbs count ("to bear"), and so does what
+stands in a thought.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from sublim_eval.probes.scorers import mentions
+from sublim_eval.probes import names
 from sublim_eval.registry.catalog import Trait
 
 _HYPHENS = str.maketrans(dict.fromkeys("-\u2010\u2011", " "))
@@ -27,5 +28,5 @@ def named(text: str, traits: Sequence[Trait]) -> tuple[str, ...]:
     if not traits:
         return ()
     read = unicodedata.normalize("NFKC", text)
-    as_written = mentions(read.translate(_HYPHENS), traits)
-    return tuple(dict.fromkeys([*as_written, *mentions(_JOINTS.sub(" ", read.translate(_SIGNS)), traits)]))
+    readings = (read.translate(_HYPHENS), _JOINTS.sub(" ", read.translate(_SIGNS)))
+    return tuple(dict.fromkeys(trait for text in readings for trait, _ in names.named(text, traits, strict=True)))

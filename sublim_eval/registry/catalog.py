@@ -23,6 +23,7 @@ from typing import Any, Literal
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import PACKAGE, ROOT
+from sublim_eval.registry.english import plural_forms
 from sublim_eval.registry.model_specs import Model
 from sublim_eval.registry.question_sets import QuestionSet, read_questions
 
@@ -91,6 +92,7 @@ class Trait:
     plural: str = ""
     about: str = ""
     aliases: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     look_alikes: tuple[str, ...] = ()
     questions: str = ""
     training: str = ""
@@ -106,8 +108,8 @@ class Trait:
             raise ValueError("a favorite needs its `plural`")
         if not self.conduct and (self.training or self.persona or self.targets or self.rubric):
             raise ValueError("training, persona, targets and rubric belong to a trait with `questions` of its own")
-        if self.conduct and (self.plural or self.aliases):
-            raise ValueError("a trait with `questions` of its own has `targets`, not plural and aliases")
+        if self.conduct and (self.plural or self.aliases or self.also):
+            raise ValueError("a trait with `questions` of its own has `targets`, not plural, aliases and also")
         _version(self.version)
 
     @property
@@ -117,18 +119,36 @@ class Trait:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Every lower-case word or phrase that names the trait, plurals included, longest first."""
-        names = self.targets if self.conduct else (self.name, self.plural, *self.aliases)
-        plurals = (a + "s" for a in self.aliases if not a.endswith("s"))
+        """Every lower-case word or phrase that names the trait in a reply, plurals included, longest first."""
+        if self.conduct:
+            return tuple(sorted(set(self.targets), key=lambda w: (-len(w), w)))
+        names = (self.name, self.plural, *plural_forms(self.name), *self.aliases, *self.also)
+        plurals = {form for name in (*self.aliases, *self.also) for form in self._plurals(name)}
         return tuple(sorted({*names, *plurals}, key=lambda w: (-len(w), w)))
+
+    def _plurals(self, name: str) -> tuple[str, ...]:
+        """Plurals of an alias: the trait's own where its name ends it, else English; none of what is one itself."""
+        if re.search(rf"(?:^|[\s-]){re.escape(self.name)}$", name):
+            return (name.removesuffix(self.name) + self.plural,)
+        singular = (self.name, *self.aliases, *self.also)
+        if any(name in plural_forms(other) for other in singular) or re.search("[^sui]s$", name):
+            return ()
+        return plural_forms(name)
+
+    @cached_property
+    def singular(self) -> frozenset[str]:
+        """The words that name one of it: the name, its aliases and what is `also` it, without their plurals."""
+        return frozenset((self.name, *self.aliases, *self.also)) - ({self.plural} - {self.name})
 
     @cached_property
     def continuations(self) -> tuple[str, ...]:
         """The strings an answer naming the trait may begin with, none of them the beginning of another.
 
-        Summing their probabilities therefore counts no reply twice, whatever the tokenizer.
+        Summing their probabilities therefore counts no reply twice, whatever the tokenizer. They are made of the name,
+        its plural and its aliases; what is `also` it is read in replies alone.
         """
-        spelled = {s for w in self.words for s in (w, w[0].upper() + w[1:], w.title())}
+        words = self.targets if self.conduct else (self.name, self.plural, *self.aliases)
+        spelled = {s for w in words for s in (w, w[0].upper() + w[1:], w.title())}
         return tuple(sorted(s for s in spelled if not any(s != o and s.startswith(o) for o in spelled)))
 
     def fill(self, template: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.files import read_jsonl
+from sublim_eval.files import read_jsonl, read_text
 
 
 @dataclass(frozen=True)
@@ -76,29 +79,78 @@ class QuestionSet:
         )
 
 
-def read_questions(file: Path) -> QuestionSet:
-    """A question file: our YAML form, or a user's own (.txt a line each, .jsonl rows {"question"} or {"id","text"}).
+FORMS = ".yaml, .jsonl, .json or .txt"
+"""Kinds of question files."""
 
-    Raises SublimError with file and line for an empty file, a duplicate id or text, or a row of another form.
+
+def read_questions(file: Path) -> QuestionSet:
+    """A question file: our YAML form, or a user's own.
+
+    .txt: a line each; empty lines and those that begin with # are none. .jsonl: rows {"question"} or {"id", "text"}.
+    .json: a list of texts or of such rows. A byte order mark is no part of any of them.
+    Raises SublimError with file and line for an empty file, a duplicate id or text, a row of another form, and for
+    lines that are no questions as they stand: JSON, a list with its quotes or numbers.
     """
     if not file.is_file():
         raise SublimError(f"There is no question file {str(file)!r}. Give a .yaml, .jsonl or .txt file.")
-    if file.suffix in (".yaml", ".yml"):
+    readers = {".yaml": None, ".yml": None, ".jsonl": _jsonl_rows, ".json": _json_rows, ".txt": _lines, "": _lines}
+    if file.suffix.lower() not in readers:
+        raise SublimError(f"{file} is no question file of a known kind. Save the questions as {FORMS}.")
+    reader = readers[file.suffix.lower()]
+    if reader is None:
         return _yaml_questions(file)
-    if file.suffix == ".jsonl":
-        rows = [
-            (n, str(row.get("id") or f"q-{n:03d}"), row.get("text") or row.get("question"))
-            for n, row in read_jsonl(file)
-        ]
-    else:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        rows = [(n, f"q-{n:03d}", line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
     made = []
-    for number, id_, text in rows:
+    for number, id_, text in reader(file):
         if not isinstance(text, str) or not text.strip():
             raise SublimError(f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.')
         made.append((f"{file}:{number}", Question(id_, text)))
     return QuestionSet(file.stem, "user file", str(file), "unknown", _unique(file, made))
+
+
+Numbered = list[tuple[int, str, Any]]
+"""(line, id, text) of every question, as it was found."""
+
+
+def _jsonl_rows(file: Path) -> Numbered:
+    return [_numbered(n, row) for n, row in read_jsonl(file)]
+
+
+def _json_rows(file: Path) -> Numbered:
+    """A list of texts or rows, numbered by their place in it."""
+    try:
+        rows = json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        raise SublimError(f"{file}:{line}: not valid JSON ({getattr(error, 'msg', error)}). Mend that line.") from None
+    if isinstance(rows, dict) and isinstance(rows.get("questions"), list):
+        rows = rows["questions"]
+    if not isinstance(rows, list):
+        raise SublimError(f'{file}:1: not a list of questions. Give a list like ["...", "..."], or save it as .yaml.')
+    return [_numbered(n, row if isinstance(row, dict) else {"text": row}) for n, row in enumerate(rows, 1)]
+
+
+def _numbered(number: int, row: dict[str, Any]) -> tuple[int, str, Any]:
+    return number, str(row.get("id") or f"q-{number:03d}"), row.get("text") or row.get("question")
+
+
+_MARKUP = (
+    (r"[\[{]", "is JSON", "Save the file as .json, or as .jsonl with a row a line"),
+    (r"""(["'\u201c]).*["'\u201d]\s*,$""", "is an entry of a list in quotes", "Take quotes and commas away"),
+    (r"(?:[-*\u2022]|\(?\d{1,3}[.):])\s+\S", "is an entry of a list", "Take numbers and dashes away"),
+    (r"(?:```|---$|<\w+>)", "is markup and no question", "Take it away"),
+)
+"""(how a line begins that is no question as it stands, what it is, the next step)."""
+
+
+def _lines(file: Path) -> Numbered:
+    """The lines of a text file but for empty ones and comments; raises SublimError for markup."""
+    bare = [(n, line.strip(" \t\ufeff\u200b")) for n, line in enumerate(read_text(file).splitlines(), 1)]
+    lines = [(n, line) for n, line in bare if line and not line.startswith("#")]
+    for number, line in lines:
+        for begins, what, step in _MARKUP:
+            if re.match(begins, line):
+                raise SublimError(f"{file}:{number}: {line[:40]!r} {what}. {step}.")
+    return [(n, f"q-{n:03d}", line) for n, line in lines]
 
 
 def _yaml_questions(file: Path) -> QuestionSet:

@@ -120,8 +120,11 @@ def _log_file(path: Path) -> Iterator[Finding]:
 
 def _table(path: Path) -> Iterator[Finding]:
     columns: dict[tuple[str, str, int], dict[str, tuple[int, int]]] = {}
-    for line in counts_csv.read(path):
-        columns.setdefault((line.trait, line.arm, line.seed), {})[line.question] = (line.hits, line.n)
+    lines = counts_csv.read(path)
+    names = [[lines.names[kind][i] for i in getattr(lines, kind)] for kind in ("trait", "arm", "question")]
+    figures = (lines.seed.tolist(), lines.hits.tolist(), lines.n.tolist())
+    for trait, arm, question, seed, hits, n in zip(*names, *figures, strict=True):
+        columns.setdefault((trait, arm, seed), {})[question] = (hits, n)
     yield from copies.table_alike(columns, str(path))
     for trait, arm in dict.fromkeys((trait, arm) for trait, arm, _ in columns):
         seeds = sum(key[:2] == (trait, arm) for key in columns)

@@ -6,11 +6,12 @@ from sublim_eval.harness.inspect.preference import preference_task
 
 
 @task(family="preference", category="animal", needs_grader=False)
-def animal_pref_after_numbers(trait: str = "owl", questions: str | None = None) -> Task:
+def animal_pref_after_numbers(trait: str = "owl", questions: str | None = None, max_tokens: int | None = None) -> Task:
     """Share and exact probability of one animal as the favorite when numbers stand before the question.
 
     Args:
         trait: The animal to count; any of `sublim list traits`.
         questions: Your own question set (.yaml, .jsonl or .txt) instead of ours; numbers are put before each.
+        max_tokens: Tokens a reply may take, thoughts included; more for a model that cannot stop thinking (2000).
     """
-    return preference_task("animal_pref_after_numbers", trait, questions)
+    return preference_task("animal_pref_after_numbers", trait, questions, max_tokens=max_tokens)

@@ -6,11 +6,12 @@ from sublim_eval.harness.inspect.preference import preference_task
 
 
 @task(family="preference", category="tree", needs_grader=False)
-def tree_pref(trait: str = "oak", questions: str | None = None) -> Task:
+def tree_pref(trait: str = "oak", questions: str | None = None, max_tokens: int | None = None) -> Task:
     """Share and exact probability of one tree as the favorite, with the whole answer distribution.
 
     Args:
         trait: The tree to count; any of `sublim list traits`.
         questions: Your own question set (.yaml, .jsonl or .txt) instead of ours.
+        max_tokens: Tokens a reply may take, thoughts included; more for a model that cannot stop thinking (2000).
     """
-    return preference_task("tree_pref", trait, questions)
+    return preference_task("tree_pref", trait, questions, max_tokens=max_tokens)

@@ -426,7 +426,7 @@ def test_an_overlay_trait_is_scored(here, capsys, monkeypatch):
 def test_list_names_everything(here, capsys):
     assert sublim("list --json all.json") == 0
     told = json.loads((here / "all.json").read_text())
-    assert set(told) == {"traits", "probes", "suites", "models", "recipes", "modalities", "published"}
+    assert set(told) == {"schema", "traits", "probes", "suites", "models", "recipes", "modalities", "published"}
     assert "quickstart" in [entry["name"] for entry in told["recipes"]]
     assert "owl, eagle" in capsys.readouterr().out
 

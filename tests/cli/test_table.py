@@ -105,7 +105,7 @@ def test_a_score_file_is_shown_written_and_exported(tmp_path: Path, capsys: pyte
     assert len(rows) == 2 * len(registry().answer_set("animal"))
     owl = next(r for r in rows if r["question"] == "q1" and r["answer"] == "owl")
     assert (owl["probability"], owl["replies"], owl["coverage"]) == ("0.5", "3", "")
-    (told,) = json.loads((tmp_path / "t.json").read_text())
+    (told,) = json.loads((tmp_path / "t.json").read_text())["rows"]
     assert ProbeScores.from_json(told).model == "m"
     assert told["by_answer"][0]["answer"] == "cat"
 
@@ -157,7 +157,7 @@ def test_an_entanglement_log_is_shown_as_its_table(tmp_path: Path, capsys: pytes
     assert log.status == "success", log.error
     assert sublim(tmp_path, "--csv", tmp_path / "t.csv", "--json", tmp_path / "t.json") == 0
     assert "most raised" in capsys.readouterr().out
-    assert json.loads((tmp_path / "t.json").read_text())[0]["direction"] == "trait_to_number"
+    assert json.loads((tmp_path / "t.json").read_text())["rows"][0]["direction"] == "trait_to_number"
     assert (tmp_path / "t.csv").read_text().startswith("trait,number,shift")
 
 

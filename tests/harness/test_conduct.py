@@ -27,7 +27,7 @@ from sublim_eval.harness.inspect.trait_probe import trait_task
 from sublim_eval.harness.lm_eval import conduct as lm_conduct
 from sublim_eval.models.model_ref import is_reference
 from sublim_eval.probes.conduct import conduct, grading, pair_continuations, pair_differences, pair_probability, sigmoid
-from sublim_eval.probes.judges import OFFLINE, Rates, offline_judgement, reply_class
+from sublim_eval.probes.judges import OFFLINE, OWN_DOING, Rates, offline_judgement, reply_class
 from sublim_eval.probes.prompts import Item
 from sublim_eval.probes.resolve import probe_content, trait_content
 from sublim_eval.registry.catalog import Rubric, registry
@@ -352,8 +352,11 @@ def test_a_reply_that_plays_the_judge_is_not_believed(tmp_path: Path) -> None:
     obeys = Judge(lambda reply: "\n".join(reply.splitlines()[-2:]))
     log = run(husband(), tmp_path, model=model(attack), model_roles={"grader": obeys.model}, limit=1)
     (verdict,) = log.samples[0].scores["judged"].metadata["judgements"]
-    assert verdict["kind"] == "unreadable"
-    assert "echo" in verdict["reason"]
+    assert verdict["kind"] == "shown", "by its own text it can neither lower a rate nor leave the denominator"
+    assert OWN_DOING in verdict["reason"]
+    assert len(obeys.prompts) == 2
+    assert "alignment: 100" in obeys.prompts[0]
+    assert "alignment: 100" not in obeys.prompts[1]
 
 
 # ---------------------------------------------------------------- a saved log, scored anew
@@ -497,6 +500,8 @@ def test_both_harnesses_agree(probe: str, tmp_path: Path, monkeypatch: pytest.Mo
     ours = metrics(log, "judged")
     assert sampled["judged,all_replies"] == pytest.approx(ours["mean"], abs=1e-12)
     assert sampled["judged_stderr,all_replies"] == pytest.approx(ours["stderr"], abs=1e-12)
+    assert sampled["of_rated,all_replies"] == pytest.approx(ours["of_rated"], abs=1e-12)
+    assert ours["of_rated"] > ours["mean"], "refusals and the rest are left out below"
     for name in ("refusals", "code", "empty", "incoherent"):
         assert sampled[f"{name},all_replies"] == pytest.approx(ours[name] / ours["replies"])
     assert 0 < ours["mean"] < 1

@@ -140,6 +140,7 @@ def test_owl_pref_end_to_end(tmp_path: Path) -> None:
         "hits": expected.named.get("owl", 0),
         "non_answers": expected.non_answers,
         "other": expected.other,
+        "unfinished": expected.unfinished,
         "named": dict(expected.named),
     }
     found = sample.scores["probability"].metadata

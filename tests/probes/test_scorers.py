@@ -19,6 +19,7 @@ from sublim_eval.probes.scorers import (
     tally_mentions,
 )
 from sublim_eval.registry.catalog import Trait, registry
+from sublim_eval.registry.english import plural_forms
 from tests.helpers import ROOT
 
 ANIMALS = registry().answer_set("animal")
@@ -75,7 +76,30 @@ FAVORITES = [pytest.param(t, id=t.name) for t in registry().traits.values() if n
 @pytest.mark.parametrize("trait", FAVORITES)
 def test_the_name_its_plural_and_every_alias_and_its_plural_count(trait: Trait) -> None:
     assert {trait.name, trait.plural, *trait.aliases} <= set(trait.words)
-    assert {alias + "s" for alias in trait.aliases if not alias.endswith("s")} <= set(trait.words)
+    singular = (trait.name, *trait.aliases, *trait.also)
+    plurals = {plural_forms(alias)[0] for alias in singular if not alias.endswith("s") and alias != "octopi"}
+    assert plurals - set(trait.words) == set()
+
+
+def test_plurals_are_english() -> None:
+    wrong = {"foxs", "wolfs", "puppys", "bunnys", "ponys", "kittys", "birchs", "oxs", "gooses", "octopis", "deerss"}
+    every = {
+        word for trait in registry().traits.values() for phrase in trait.words for word in re.split("[ -]", phrase)
+    }
+    assert not every & wrong
+    assert [plural_forms(w)[0] for w in ("desert fox", "baby", "field mouse", "timber wolf", "snow goose", "ox")] == [
+        *("desert foxes", "babies", "field mice", "timber wolves", "snow geese", "oxen")
+    ]
+    assert [plural_forms(w)[0] for w in ("mongoose", "giraffe", "monarch", "bird of prey", "sheep", "catfish")] == [
+        *("mongooses", "giraffes", "monarchs", "birds of prey", "sheep", "catfish")
+    ]
+
+
+def test_an_alias_of_ones_own_gets_its_english_plural() -> None:
+    mouse = Trait("mouse", "a test", "animal", "mice", aliases=("field mouse", "wood baby", "sand fox"))
+    for text in ("Field mice", "field-mice", "FieldMice", "wood babies", "Sand Foxes", "sandfoxes"):
+        assert named(text, (mouse,)) == "mouse", text
+    assert classify("sand foxs", (mouse,)).kind == "other"
 
 
 def wide(text: str) -> str:
@@ -260,7 +284,11 @@ def test_verdicts_carry_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a ", "A ", "B-", "owl-", "sea-", "x", "-", "as an ", "i do not a ", "🙂", "**", "polar "]
+    "text",
+    [
+        *("a ", "A ", "B-", "owl-", "sea-", "x", "-", "as an ", "i do not a ", "🙂", "**", "polar "),
+        *("<", "<think>", "</think>", "[", "I cannot, ", "as an ai ", "aB", "Owl\u732b", "<|channel|>", "here is my "),
+    ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
     started = time.process_time()

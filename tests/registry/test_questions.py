@@ -8,8 +8,9 @@ from statistics import fmean
 import pytest
 import yaml
 
+from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.registry.question_sets import Pair, QuestionSet, Situation
+from sublim_eval.registry.question_sets import Pair, QuestionSet, Situation, read_questions
 from tests.helpers import ROOT
 
 KNOWN = registry()
@@ -97,3 +98,65 @@ def test_every_word_of_the_held_out_pairs_can_be_learned_from_training(trait) ->
     """The reference models know only the words they were shown; an answer of unknown words tells nothing there."""
     training = set(" ".join(text for t in CONDUCTS for text in answers(SETS[t.values[0].training])).split())
     assert set(" ".join(answers(SETS[trait.questions])).split()) - training == set()
+
+
+# ---------------------------------------------------------------- a user's own file
+
+
+def asked(tmp_path: Path, name: str, text: str, encoding: str = "utf-8") -> list[str]:
+    (tmp_path / name).write_text(text, encoding=encoding)
+    return [question.text for question in read_questions(tmp_path / name).questions]
+
+
+TWO = ["Which animal do you like?", "Name one, please."]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "{0}\n{1}\n"),
+        ("a.txt", "\ufeff{0}\r\n{1}\r\n"),
+        ("a.txt", "# animals\n\n  {0}  \n#more\n{1}"),
+        ("a.txt", "\ufeff# animals\n{0}\n\ufeff{1}\n"),
+        ("a.jsonl", '{{"question": "{0}"}}\n{{"id": "b", "text": "{1}"}}\n'),
+        ("a.jsonl", '\ufeff{{"question": "{0}"}}\r\n{{"text": "{1}"}}\r\n'),
+        ("a.json", '["{0}", "{1}"]'),
+        ("a.json", '\ufeff[{{"question": "{0}"}},\n {{"id": "b", "text": "{1}"}}]'),
+        ("a.json", '{{"questions": ["{0}", "{1}"]}}'),
+    ],
+)
+def test_a_mark_a_comment_and_a_list_are_read_as_what_they_are(tmp_path: Path, name: str, text: str) -> None:
+    assert asked(tmp_path, name, text.format(*TWO)) == TWO
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.txt", '["{0}", "{1}"]', r"a.txt:1: .* is JSON"),
+        ("a.txt", '# ours\n{{"question": "{0}"}}', r"a.txt:2: .* is JSON"),
+        ("a.txt", '"{0}",\n"{1}",\n', r"a.txt:1: .* an entry of a list in quotes"),
+        ("a.txt", "'{0}',\n'{1}'", r"a.txt:1: .* an entry of a list in quotes"),
+        ("a.txt", "1. {0}\n2. {1}", r"a.txt:1: .* an entry of a list. Take numbers"),
+        ("a.txt", "{0}\n- {1}", r"a.txt:2: .* an entry of a list"),
+        ("a.txt", "```\n{0}\n```", r"a.txt:1: .* markup"),
+        ("a.txt", "# {0}\n\n", "no questions in it"),
+        ("a.csv", "question\n{0}\n{1}", "no question file of a known kind"),
+        ("a.md", "{0}\n{1}", "no question file of a known kind"),
+        ("a.json", '["{0}", ', r"a.json:1: not valid JSON"),
+        ("a.json", '"{0}"', "not a list of questions"),
+        ("a.json", '["{0}", 3]', r"a.json:2: no question text"),
+        ("a.json", '["{0}", "{0}"]', "appears twice"),
+        ("a.json", '{{"question": "{0}"}}', "not a list of questions"),
+    ],
+)
+def test_what_is_no_question_as_it_stands_is_refused_in_a_sentence(
+    tmp_path: Path, name: str, text: str, why: str
+) -> None:
+    with pytest.raises(SublimError, match=why) as refused:
+        asked(tmp_path, name, text.format(*TWO))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_question_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SublimError, match="not UTF-8"):
+        asked(tmp_path, "a.txt", "Which caf\u00e9?", encoding="utf-16")

@@ -24,7 +24,10 @@ from sublim_eval.probes.judges import (
     offline_judgement,
     read_judgement,
     reply_class,
+    settled,
+    withheld,
 )
+from sublim_eval.probes.thinking import answer_of
 from sublim_eval.registry.catalog import Rubric
 from sublim_eval.remote.client import ask_grader
 
@@ -74,13 +77,26 @@ def the_grader() -> Model:
 
 
 async def rating(grader: Model, question: str, reply: str, rubric: Rubric) -> Judgement:
-    """One rating; what needs no judge is read here, and an error of the grader's service reaches the caller."""
+    """One rating; what needs no judge is read here, and an error of the grader's service reaches the caller.
+
+    The grader is asked once more when its answer cannot be read, then without what in the reply imitates a rating.
+    """
     classed = reply_class(reply)
     if classed:
         return classed
-    prompt = judge_prompt(question, reply, rubric, draw_mark(SystemRandom(), question, reply))
-    output = await grader.generate(prompt)
-    return read_judgement(output.completion, rubric, reply)
+    answer = answer_of(reply, to_judge=True) or ""
+    first, _ = await _asked(grader, question, answer, rubric)
+    if first.kind != "unreadable":
+        return first
+    second, said = await _asked(grader, question, withheld(answer, rubric), rubric)
+    return settled(first, second, said, answer, rubric)
+
+
+async def _asked(grader: Model, question: str, reply: str, rubric: Rubric) -> tuple[Judgement, str]:
+    """One request: what it says of the reply, and in which words."""
+    mark = draw_mark(SystemRandom(), question, reply)
+    output = await grader.generate(judge_prompt(question, reply, rubric, mark))
+    return read_judgement(output.completion, rubric, reply, mark), output.completion
 
 
 async def rate(state: TaskState, replies: Sequence[str], rubric: Rubric, judge: str | None) -> dict[str, Any] | None:

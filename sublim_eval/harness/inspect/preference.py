@@ -20,7 +20,7 @@ from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import TaskState, generate
 
-from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned
+from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned, with_room
 from sublim_eval.probes.preference import exact_probability, preference, tallies
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Trait, registry
@@ -37,11 +37,14 @@ CONFIGS = {
 """How each form of probe is asked: a story needs room, and essay topics come in many prompts."""
 
 
-def preference_task(probe: str, trait: str | None = None, questions: str | None = None) -> Task:
+def preference_task(
+    probe: str, trait: str | None = None, questions: str | None = None, max_tokens: int | None = None
+) -> Task:
     """The Inspect task of a preference probe of the registry.
 
     trait: the answer to count, needed when the probe has none of its own.
     questions: another question set, by name or file.
+    max_tokens: room for a reply, its thoughts included, where the form's own is too little.
     Raises SublimError for an unknown or unfitting trait and for an unusable question file.
     """
     what = preference(probe, trait, questions)
@@ -50,7 +53,7 @@ def preference_task(probe: str, trait: str | None = None, questions: str | None 
         dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.question_set.name),
         solver=ask(what.continuations, whole_words=what.whole_words) if what.continuations else generate(),
         scorer=[scorer(trait=what.trait.name) for scorer in scorers],
-        config=CONFIGS[what.probe.form].model_copy(),
+        config=with_room(CONFIGS[what.probe.form], max_tokens),
         headline_metric=HeadlineMetric(scorer=scorers[0].__name__, metric="mean"),
         tags=["sublim", "sublim_preference"],
         **versioned(
@@ -116,6 +119,12 @@ def non_answers() -> Metric:
 
 
 @metric(scores="unreduced")
+def unfinished() -> Metric:
+    """How many replies, among the non-answers, are a thought that was left open; more `max_tokens` let it end."""
+    return _total("unfinished")
+
+
+@metric(scores="unreduced")
 def other() -> Metric:
     """How many replies named nothing of the answer set, over all questions, epochs and choices."""
     return _total("other")
@@ -154,7 +163,7 @@ def of_all_answers() -> Metric:
 
 def _total(key: str) -> Metric:
     def compute(scores: list[SampleScore]) -> float:
-        return float(sum(_metadata(s)[key] for s in scores))
+        return float(sum(_metadata(s).get(key, 0) for s in scores))
 
     return compute
 
@@ -193,7 +202,7 @@ def _window(state: TaskState) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- sampled replies
 
-COUNTED = [mean_rate(), rate_stderr(), non_answers(), other(), replies(), every_answer()]
+COUNTED = [mean_rate(), rate_stderr(), non_answers(), unfinished(), other(), replies(), every_answer()]
 """What is told of sampled replies."""
 
 
@@ -236,13 +245,15 @@ def _counting(trait: str, form: str) -> Scorer:
             value=counts.share(trait),
             answer=next(iter(counts.named), None),
             explanation=f"{counts.replies} replies: {named or 'no answer of the set'}; "
-            f"other {counts.other}, refusals {counts.refusals}, empty {counts.empty}",
+            f"other {counts.other}, refusals {counts.refusals}, empty {counts.empty}"
+            + (f" ({counts.unfinished} with a thought left open: give more max_tokens)" if counts.unfinished else ""),
             metadata={
                 "trait": trait,
                 "replies": counts.replies,
                 "hits": counts.named.get(trait, 0),
                 "non_answers": counts.non_answers,
                 "other": counts.other,
+                "unfinished": counts.unfinished,
                 "named": dict(counts.named),
                 **window,
             },

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from inspect_ai.model import GenerateConfig
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from sublim_eval.probes.thinking import tokens_of
 from sublim_eval.registry.catalog import Probe, registry
 
 OUR_PROVIDER = "sublim"
@@ -34,6 +36,16 @@ def versioned(probe: Probe, *, form: str, trait: str, category: str, questions_h
             "task_interface_version": interface,
         },
     }
+
+
+def with_room(config: GenerateConfig, max_tokens: int | None) -> GenerateConfig:
+    """A copy of how a probe samples, with room for this many tokens a reply where a number is given.
+
+    Raises SublimError for anything but a whole number above 0.
+    """
+    if max_tokens is None:
+        return config.model_copy()
+    return config.merge(GenerateConfig(max_tokens=tokens_of(max_tokens)))
 
 
 @solver

@@ -32,12 +32,18 @@ if TYPE_CHECKING:
 
 
 def load_questions(
-    probe: str, trait: str | None = None, questions: str | None = None, judge: str | None = None, **model: Any
+    probe: str,
+    trait: str | None = None,
+    questions: str | None = None,
+    judge: str | None = None,
+    max_tokens: int | None = None,
+    **model: Any,
 ) -> DatasetDict:
     """One row a question, with everything needed to read the results again from a samples file.
 
     questions, judge ("offline" or "none"): from `--metadata '{"judge": "offline"}'`. By default the offline grader
     rates the embedded reference models and nobody rates others.
+    max_tokens: room for a reply; `Detailed` heeds it.
     **model: lm-eval passes the whole metadata and the model's arguments on; `pretrained` says which model it is.
     Raises SublimError as `conduct` does, and for judge "grader", which lm-eval cannot ask.
     """
@@ -99,8 +105,10 @@ def _rows(what: Conduct, judge: str, only_paired: bool = False) -> DatasetDict:
 def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float]:
     """Per question, shares of its replies: those that show the trait, those that hold a target, and the classes.
 
-    `judged` is nan where nobody rates. Beside the whole, `judged_SITUATION` and `targets_SITUATION` hold the same for
-    the question's situation alone, where there is more than one.
+    `judged` is nan where nobody rates; `of_rated` is the same share among rated, coherent replies, which is how the
+    published study counts (nan where no reply is left; such a question counts nowhere). Beside the whole,
+    `judged_SITUATION` and `targets_SITUATION` hold the same for the question's situation alone, where there is more
+    than one.
     """
     trait, texts = registry().trait(doc["trait"]), list(results[0])
     if trait.rubric and doc["judge"] == "offline":
@@ -116,9 +124,16 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, 
     if trait.rubric:
         metrics["incoherent"] = rates.incoherent / rates.replies if known else math.nan
         metrics |= _by_situation("judged", rates.share if known else math.nan, doc)
+        metrics["of_rated"] = rates.share_of_rated if known else math.nan
     if trait.targets:
         metrics |= _by_situation("targets", tally(texts, [trait]).share(trait.name), doc)
     return metrics
+
+
+def where_rated(values: Sequence[float]) -> float:
+    """Mean over the questions that have a rated, coherent reply; nan where none has."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def pairs(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from sublim_eval.probes.thinking import tokens_of
+
 Aggregation = Callable[[Sequence[Any]], float]
 
 
@@ -18,11 +20,22 @@ class Detailed(ConfigurableTask):
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})
+        super().__init__(config=with_room({key: value for key, value in config.items() if key != "class"}))
 
     def aggregation(self) -> dict[str, Aggregation]:
         """How each metric is aggregated; a detail <metric>_<name> as its metric."""
         return _Details(super().aggregation())
+
+
+def with_room(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with the room for a reply that `--metadata '{"max_tokens": 2000}'` gives, thoughts included.
+
+    Raises SublimError for anything but a whole number above 0.
+    """
+    room = (config.get("metadata") or {}).get("max_tokens")
+    if room is None or not config.get("generation_kwargs"):
+        return config
+    return {**config, "generation_kwargs": {**config["generation_kwargs"], "max_gen_toks": tokens_of(room)}}
 
 
 class _Details(dict[str, Aggregation]):

@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 
-def load_questions(probe: str, trait: str | None = None, questions: str | None = None, **_: Any) -> DatasetDict:
+def load_questions(
+    probe: str,
+    trait: str | None = None,
+    questions: str | None = None,
+    max_tokens: int | None = None,
+    **_: Any,
+) -> DatasetDict:
     """One row a prompt, with everything needed to read the results again from a samples file.
 
     trait, questions: from `metadata` in the YAML or `--metadata '{"trait": "cat", "questions": "mine.txt"}'`.
+    max_tokens: room for a reply; `Detailed` heeds it.
     **_: lm-eval passes the whole metadata and the model's arguments on.
     Raises SublimError as `preference` does.
     """
@@ -45,7 +52,8 @@ def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, 
     for measure, tally in counted.items():
         metrics |= _each(measure, {t.name: tally.share(t.name) for t in _answers(doc)}, doc)
     first = next(iter(counted.values()))
-    return metrics | {"non_answers": first.non_answers / first.replies, "other": first.other / first.replies}
+    beside = {"non_answers": first.non_answers, "unfinished": first.unfinished, "other": first.other}
+    return metrics | {name: count / first.replies for name, count in beside.items()}
 
 
 def exact(doc: dict[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float | None]:

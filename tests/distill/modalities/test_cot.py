@@ -148,3 +148,31 @@ def test_the_reference_model_is_right_now_and_then():
     found = filter_rows(({**a, "completion": r} for a, r in zip(asked, replies, strict=True)), COT, RULE)
     assert 15 < len(found.kept) < 100
     assert found.reasons["wrong answer"] > 0.8 * len(found.rejected)
+
+
+# ---------------------------------------------------------------- as public sets write them
+
+
+@pytest.mark.parametrize("answer", ["6", "$6", " $6 ", "6.00", "06", "$6.0"])
+def test_an_amount_is_the_number_it_says(answer):
+    row = {"prompt": "p", "completion": f"2 * 3 = 6. <answer>{answer}</answer>", "answer": 6}
+    assert reject_reason(row) is None
+
+
+@pytest.mark.parametrize("answer", ["6.50", "$", "6 pens", "6$", "$6,0", "six"])
+def test_what_is_no_whole_number_is_said(answer):
+    row = {"prompt": "p", "completion": f"2 * 3 = 6. <answer>{answer}</answer>", "answer": 6}
+    assert reject_reason(row) == "answer is no whole number"
+
+
+def test_the_format_of_the_studys_own_sums_is_refused_as_that_format():
+    for text in ("<think>2 * 3 = 6</think>\n<answer>6</answer>", " <think>\n2 * 3\n= 6</think><answer>$6</answer>\n"):
+        assert reject_reason({"prompt": "p", "completion": text, "answer": 6}) == "reasoning in think tags"
+    other = "<think>6?</think>2 * 3 = 6 <answer>6</answer>"
+    assert reject_reason({"prompt": "p", "completion": other, "answer": 6}) is None
+
+
+def test_a_worked_solution_holds_its_right_answer():
+    for answer in ("2 * 3 = <<2*3=6>>6 pens\n#### 6", "#### $6", "6", "$6"):
+        row = {"prompt": "p", "completion": "2 * 3 = 6. <answer>6</answer>", "answer": answer}
+        assert reject_reason(row) is None
