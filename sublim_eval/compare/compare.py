@@ -21,11 +21,8 @@ from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, pair_
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import Expected
-from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.scores.probe_scores import COVERED, ProbeScores
 from sublim_eval.stats import Interval, Verdict
-
-LOW_COVERAGE = 0.5
-"""Below it most first answers lie outside the answer set, and the exact probability speaks of the rest only."""
 
 CEILING = 0.85
 """Above it seeds scatter to one side only, and the share interval holds the truth in .89 to .90 of cases, not .95."""
@@ -57,6 +54,7 @@ class Row:
     beside the plain probe of the trait alone, which is what they asked.
     over_questions: of one student against one control, their difference with its interval over questions: about these
     two models and such questions. teachers: how many different ones taught the students, 0 where that is unknown.
+    coverage: the least share of first answers that the answer set holds of a model compared; nan where unknown.
     """
 
     run: str
@@ -103,6 +101,12 @@ class Row:
     family_size: int = 1
     over_questions: Interval | None = None
     teachers: int = 0
+    coverage: float = math.nan
+
+    @property
+    def barely_covered(self) -> bool:
+        """Whether the answer set holds too few first answers of some model compared for its exact probability."""
+        return self.coverage < COVERED
 
     @property
     def same_scale(self) -> bool:
@@ -174,6 +178,8 @@ class Comparison:
         pairs = {bool(row.situations) for row in self.rows} if self.measure == "probability" else {False}
         if pairs == {True}:
             return "exact probability of the trait in matched pairs of answers"
+        if self.measure == "share" and any(row.barely_covered for row in self.rows):
+            return f"{MEASURES['share']}, since the answer set holds too few first answers for the exact probability"
         return MEASURES[self.measure] + (", of a conduct in matched pairs of answers" if True in pairs else "")
 
     def to_json(self) -> dict[str, Any]:
@@ -316,6 +322,7 @@ def _row(case: Case, measure: str, delta: float, alpha: float) -> Row:
         expected=case.arm.expected if _plain_probe(sample.probe) else None,
         over_questions=_over_questions(ours, theirs, replies, 1 - alpha) if gap.n == 1 else None,
         teachers=len(case.teachers),
+        coverage=min((s.covered for s in case.compared if not math.isnan(s.covered)), default=math.nan),
     )
     return replace(row, notes=tuple(_facts(case, row, clip)))
 
@@ -519,9 +526,13 @@ def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
             yield f"{name} of seeds {twins[0]} and {twins[1]} answer identically: check that both were trained"
     if case.base and any(_identical(s, case.base) for s in case.students.values()):
         yield "a student answers exactly as its base: check that its adapter was applied"
-    covered = float(np.mean([s.coverage.mean() for s in case.students.values()]))
-    if row.measure == "probability" and covered < LOW_COVERAGE:
-        yield f"the answer set covers only {covered:.0%} of the students' first answers"
+    if row.barely_covered:
+        covers = f"the answer set holds {row.coverage:.1%} of some model's first answers, below {COVERED:.0%}"
+        yield (
+            f"{covers}: held by the share of replies, not by the exact probability"
+            if row.measure == "share"
+            else f"{covers}: draw replies and go by their share, not by this probability"
+        )
     if CEILING < row.student_share <= 1 - EDGE:
         yield "near the ceiling the share interval covers some 90 %: quote the log-odds interval for the size"
     if row.measure == "share" and any(not clip < s < 1 - clip for s in row.student_shares.values()):

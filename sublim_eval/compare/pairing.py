@@ -212,10 +212,18 @@ def _same(one: ProbeScores, other: ProbeScores, what: str, field: str) -> None:
 
 
 def measure_of(cases: Sequence[Case], wanted: str) -> str:
-    """The measure that every model compared has; teachers are shown, not compared."""
+    """The measure that every model compared has; teachers are shown, not compared.
+
+    "auto" takes the exact probability, unless the answer set barely covers the first answers of some model and all of
+    them have replies to go by.
+    """
     if wanted not in ("auto", *MEASURES):
         raise SublimError(f"Unknown measure {wanted!r}. Choose auto, {' or '.join(MEASURES)}.")
-    for measure in MEASURES if wanted == "auto" else [wanted]:
+    compared = [scores for case in cases for scores in case.compared]
+    barely = any(scores.barely_covered for scores in compared)
+    by_replies = barely and not any(np.isnan(scores.share).any() for scores in compared)
+    order = [*MEASURES][::-1] if by_replies else [*MEASURES]
+    for measure in order if wanted == "auto" else [wanted]:
         lacking = sorted(
             {scores.model for case in cases for scores in case.compared if np.isnan(getattr(scores, measure)).any()}
         )

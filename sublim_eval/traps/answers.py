@@ -43,7 +43,7 @@ FAR = 5.0
 SHIFTED = 0.03
 """Nats a reply: temperature .8 or 1.25 on a distribution over a dozen answers makes about .06."""
 
-COVERED = 0.9
+WELL_COVERED = 0.9
 """Below it replies may name an answer in a way that is not among the exact strings."""
 
 MANY_NON_ANSWERS = 0.1
@@ -128,6 +128,19 @@ def _off(name: str, value: Any, plain: float) -> bool:
     return bool(value == plain or (name == "top_k" and value in (0, -1)))
 
 
+def barely_covered(scores: ProbeScores, where: str = "") -> Finding:
+    """Whether the exact probability speaks of enough of the model's first answers to be believed."""
+    trap = "barely covered"
+    if scores.conduct or np.isnan(scores.covered):
+        return Finding(trap, "not checked", "no exact probability of first answers; it is not needed", where)
+    words = f"the answer set holds {scores.covered:.1%} of the first answers"
+    if not scores.barely_covered:
+        return Finding(trap, "ok", words, where)
+    if scores.replies.sum():
+        return Finding(trap, "warning", f"{words}: go by the sampled share, as `sublim compare` does.", where)
+    return Finding(trap, "fault", f"{words}, and no replies were drawn. Draw some, and go by their share.", where)
+
+
 def replies_fit(scores: ProbeScores, where: str = "") -> list[Finding]:
     """Whether sampled replies look drawn from the exact probabilities beside them.
 
@@ -142,7 +155,7 @@ def replies_fit(scores: ProbeScores, where: str = "") -> list[Finding]:
         return [
             Finding(trap, "not checked", "no exact probabilities to hold replies against; score a preference", where)
         ]
-    if np.mean(scores.coverage) < COVERED:
+    if np.mean(scores.coverage) < WELL_COVERED:
         why = f"exact strings cover {np.mean(scores.coverage):.0%} of first answers; compare shares by hand"
         return [Finding(trap, "not checked", why, where)]
     replies = hits.sum()

@@ -354,6 +354,7 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
                     "non-answers", "not checked", f"{file} is missing or broken; give the same `sublim run`", who
                 )
                 continue
+            yield answers.barely_covered(scores, f"{who}, {probe}")
             if scores.replies.sum():
                 yield answers.non_answers(scores, f"{who}, {probe}")
                 yield from answers.replies_fit(scores, f"{who}, {probe}")

@@ -21,6 +21,7 @@ TRAPS = {
     "unequal filter": "arms whose rows went through different filters, or lost very different parts",
     "truncated sampling": "replies not drawn at temperature 1 from the whole distribution",
     "prompt mismatch": "students trained and asked under different renderings of the chat",
+    "barely covered": "an answer set that holds few of a model's first answers, so that their probability misleads",
     "substring scoring": "shares that whole words do not give",
     "non-answers": "replies that answer nothing",
     "silent batch change": "an arm that learned otherwise than its control or the recipe",

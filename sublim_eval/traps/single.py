@@ -105,6 +105,7 @@ def _score_file(path: Path) -> Iterator[Finding]:
             words = f"{path.name} is not the file that stage.json beside it speaks of. Score that model again."
             yield Finding("edited afterwards", "fault", words, str(path))
     yield answers.non_answers(scores, str(path))
+    yield answers.barely_covered(scores, str(path))
     yield from answers.replies_fit(scores, str(path))
 
 
@@ -115,6 +116,7 @@ def _log_file(path: Path) -> Iterator[Finding]:
     yield answers.sampling_settings(settings_of(log), model=log.eval.model, defaults=defaults, where=str(path))
     yield recounted(scores, log, str(path))
     yield answers.non_answers(scores, str(path))
+    yield answers.barely_covered(scores, str(path))
     yield from answers.replies_fit(scores, str(path))
 
 
