@@ -88,7 +88,7 @@ class World:
 
     def truth(self) -> tuple[float, float, float]:
         """(mean gap in share, mean shift in log-odds, the gap at the mean log-odds of both arms)."""
-        trait, control = replace(self, replies=0).draw(1, 400_000, np.random.default_rng(99))
+        trait, control = replace(self, replies=0).draw(1, 60_000, np.random.default_rng(99))
         odds = [float(stats.log_odds(arm).mean()) for arm in (trait, control)]
         return float(trait.mean() - control.mean()), odds[0] - odds[1], float(np.subtract(*special.expit(odds)))
 

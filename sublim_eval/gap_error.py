@@ -57,8 +57,8 @@ class Scatter:
         worth = np.inf if replies is None else float(n**2 / np.sum(1 / each))
         inside = np.clip(shrunken(values, each, 0.5), NEAREST, 1 - NEAREST)
         odds = np.log(inside) - np.log1p(-inside)
-        several = {"axis": -1, "ddof": 1} if n > 1 else {"axis": -1}
-        return cls(n, values.mean(-1), values.var(**several), odds.var(**several), worth)
+        ddof = min(n - 1, 1)  # of one model there is no scatter
+        return cls(n, values.mean(-1), values.var(-1, ddof=ddof), odds.var(-1, ddof=ddof), worth)
 
     @property
     def anchor(self) -> Numbers:
