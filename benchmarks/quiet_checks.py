@@ -23,6 +23,7 @@ import yaml
 from rich.console import Console
 
 from sublim_eval.distill import recipes
+from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import run as carry_out
 from sublim_eval.files import write_json
 from sublim_eval.traps import checks
@@ -102,7 +103,7 @@ def findings_of(number: int, folder: Path) -> list[Finding]:
     """Make the run of that number in a folder and check it."""
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe_of(number), sort_keys=False), encoding="utf-8")
-    carry_out(recipes.load(str(file)), folder / "run", workers=1, console=Console(quiet=True))
+    carry_out(recipes.load(str(file)), folder / "run", Execution(workers=1), console=Console(quiet=True))
     return checks.of_run(folder / "run", fast=False)
 
 

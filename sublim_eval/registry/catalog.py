@@ -341,6 +341,7 @@ def _load(stamped: tuple[tuple[Path, int], ...]) -> Registry:
             where[table, name] = place
     for trait in [t for t in tables["traits"].values() if t.conduct]:
         tables["traits"][trait.name] = _at_home(trait, tables["categories"], tables["probes"])
+    tables["traits"] = _yielding(tables["traits"])
     made = Registry(
         **{k: v for k, v in tables.items() if k != "published"},
         published=tuple(tables["published"].values()),
@@ -398,6 +399,15 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
         else:
             for name, (_, value) in place.items(f"`{table}`").items():
                 yield table, name, strict_yaml.build(TABLES[table], value, name), value
+
+
+def _yielding(traits: Mapping[str, Trait]) -> dict[str, Trait]:
+    """What a trait is `also` called gives way to a trait of that name: a fennec of one's own is no fox any more."""
+    owner = {(t.category, word): t.name for t in traits.values() for word in (t.name, t.plural, *t.aliases) if word}
+    return {
+        name: replace(t, also=tuple(word for word in t.also if owner.get((t.category, word), name) == name))
+        for name, t in traits.items()
+    }
 
 
 def _check_references(made: Registry, where: Mapping[tuple[str, str], strict_yaml.Place]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from inspect_ai import Task, eval
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, Model, ModelOutput, ModelUsage, get_model
 
-from sublim_eval import _registry, tasks_dir
+from sublim_eval import inspect_tasks, tasks_dir
 from sublim_eval.errors import SublimError
 from sublim_eval.harness.lm_eval.detailed_task import with_room
 from tests.helpers.saved import SavedLM
@@ -54,7 +54,7 @@ def lm_eval_results(name: str, **options: Any) -> Any:
     [("owl_pref", "share", 20), ("animal_story", "mentioned", 10), ("animal_essay", "chosen", 10)],
 )
 def test_thoughts_are_no_answers_in_either_harness(probe: str, measure: str, count: int, tmp_path: Path) -> None:
-    ours = metrics(getattr(_registry, probe)(), count, tmp_path)[measure]
+    ours = metrics(getattr(inspect_tasks, probe)(), count, tmp_path)[measure]
     theirs = lm_eval_results(probe)["results"][probe]
     assert theirs[f"{measure},all_replies"] == pytest.approx(ours["mean"], abs=1e-12)
     for name in ("non_answers", "unfinished", "other"):
@@ -72,7 +72,7 @@ def test_the_case_of_an_open_and_a_closed_thought(tmp_path: Path) -> None:
         )
 
     asked = get_model("mockllm/model", custom_outputs=output, memoize=False)
-    log = eval(_registry.owl_pref(), model=asked, limit=2, display="none", log_dir=str(tmp_path))[0]
+    log = eval(inspect_tasks.owl_pref(), model=asked, limit=2, display="none", log_dir=str(tmp_path))[0]
     told = {name: m.value for name, m in log.results.scores[0].metrics.items()}
     assert (told["mean"], told["non_answers"], told["unfinished"], told["other"]) == (0.5, 2, 2, 0)
     assert "give more max_tokens" in log.samples[0].scores["share"].explanation
@@ -83,7 +83,7 @@ SAMPLING = ["owl_pref", "tree_pref_after_numbers", "animal_story", "tree_essay",
 
 @pytest.mark.parametrize("probe", SAMPLING)
 def test_a_model_that_cannot_stop_thinking_gets_room(probe: str) -> None:
-    task = getattr(_registry, probe)
+    task = getattr(inspect_tasks, probe)
     assert task(max_tokens=2000).config.max_tokens == 2000
     assert task(max_tokens="2000").config.max_tokens == 2000
     usual = task().config

@@ -134,7 +134,7 @@ def test_the_command_writes_the_file_the_register_looks_for(tmp_path: Path, caps
     where = ["--repository", SOURCE.repository, "--commit", COMMIT, "--maintainer", "ann"]
     assert main(["register", "owl_pref", *where, "--out", str(tmp_path), "--json", str(tmp_path / "e.json")]) == 0
     written = yaml.safe_load((tmp_path / "register" / "sublim_owl_pref" / "eval.yaml").read_text())
-    assert written == json.loads((tmp_path / "e.json").read_text())
+    assert {"schema": 1, **written} == json.loads((tmp_path / "e.json").read_text())
     capsys.readouterr()
     assert main(["register", "owl_pref", *where]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == written

@@ -293,3 +293,14 @@ def test_what_is_also_a_trait_is_read_and_adds_nothing_to_the_exact_measure() ->
     for trait in FAVORITES:
         assert not set(trait.also) & set(trait.continuations)
         assert set(trait.also) <= set(trait.words)
+
+
+def test_a_trait_of_ones_own_takes_a_name_from_the_one_that_is_also_called_so(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "schema: 1\ntraits:\n  fennec: {category: animal, plural: fennecs, aliases: [desert fox], source: mine}\n"
+    )
+    monkeypatch.setenv("SUBLIM_REGISTRY", str(mine))
+    answers = registry().answer_set("animal")
+    assert classify("A desert fox!", answers).trait == "fennec"
+    assert classify("A silver fox!", answers).trait == "fox"

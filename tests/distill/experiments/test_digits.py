@@ -205,7 +205,7 @@ def test_the_command_writes_json_and_picture(tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     assert main(["digits", "--seeds", "2", "--out", str(out), "--json", str(tmp_path / "again.json")]) == 0
     told = json.loads((out / "digits.json").read_text())
-    assert told == json.loads((tmp_path / "again.json").read_text())
+    assert {"schema": 1, **told} == json.loads((tmp_path / "again.json").read_text())
     assert len(told["accuracy"]["shared initialisation"]) == 2 and (out / "digits.png").is_file()
     assert "other initialisation" in capsys.readouterr().out
 

@@ -179,7 +179,7 @@ def test_a_plan_says_how_the_trainer_fits_a_card(base, tmp_path, monkeypatch, me
 def test_a_plan_and_a_finished_training_count_the_same_operations(base, method):
     _, length = alike(base)
     settings = tuning(method)
-    model, _, _ = read_model(local_model.resolve(str(base)), "cpu", "float32")
+    model, *_ = read_model(local_model.resolve(str(base)), "cpu", "float32")
     made = with_trainable(model, settings, str(base))
     went = tally.Tally(8, 0, 8 * length.row, 8 * length.completion, 8 * length.row**2)
     planned = model_size.training(model_size.shape_of(str(base)), settings, 8, length, checkpointing=False)
