@@ -44,7 +44,7 @@ from sublim_eval.probes.resolve import any_trait_content  # noqa: E402
 
 FAMILIES = ("animal_pref", "tree_pref", "animal_pref_after_numbers", "animal_essay", "misalignment")
 NUMBERS = ("subliminal_prompting", "token_entanglement")
-WORD_TOKENS = 12
+WORD_TOKENS = 8
 """Tokens that any listed answer and the word's end fit into."""
 
 SHOWN = 0.01
@@ -62,7 +62,7 @@ class Size:
     plain: int
 
 
-FULL, TINY = Size(5, 5000, 2), Size(2, 400, 1)
+FULL, TINY = Size(5, 5000, 1), Size(2, 400, 1)
 
 
 def main() -> None:
@@ -223,14 +223,13 @@ def by_hand(model: local_model.LocalModel, prompt: str, answer: str, whole: bool
     spelled = sum(said[len(head) + i - 1, token].item() for i, token in enumerate(tail))
     if not whole:
         return math.exp(spelled)
-    texts = _texts(model)
+    ends, plural = _word_ends(model)
     behind = said[-1].exp()
-    total = math.exp(spelled) * sum(behind[i].item() for i, text in enumerate(texts) if not goes_on(text))
-    for i, text in enumerate(texts):
-        if text in ("s", "es", "S", "ES") and math.exp(spelled) * behind[i].item() > 1e-7:
+    total = math.exp(spelled) * behind[ends].sum().item()
+    for i in plural:
+        if math.exp(spelled) * behind[i].item() > 1e-5:
             after = _logprobs(model, [*head, *tail, i])[-1].exp()
-            ends = sum(after[j].item() for j, other in enumerate(texts) if not goes_on(other))
-            total += math.exp(spelled) * behind[i].item() * ends
+            total += math.exp(spelled) * behind[i].item() * after[ends].sum().item()
     return total
 
 
@@ -246,17 +245,19 @@ def _logprobs(model: local_model.LocalModel, ids: Sequence[int]) -> torch.Tensor
         return model.model(torch.tensor([ids], device=model.device)).logits[0].double().log_softmax(-1)
 
 
-_TEXTS: dict[int, list[str]] = {}
+_ENDS: dict[int, tuple[torch.Tensor, list[int]]] = {}
 
 
-def _texts(model: local_model.LocalModel) -> list[str]:
-    """What every token says behind a letter."""
-    if id(model) not in _TEXTS:
+def _word_ends(model: local_model.LocalModel) -> tuple[torch.Tensor, list[int]]:
+    """bool[vocabulary], tokens that leave the word before them as it is; and those that put it into the plural."""
+    if id(model) not in _ENDS:
         lead = model.tokenizer("a", add_special_tokens=False)["input_ids"]
         size = model.model.get_output_embeddings().weight.shape[0]
         known = [model.tokenizer.decode([*lead, i], skip_special_tokens=False)[1:] for i in range(len(model.tokenizer))]
-        _TEXTS[id(model)] = (known + [""] * size)[:size]
-    return _TEXTS[id(model)]
+        texts = (known + [""] * size)[:size]
+        plural = [i for i, text in enumerate(texts) if text in ("s", "es", "S", "ES")]
+        _ENDS[id(model)] = (torch.tensor([not goes_on(text) for text in texts]), plural)
+    return _ENDS[id(model)]
 
 
 # ---------------------------------------------------------------- against lm-eval

@@ -234,9 +234,26 @@ def test_a_student_that_is_its_base_or_its_twin_is_noticed(tmp_path):
     assert "exactly as its base" in notes and "seeds 1 and 2 answer identically" in notes
 
 
-def test_low_coverage_is_said(tmp_path):
+def test_where_the_answer_set_holds_little_the_share_is_the_measure_and_the_verdict_says_why(tmp_path):
+    def sparse(who, scores):
+        return replace(scores, coverage=scores.coverage * 0.01) if scores.category == "animal" else scores
+
+    with_replies = compare([make_run(tmp_path / "run", replies=100, change=sparse)])
+    assert with_replies.measure == "share"
+    assert "since the answer set holds too few first answers" in with_replies.measure_words
+    owl = rows(with_replies)["owl"]
+    assert owl.coverage == pytest.approx(0.0095) and owl.barely_covered
+    assert any("0.9% of some model's first answers, below 20%: held by the share" in note for note in owl.notes)
+    assert compare([make_run(tmp_path / "whole", replies=100)]).measure == "probability"
+    forced = compare([tmp_path / "run"], measure="probability")
+    assert any("go by their share, not by this probability" in note for note in rows(forced)["owl"].notes)
+
+
+def test_low_coverage_without_replies_to_go_by_is_said(tmp_path):
     run = make_run(tmp_path / "run", change=lambda who, s: replace(s, coverage=s.coverage * 0.2))
-    assert any("covers only 19%" in note for note in rows(compare([run]))["owl"].notes)
+    result = compare([run])
+    assert result.measure == "probability"
+    assert any("holds 19.0% of some model's first answers" in note for note in rows(result)["owl"].notes)
 
 
 def test_json_holds_the_figures_of_every_seed(tmp_path):

@@ -274,6 +274,10 @@ FAULTS = {
         "substring scoring", (answers, "recount"), "fault", "480 replies claimed|400 replies claimed, 40 saved",
         {"scores": at("owl-s1", lambda s: replace(s, replies=s.replies * 10))},
     ),
+    "the answer set holds little of what is said": Fault(
+        "barely covered", (answers, "barely_covered"), "warning", r"holds 1\.0% of the first answers: go by",
+        {"scores": at("owl-s1", lambda s: replace(s, coverage=s.coverage * 0 + 0.01))},
+    ),
     "some replies answer nothing": Fault(
         "non-answers", (answers, "non_answers"), "warning", "30% of the replies answer nothing",
         {"scores": at("owl-s1", lambda s: planted.refused(s, 0.3))},
