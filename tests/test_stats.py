@@ -262,7 +262,7 @@ def test_holm_can_take_a_verdict_back():
 def test_minimum_detectable_gap_is_found_about_four_times_in_five(seeds):
     """On average over what studies of this size say; benchmarks/verdict_errors.py measures it at length."""
     rng, found = RNG(7), []
-    for _ in range(24):
+    for _ in range(100):
         trait, control = World(0.5, 0.0, 0.2, shared=0.0).draw(seeds, rng)
         effect = stats.minimum_detectable(stats.share_gap(trait, control))
         shift = stats.log_odds(0.5 + effect) if effect < 0.5 else 9.0
@@ -271,7 +271,7 @@ def test_minimum_detectable_gap_is_found_about_four_times_in_five(seeds):
         centred = (ours - ours.mean(1, keepdims=True)) * (theirs - theirs.mean(1, keepdims=True))
         made = GapError(Scatter.of(ours), Scatter.of(theirs), centred.sum(1) / (seeds - 1), paired=True)
         found += list(made.differs(0.05) & (made.mean > 0) & ~made.small(stats.DELTA, 0.05))
-    assert 0.68 < np.mean(found) < 0.95
+    assert 0.66 < np.mean(found) < 0.95
 
 
 def test_more_tests_and_fewer_replies_make_less_detectable():
