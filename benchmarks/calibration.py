@@ -501,7 +501,8 @@ def error_lines(result: Mapping[str, Any]) -> list[str]:
         "Twelve null arms and one control (base .10, spread .8), their traits split in several ways: at least one",
         "called transferred, 3 / 5 / 10 seeds. A question is one trait asked in one role and its verdict depends on",
         "nothing else, so many questions have many chances; the printed result says how many rows stay when all are",
-        "taken as one. ",
+        "taken as one.",
+        "",
         "| arms of each trait | in one question | in any question | after Holm over all twelve |",
         "|---|---|---|---|",
     ]

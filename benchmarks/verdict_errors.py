@@ -120,10 +120,10 @@ def grid() -> list[dict[str, Any]]:
             ),
             key=lambda one: one["rate"],
         )
-        rng, common = generator("null", base, spread, seeds, replies), None
+        rng = generator("null", base, spread, seeds, replies)
         common = rng.normal(size=(2000, seeds))
-        arms = (drawn(base, spread, replies, common, 0.5, rng) for _ in range(2))
-        null = gap_error(*arms, replies)
+        ours, theirs = (drawn(base, spread, replies, common, 0.5, rng) for _ in range(2))
+        null = gap_error(ours, theirs, replies)
         told = {"base": base, "spread": spread, "seeds": seeds, "replies": replies, "at_margin": worst}
         cells.append({**told, "no_effect": rate(null.small(stats.DELTA, stats.ALPHA))})
     return cells
@@ -201,8 +201,8 @@ def looks() -> list[dict[str, Any]]:
         common = rng.normal(size=(RUNS, 20))
         trait, control = (drawn(0.5, 0.3, 0, common, 0.0, rng) for _ in range(2))
         made = [gap_error(trait[:, :n], control[:, :n], 0) for n in at]
-        plain = np.any([one.differs(stats.ALPHA) for one in made], axis=0)
-        strict = np.any([one.differs(spent(i)) for i, one in enumerate(made, 1)], axis=0)
+        plain = np.array([one.differs(stats.ALPHA) for one in made]).any(axis=0)
+        strict = np.array([one.differs(spent(i)) for i, one in enumerate(made, 1)]).any(axis=0)
         cells.append({"looks": name, "uncorrected": rate(plain), "corrected": rate(strict)})
     return cells
 
@@ -217,7 +217,7 @@ def detectable(pilots: int = 300, studies: int = 20) -> list[dict[str, Any]]:
         arms = [drawn(base, spread, replies, common, 0.5, rng) for _ in range(2)]
         said = np.array([_said(ours, theirs, replies, tests) for ours, theirs in zip(*arms, strict=True)])
         known = np.isfinite(said) & (base + said < 0.999)
-        cell = {"base": base, "spread": spread, "replies": replies, "tests": tests, "seeds": seeds}
+        cell: dict[str, Any] = {"base": base, "spread": spread, "replies": replies, "tests": tests, "seeds": seeds}
         cell |= {"none": round(float(1 - known.mean()), 3), "true": _true(base, spread, replies, tests, seeds)}
         if known.any():
             finds = _found(base, np.repeat(said[known], studies), spread, replies, tests, seeds, rng)
@@ -261,8 +261,12 @@ def covered() -> list[dict[str, Any]]:
     """Coverage of the gap over all teachers, or all questions, by the interval over seeds."""
     cells = []
     for seeds in (3, 5, 10, 20):
-        cells.append({"seeds": seeds, "one_teacher": _teachers(seeds, 1), "own_teacher": _teachers(seeds, seeds)})
-        cells[-1]["questions_anew"] = _questions(seeds)
+        cell: dict[str, Any] = {
+            "seeds": seeds,
+            "one_teacher": _teachers(seeds, 1),
+            "own_teacher": _teachers(seeds, seeds),
+        }
+        cells.append({**cell, "questions_anew": _questions(seeds)})
     return cells
 
 

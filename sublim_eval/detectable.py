@@ -42,24 +42,25 @@ def detectable(error: GapError, finds: Finds, power: float) -> float:
     gaps = largest * GAPS
     rates = np.array([_rates(error, gaps, spread, finds) for spread in (*SPREADS, 1.0)])
     needed = np.array([_crossing(gaps, found, power) for found in rates])
-    return _at(_caution(gaps, rates[-1], needed[:-1], _seen(error), power), needed[:-1])
+    factor = _caution(gaps, rates[-1], needed[:-1], _seen(error), power)
+    return float(_at(np.array([factor]), needed[:-1])[0])
 
 
 def _caution(gaps: Floats, found: Floats, needed: Floats, seen: Floats, power: float) -> float:
     """The factor on the spread with which the gaps that are promised are found as often as promised."""
     reading = special.ndtri(np.clip(found, 1e-3, 1 - 1e-3))
     for factor in np.geomspace(1, 16, 81):
-        promised = np.array([_at(factor * spread, needed) for spread in seen])
+        promised = _at(factor * seen, needed)
         made = promised[np.isfinite(promised)]
         if not len(made) or special.ndtr(np.interp(made, gaps, reading)).mean() >= power:
             return float(factor)
     return 16.0
 
 
-def _at(spread: float, needed: Floats) -> float:
-    """The gap needed at a spread between those that were tried; inf beyond one where no gap is enough."""
-    gap = float(np.interp(math.log(spread), np.log(SPREADS), needed))
-    return math.inf if math.isnan(gap) else gap
+def _at(spreads: Floats, needed: Floats) -> Floats:
+    """The gaps needed at spreads between those that were tried; inf beyond one where no gap is enough."""
+    gaps = np.interp(np.log(spreads), np.log(SPREADS), needed)
+    return np.where(np.isnan(gaps), np.inf, gaps)
 
 
 def _crossing(gaps: Floats, found: Floats, power: float) -> float:

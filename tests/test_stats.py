@@ -123,7 +123,7 @@ def test_scatter_is_carried_to_the_gap_in_question():
     """Rare answers: students of a share near 0 scatter little, which says nothing of students at the margin."""
     trait, control = [[0.0010], [0.0012], [0.0011]], [[0.0010], [0.0011], [0.0010]]
     narrow = stats.mean_difference(*(np.array(arm)[:, 0] for arm in (trait, control)))
-    assert stats.share_gap(trait, control).high > 1.2 * narrow.high
+    assert stats.share_gap(trait, control).high > 1.15 * narrow.high
 
 
 def test_the_noise_of_replies_is_the_least_error():
@@ -140,11 +140,8 @@ def test_the_noise_of_replies_is_the_least_error():
 @pytest.mark.parametrize(("n", "m"), [(2, 20), (20, 2), (3, 20), (5, 10)])
 def test_unequal_arms_find_nothing_where_there_is_nothing(n, m):
     rng = RNG(n + m)
-    p = [
-        stats.share_gap(rng.normal(0.5, 0.06, (n, 1)), rng.normal(0.5, 0.02, (m, 1)), paired=False).p
-        for _ in range(800)
-    ]
-    assert np.mean(np.array(p) < 0.05) <= 0.05 + 3 * 0.0077
+    ours, theirs = (Scatter.of(rng.normal(0.5, wide, (4000, k))) for wide, k in ((0.06, n), (0.02, m)))
+    assert np.mean(GapError(ours, theirs, 0.0, paired=False).differs(0.05)) <= 0.05 + 3 * 0.0035
 
 
 def test_a_control_that_is_one_model_adds_its_own_replies_and_no_spread():
@@ -265,14 +262,16 @@ def test_holm_can_take_a_verdict_back():
 def test_minimum_detectable_gap_is_found_about_four_times_in_five(seeds):
     """On average over what studies of this size say; benchmarks/verdict_errors.py measures it at length."""
     rng, found = RNG(7), []
-    for _ in range(24):
+    for _ in range(100):
         trait, control = World(0.5, 0.0, 0.2, shared=0.0).draw(seeds, rng)
         effect = stats.minimum_detectable(stats.share_gap(trait, control))
         shift = stats.log_odds(0.5 + effect) if effect < 0.5 else 9.0
-        for _ in range(5):
-            made = stats.share_gap(*World(0.5, float(shift), 0.2, shared=0.0).draw(seeds, rng))
-            found.append(stats.verdict(made).kind == "transferred")
-    assert 0.68 < np.mean(found) < 0.95
+        studies = [World(0.5, float(shift), 0.2, shared=0.0).draw(seeds, rng) for _ in range(20)]
+        ours, theirs = (np.array(arm).mean(axis=-1) for arm in zip(*studies, strict=True))
+        centred = (ours - ours.mean(1, keepdims=True)) * (theirs - theirs.mean(1, keepdims=True))
+        made = GapError(Scatter.of(ours), Scatter.of(theirs), centred.sum(1) / (seeds - 1), paired=True)
+        found += list(made.differs(0.05) & (made.mean > 0) & ~made.small(stats.DELTA, 0.05))
+    assert 0.66 < np.mean(found) < 0.95
 
 
 def test_more_tests_and_fewer_replies_make_less_detectable():
