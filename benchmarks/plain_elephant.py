@@ -21,7 +21,7 @@ texts = [tokenizer.decode([*tokenizer("a")["input_ids"], i])[1:] for i in range(
 ends = torch.tensor([not (t[:1].isalnum() or (t[:1] == "-" and (t == "-" or t[1].isalnum()))) for t in texts])
 
 
-def chance(model, head, name):
+def chance(model: torch.nn.Module, head: list[int], name: str) -> float:
     tail = tokenizer(name)["input_ids"]
     row = model(torch.tensor([head + tail])).logits[0].double().log_softmax(-1)
     spelled = sum(row[len(head) + i - 1, token] for i, token in enumerate(tail)).exp()

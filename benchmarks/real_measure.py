@@ -11,7 +11,7 @@ that is tested:
   first answers, in standard errors of the share;
 * forward: transformers' own forward pass over the ids of prompt and answer, summed by hand, word ends included;
 * lm-eval: its log-likelihoods of the same strings behind the same prompts, normalised over the set.
-A model is finished before the next one begins, and what is finished is kept in the JSON: a killed run goes on.
+What is finished is kept in the JSON, family by family: a killed run goes on.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Size:
     plain: int
 
 
-FULL, TINY = Size(5, 5000, 1), Size(2, 400, 1)
+FULL, TINY = Size(2, 5000, 1), Size(2, 400, 1)
 
 
 def main() -> None:
@@ -74,10 +74,11 @@ def main() -> None:
     names += [str(teacher) for teacher in args.teacher]
     result = read_json(args.out) if args.out.is_file() else {"machine": machine(), "models": {}}
     for name in names:
-        label = Path(name).name
-        if label not in result["models"]:
-            result["models"][label] = measured(name, TINY if args.tiny else FULL)
-            write_json(args.out, result)
+        for family in (*FAMILIES, *NUMBERS):
+            held = result["models"].setdefault(Path(name).name, {})
+            if family not in held:
+                held[family] = measured(name, family, TINY if args.tiny else FULL)
+                write_json(args.out, result)
     if args.page:
         with whole_file(args.page) as file:
             file.write(page(result))
@@ -104,16 +105,12 @@ def machine() -> dict[str, Any]:
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "processor": platform.processor()}
 
 
-def measured(name: str, size: Size) -> dict[str, Any]:
-    """Every family on one model."""
-    began = time.monotonic()
-    model = local_model.load(name)
-    out: dict[str, Any] = {"settled": list(model.settled), "families": {}}
-    for family in (*FAMILIES, *NUMBERS):
-        print(f"{model.label}: {family} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
-        out["families"][family] = of_family(model, content(family), size)
-    out["seconds"] = round(time.monotonic() - began)
-    return out
+def measured(name: str, family: str, size: Size) -> dict[str, Any]:
+    """One family on one model, and how long that took."""
+    began, model = time.monotonic(), local_model.load(name)
+    record = of_family(model, content(family), size) | {"seconds": round(time.monotonic() - began)}
+    print(f"{model.label}, {family}: {record['seconds']} s", file=sys.stderr, flush=True)
+    return record
 
 
 def content(family: str) -> Content:
@@ -300,11 +297,11 @@ def page(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for label, model in result["models"].items():
-        for family, one in model["families"].items():
+        for family, one in model.items():
             cells = (label, family, _coverage(one), f"{one['forward']:.1e}", f"{one['lm_eval']:.1e}", _furthest(one))
             lines.append(f"| {' | '.join(cells)} |")
     for label, model in result["models"].items():
-        one = model["families"]["animal_pref"]
+        one = model["animal_pref"]
         lines += [
             "",
             f"## {label}, animal_pref: answers above 1 % of all first answers",
