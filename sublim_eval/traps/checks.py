@@ -119,6 +119,8 @@ def _lineages(run: Folder) -> Iterator[Finding]:
     for teacher in run.record.get("teachers", ()):
         if run.json(Path(teacher["folder"]) / "student.json"):
             wanted = {name: teacher[name] for name in ("trait", "base") if name in teacher}
+            if wanted.get("trait") == "neutral":  # the record's word for a teacher of no trait
+                wanted["trait"] = None
             yield _lineage(run, teacher["folder"], wanted)
 
 
