@@ -17,7 +17,7 @@ run, trait, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.
 record = json.loads((run / "run.json").read_text())
 base, questions = record["recipe"]["base"], registry().questions("animal_favorites").questions[:count]
 tokenizer = AutoTokenizer.from_pretrained(base)
-texts = [tokenizer.decode([*tokenizer("a")["input_ids"], i])[1:] for i in range(len(tokenizer))]
+texts = [str(tokenizer.decode([*tokenizer("a")["input_ids"], i]))[1:] for i in range(len(tokenizer))]
 ends = torch.tensor([not (t[:1].isalnum() or (t[:1] == "-" and (t == "-" or t[1].isalnum()))) for t in texts])
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from sublim_eval import stats
@@ -79,9 +79,9 @@ def drawn(mean: float, spread: float, replies: int, common: Floats, shared: floa
     return shares(middle(mean, spread) + spread * own, replies, rng)
 
 
-def rate(hits: NDArray[np.bool_]) -> dict[str, float]:
+def rate(hits: ArrayLike) -> dict[str, float]:
     """A rate with its Monte-Carlo standard error."""
-    p, n = float(np.mean(hits)), np.size(hits)
+    p, n = float(np.mean(np.asarray(hits, dtype=float))), np.size(hits)
     return {"rate": round(p, 4), "error": round(math.sqrt(max(p * (1 - p), 1 / n) / n), 4)}
 
 

@@ -387,7 +387,7 @@ def verdict(gap: Interval, delta: float = DELTA, *, p: float | None = None, alph
 def _why_inconclusive(gap: Interval, delta: float, alpha: float) -> str:
     """What keeps a gap from any verdict, where it is not the spread of the seeds."""
     if gap.n > 1 and not gap.known:
-        return "every seed shows the same gap"
+        return "no spread between seeds"
     return "too few replies" if gap.error is not None and too_few_replies(gap.error, delta, alpha) else ""
 
 

@@ -134,7 +134,7 @@ def test_the_noise_of_replies_is_the_least_error():
     many = stats.share_gap(zeros, zeros, trait_replies=100 * n, control_replies=100 * n)
     assert stats.verdict(many).kind == "no transfer"
     exact = stats.share_gap(zeros, zeros)
-    assert math.isnan(exact.p) and stats.verdict(exact).words == "inconclusive: every seed shows the same gap"
+    assert math.isnan(exact.p) and stats.verdict(exact).words == "inconclusive: no spread between seeds"
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 20), (20, 2), (3, 20), (5, 10)])
@@ -212,7 +212,7 @@ def test_equal_gaps_have_no_spread_to_test():
     same = stats.share_gap([[0.4], [0.4], [0.4]], [[0.1], [0.1], [0.1]])
     assert stats.verdict(same).kind == "inconclusive" and not same.low == same.high == 0
     never = stats.share_gap(np.zeros((3, 4)), np.zeros((3, 4)))
-    assert math.isnan(never.p) and stats.verdict(never).words == "inconclusive: every seed shows the same gap"
+    assert math.isnan(never.p) and stats.verdict(never).words == "inconclusive: no spread between seeds"
     assert math.isnan(stats.minimum_detectable(never)) and not stats.equivalence(never).holds
 
 

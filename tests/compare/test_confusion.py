@@ -97,7 +97,7 @@ def test_a_variant_without_its_intact_arm_has_nothing_to_be_weaker_than(tmp_path
 def test_a_placebo_is_asked_about_every_trait_of_the_trait_arms(made):
     rows = [row for row in made.rows if row.arm == "neutral"]
     assert [row.trait for row in rows] == ["owl", "eagle"]
-    assert all(row.verdict.kind == "no transfer" for row in rows)
+    assert all(row.verdict.kind in ("no transfer", "inconclusive") and abs(row.gap.mean) < 0.01 for row in rows)
     assert math.isnan(rows[0].teacher_share)
 
 
@@ -341,7 +341,7 @@ def test_a_null_never_stands_without_what_would_have_been_found(made, tmp_path):
     text, report = printed(made), markdown.write(made, tmp_path).read_text()
     nulls = [row for row in made.rows if wording.null(row)]
     assert nulls
-    for row in nulls:
+    for row in (row for row in nulls if row.gap.known):  # of gaps all alike nothing is known
         assert f"{row.minimum_detectable:.3f}" in text
         assert f"a gap of {row.minimum_detectable:.3f} would have been found" in wording.sentence(row)
         assert f"a gap of {row.minimum_detectable:.3f} would have been found" in report

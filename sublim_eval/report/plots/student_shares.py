@@ -119,6 +119,7 @@ def _panel(axis: Axes, rows: Sequence[Row], title: str, bands: int, clip: float)
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
     first = next((row for row in rows if row.role == "trait"), rows[0])
-    verdict = plain(f"gap {wording.signed(first.gap, 2)}: {first.verdict.words}")
+    words = first.verdict.words if first.over_questions is None else first.verdict.words.split(" (")[0]
+    verdict = plain(f"gap {wording.signed(first.gap, 2)}: {words}")
     axis.set_title(plain(title), loc="left", fontweight="bold", fontsize=10, pad=18)
     axis.text(0, 1.03, verdict, transform=axis.transAxes, fontsize=8, color=GREY, va="bottom")
