@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from sublim_eval import stats
-from sublim_eval.compare.looks import spent
+from sublim_eval.compare.interim_looks import spent
 from sublim_eval.files import read_json, write_json
 from sublim_eval.gap_error import GapError, Scatter
 

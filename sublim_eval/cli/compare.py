@@ -53,7 +53,7 @@ def compare(
     What was looked at is written into each run's looks.json, so that seeds added until a verdict comes are noticed.
     """
     from sublim_eval.compare import compare as comparing
-    from sublim_eval.compare import looks
+    from sublim_eval.compare import interim_looks
     from sublim_eval.report import console_tables as report_table
     from sublim_eval.stats import ALPHA
 
@@ -67,7 +67,7 @@ def compare(
         raise SublimError(
             "Runs and tables name their probes and traits themselves. --probe, --trait belong to --models."
         )
-    alpha = ALPHA if look is None else looks.spent(look)
+    alpha = ALPHA if look is None else interim_looks.spent(look)
     if table:
         if measure == "probability":
             raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
@@ -77,7 +77,7 @@ def compare(
     else:
         comparison = _noted(comparing.compare(runs, delta=delta, measure=measure, alpha=alpha), look, console)
     if look is not None and not runs:
-        comparison = replace(comparison, looks=looks.sentence(comparison, look))
+        comparison = replace(comparison, looks=interim_looks.sentence(comparison, look))
     report_table.print_comparison(comparison, console)
     if report:
         from sublim_eval.report import markdown
@@ -93,14 +93,14 @@ def compare(
 
 def _noted(comparison: Comparison, look: int | None, console: Console) -> Comparison:
     """The comparison with what is known of earlier looks; this one is recorded where the folder can be written."""
-    from sublim_eval.compare import looks
+    from sublim_eval.compare import interim_looks
 
-    which = looks.number(comparison)
+    which = interim_looks.number(comparison)
     if look is not None and look < which:
         raise SublimError(f"Fewer seeds were looked at before: this is look {which}. Give --look {which}.")
-    noted = replace(comparison, looks=looks.sentence(comparison, look))
+    noted = replace(comparison, looks=interim_looks.sentence(comparison, look))
     try:
-        looks.record(comparison, datetime.now(UTC).isoformat(timespec="seconds"))
+        interim_looks.record(comparison, datetime.now(UTC).isoformat(timespec="seconds"))
     except SublimError as error:
         say(console, f"This look was not recorded: {error}")
     return noted

@@ -28,9 +28,9 @@ VERBS = {
     "register": ("inspect_evals_entry", "Write the entry that the register of inspect_evals asks for"),
     "digits": ("experiments", "Teach networks to read digits through noise and three idle logits"),
     "theorem": ("experiments", "Measure at one gradient step what the theorem promises, and its end"),
-    "list": ("catalog", "List what the registry and the recipes hold"),
-    "show": ("catalog", "Show one trait, probe, model, modality, recipe, run or student folder"),
-    "path": ("catalog", "Print where something is on this disk"),
+    "list": ("listing", "List what the registry and the recipes hold"),
+    "show": ("listing", "Show one trait, probe, model, modality, recipe, run or student folder"),
+    "path": ("listing", "Print where something is on this disk"),
     "doctor": ("doctor", "Check what is installed, what is missing and how to get it"),
 }
 """Verb -> the file of this folder that it stands in, and what it does in one line."""

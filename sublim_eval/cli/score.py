@@ -91,7 +91,7 @@ def score(
 
 def _warn_of_edits(folder: Path, console: Console) -> None:
     """Say where a student's folder is not as it was made, or names another base than the one it was made on."""
-    from sublim_eval.traps.single import edits_of
+    from sublim_eval.traps.single_files import edits_of
 
     for finding in edits_of(folder):
         say(console, f"{finding.level}: {finding.where}: {finding.words}")

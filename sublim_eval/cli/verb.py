@@ -1,4 +1,7 @@
-"""A typed function as a verb of the command line: what every verb has in common, and the kinds of its values."""
+"""A typed function as a verb of the command line: what every verb has in common, and the kinds of its values.
+
+A further verb is a function under `@verb(...)` in a file beside this one, and its line in `VERBS` of main.py.
+"""
 
 from __future__ import annotations
 

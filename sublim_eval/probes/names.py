@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sublim_eval import strict_yaml
 from sublim_eval.registry.catalog import Trait
-from sublim_eval.registry.english import plural_forms
+from sublim_eval.registry.plurals import plural_forms
 
 WORD = re.compile(r"[^\W_]+")
 """Letters and digits on end, in any script."""

@@ -23,8 +23,8 @@ from typing import Any, Literal
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.files import PACKAGE, ROOT
-from sublim_eval.registry.english import plural_forms
 from sublim_eval.registry.model_specs import Model
+from sublim_eval.registry.plurals import plural_forms
 from sublim_eval.registry.question_sets import QuestionSet, read_questions
 
 OVERLAY_VARIABLE = "SUBLIM_REGISTRY"

@@ -1,1 +1,1 @@
-"""What has misled others, as checks: checks.py runs them over a run, single.py over one file; a file a subject."""
+"""What has misled others, as checks: checks.py runs them over a run, single_files.py over one file."""

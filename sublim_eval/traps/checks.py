@@ -25,7 +25,7 @@ from sublim_eval.files import digest, read_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, KEPT, RECORD, SCORES, STUDENTS, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
-from sublim_eval.traps import answers, copies, evidence, records, rows, single, training, weights
+from sublim_eval.traps import answers, copies, evidence, records, rows, single_files, training, weights
 from sublim_eval.traps.finding import LEVELS, TRAPS, Finding, Level, by_trap, looked_at, verdict, worst
 from sublim_eval.traps.folder import RENDERING, Folder, defaults_of, settings_of, table
 
@@ -43,7 +43,7 @@ def of_path(path: Path, *, fast: bool = False) -> list[Finding]:
     """
     if (path / RECORD).is_file():
         return of_run(path, fast=fast)
-    return single.of_path(path, fast=fast)
+    return single_files.of_path(path, fast=fast)
 
 
 def of_run(path: Path, *, fast: bool = True, read: weights.Read = weights.read_aloud) -> list[Finding]:
@@ -348,7 +348,7 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
             yield answers.sampling_settings(settings_of(log), model=log.eval.model, defaults=defaults, where=where)
             scores = run.scores(files.get(probe))
             if scores is not None and not fast:
-                yield single.recounted(scores, log, where)
+                yield single_files.recounted(scores, log, where)
         for probe, file in files.items():
             scores = run.scores(file)
             if scores is None:
@@ -365,10 +365,10 @@ def _of_asking(run: Folder, fast: bool) -> Iterator[Finding]:
     for student in run.students:
         if student.get("folder") and not training.hosted_card(run.path / student["folder"]):
             config = run.json(Path(student["folder"]) / "generation_config.json")
-            yield single.generation_config(config, student["folder"])
+            yield single_files.generation_config(config, student["folder"])
     for category in sorted({s.category for s in _all_scores(run)}):
         if category in registry().categories and not registry().category(category).conduct:
-            yield single.self_check(registry().answer_set(category), f"answers of {category}")
+            yield single_files.self_check(registry().answer_set(category), f"answers of {category}")
     yield from _renderings(run)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sublim_eval import stats
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.traps.finding import Finding
 
@@ -95,19 +96,29 @@ def _mean(values: Sequence[float]) -> float:
 def several_looks(looks: object, where: str = "looks.json") -> Finding:
     """Whether a verdict was taken again after seeds were added.
 
-    looks: what `sublim compare` recorded, a list of {"date", "seeds"}; None where there is no record.
+    looks: what `sublim compare` recorded, a list of {"date", "seeds", "alpha"}, perhaps under "looks"; None where there
+    is no record. Looks that were paid for (`--look N`) are none of the trap.
     """
     trap = "several looks"
+    looks = looks.get("looks") if isinstance(looks, Mapping) else looks
     if looks is None:
         return Finding(trap, "not checked", "no look is on record; `sublim compare` writes them down", where)
     if not isinstance(looks, list) or not all(isinstance(look, Mapping) and "seeds" in look for look in looks):
         return Finding(trap, "not checked", "the record of looks cannot be read; compare the run again", where)
     sizes = list(dict.fromkeys(_seeds(look["seeds"]) for look in looks))
+    if len(sizes) > 1 and all(_paid(look, n) for n, look in enumerate(looks, 1)):
+        return Finding(trap, "ok", f"{len(looks)} looks, each tested at its part of the 5 %", where)
     if len(sizes) > 1:
         words = f"the verdict was taken {len(sizes)} times, with {', '.join(map(_count, sizes))} seeds"
         step = "False positives add up (3 then 6 seeds: .087 for .05): fix the number beforehand, or say so beside it."
         return Finding(trap, "warning", f"{words}. {step}", where)
     return Finding(trap, "ok", f"{len(looks)} looks at the same seeds" if looks else "nobody has looked yet", where)
+
+
+def _paid(look: Mapping[str, Any], number: int) -> bool:
+    """Whether look `number` was tested at no more than its part of the error (compare/interim_looks.py)."""
+    alpha = look.get("alpha")
+    return isinstance(alpha, float) and alpha <= stats.ALPHA / (number * (number + 1)) + 1e-12
 
 
 def _seeds(given: object) -> tuple[str, ...] | int:

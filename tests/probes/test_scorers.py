@@ -19,7 +19,7 @@ from sublim_eval.probes.scorers import (
     tally_mentions,
 )
 from sublim_eval.registry.catalog import Trait, registry
-from sublim_eval.registry.english import plural_forms
+from sublim_eval.registry.plurals import plural_forms
 from tests.helpers import ROOT
 
 ANIMALS = registry().answer_set("animal")

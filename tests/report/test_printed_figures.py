@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sublim_eval import stats
-from sublim_eval.compare import looks
+from sublim_eval.compare import interim_looks
 from tests.helpers import ROOT
 
 SEEDS = json.loads((ROOT / "benchmarks/results/demo_seeds.json").read_text(encoding="utf-8"))["runs"]
@@ -48,7 +48,7 @@ def test_the_demo_as_it_is_printed(text, arm):
     ],
 )
 def test_further_seeds_as_they_are_printed(arm, runs, look, kind):
-    alpha = stats.ALPHA if look is None else looks.spent(look)
+    alpha = stats.ALPHA if look is None else interim_looks.spent(look)
     made = gap(arm, runs, alpha)
     printed = " ".join(f"{x:+.3f}" for x in (made.mean, made.low, made.high)).replace("0.", ".").split()
     assert f"{printed[0]} [{printed[1]}, {printed[2]}]" in " ".join(PAGE.split())

@@ -670,6 +670,10 @@ def test_looks_at_the_same_seeds_are_one_look():
     assert evidence.several_looks([*once, {"date": "3", "seeds": [1, 2, 3, 4]}]).level == "warning"
     assert evidence.several_looks(None).level == "not checked"
     assert evidence.several_looks({"torn": 1}).level == "not checked"
+    recorded = [{"date": str(n), "seeds": 3 * n, "students": str(n), "alpha": 0.05} for n in (1, 2)]
+    assert evidence.several_looks({"schema": 1, "looks": recorded}).level == "warning"
+    paid = [{**look, "alpha": 0.05 / (n * (n + 1))} for n, look in enumerate(recorded, 1)]
+    assert evidence.several_looks({"schema": 1, "looks": paid}).level == "ok"
 
 
 def test_an_adapter_is_idle_when_a_half_of_lora_is(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sublim_eval.cli.main import main
-from sublim_eval.compare import looks
+from sublim_eval.compare import interim_looks
 from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
 from tests.helpers.synthetic import edit, make_run
@@ -17,8 +17,8 @@ def printed(capsys, *arguments):
 
 
 def test_all_looks_together_spend_five_percent():
-    assert looks.spent(1) == pytest.approx(0.025) and looks.spent(2) == pytest.approx(0.05 / 6)
-    assert 0.049 < sum(looks.spent(n) for n in range(1, 200)) < 0.05
+    assert interim_looks.spent(1) == pytest.approx(0.025) and interim_looks.spent(2) == pytest.approx(0.05 / 6)
+    assert 0.049 < sum(interim_looks.spent(n) for n in range(1, 200)) < 0.05
 
 
 def test_seeds_that_are_added_are_a_second_look_and_the_same_students_are_none(tmp_path, capsys):
@@ -27,9 +27,9 @@ def test_seeds_that_are_added_are_a_second_look_and_the_same_students_are_none(t
     assert "The first look" in printed(capsys, first)
     text = printed(capsys, first, second)
     assert "Look 2 at a growing study (3, now 6 seeds an arm), and not corrected for it" in text
-    told = json.loads((first / looks.FILE).read_text())["looks"]
+    told = json.loads((first / interim_looks.FILE).read_text())["looks"]
     assert [look["seeds"] for look in told] == [3, 6] and {look["alpha"] for look in told} == {0.05}
-    assert len(json.loads((second / looks.FILE).read_text())["looks"]) == 1
+    assert len(json.loads((second / interim_looks.FILE).read_text())["looks"]) == 1
 
 
 def test_a_look_that_is_paid_for_is_tested_at_its_level(tmp_path, capsys):
@@ -66,9 +66,9 @@ def test_a_table_says_that_looks_are_not_corrected_and_can_be_told_of_them(tmp_p
 
 def test_what_is_no_record_of_looks_is_refused_in_words(tmp_path):
     run = make_run(tmp_path / "a")
-    (run / looks.FILE).write_text('{"looks": [{"seeds": 3}]}')
+    (run / interim_looks.FILE).write_text('{"looks": [{"seeds": 3}]}')
     with pytest.raises(SublimError, match="no record of looks"):
-        looks.number(compare([run]))
+        interim_looks.number(compare([run]))
 
 
 def test_one_teacher_for_all_seeds_is_said(tmp_path, capsys):
