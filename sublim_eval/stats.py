@@ -128,7 +128,7 @@ def share_gap(
     low, high = error.limits(level)
     mean, se, n = float(error.mean), float(error.seen), error.df + 1
     floor = 0.0 if error.exact else float(error.of_replies)
-    if high - low < ROUNDING:
+    if high - low < ROUNDING or (error.exact and se < ROUNDING):
         return Interval(mean, mean, mean, n, math.nan, 0.0, float(error.df), paired, level, error=error)
     return Interval(mean, low, high, n, error.p(), se, float(error.df), paired, level, floor, error)
 

@@ -550,8 +550,8 @@ def _alike(row: Row) -> Iterator[str]:
         return
     if not row.gap.known:
         yield "every seed shows the same gap, to the last digit: check that the seeds are different students"
-    elif row.gap.se == 0:
-        yield "all students are alike, which is no certainty: the noise of their replies stands for their spread"
+    elif row.gap.se < stats.ROUNDING:
+        yield "all students are alike, which is no certainty: the noise of their replies counts instead"
     elif row.gap.floor > row.gap.se:
         yield "the replies are noisier than the seeds differ: more replies would narrow the interval"
     for edge, words in ((0.0, "(almost) never"), (1.0, "(almost) always")):

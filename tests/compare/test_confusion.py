@@ -365,7 +365,7 @@ def test_table_and_report_show_groups_intact_arms_confusion_and_doses(made, tmp_
 def test_the_tables_fit_into_a_hundred_columns(made):
     text = printed(made)
     lines = text[: text.index("\nShares are ")].splitlines()  # what follows is prose
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 100, max(lines, key=len)
 
 
 def test_json_holds_everything_without_nan(made):
