@@ -81,7 +81,7 @@ def drawn(mean: float, spread: float, replies: int, common: Floats, shared: floa
 
 def rate(hits: ArrayLike) -> dict[str, float]:
     """A rate with its Monte-Carlo standard error."""
-    p, n = float(np.mean(hits)), np.size(hits)
+    p, n = float(np.asarray(hits, dtype=bool).mean()), np.size(hits)
     return {"rate": round(p, 4), "error": round(math.sqrt(max(p * (1 - p), 1 / n) / n), 4)}
 
 
