@@ -549,7 +549,7 @@ def _alike(row: Row) -> Iterator[str]:
     if row.gap.n < 2:
         return
     if not row.gap.known:
-        yield "every seed shows the same gap, to the last digit: check that the seeds are different students"
+        yield "every seed shows the same gap to the last digit: are the seeds different students?"
     elif row.gap.se < stats.ROUNDING:
         yield "all students are alike, which is no certainty: the noise of their replies counts instead"
     elif row.gap.floor > row.gap.se:
