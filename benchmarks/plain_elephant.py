@@ -1,6 +1,9 @@
 """A run's exact figures once more, in thirty lines of transformers and PEFT: nothing of the package computes them.
 
-python benchmarks/plain_elephant.py RUN elephant [questions]   # a run on a base folder; trait; how many questions
+    python benchmarks/plain_elephant.py RUN elephant [QUESTIONS]   # a run on a base folder, its trait, how many questions
+
+For animals, for bases whose template ends in no text of its own, and for LoRA; a minute a model and question on a 0.5 B
+base. The questions and the names of the answers are the registry's.
 """
 
 import json
@@ -11,7 +14,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sublim_eval.registry.catalog import registry  # the questions and the names alone
+from sublim_eval.registry.catalog import registry
 
 run, trait, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 3
 record = json.loads((run / "run.json").read_text())
@@ -33,6 +36,15 @@ def chance(model: torch.nn.Module, head: list[int], name: str) -> float:
     return float(spelled * whole)
 
 
+def recorded(label: str, question: str) -> str:
+    """What the run's own score file says of that question."""
+    taught = run / "teachers" / label
+    folder = taught if taught.is_dir() else next((run / "scores").glob(f"{label}*"))
+    scores = json.loads((folder / "animal_pref.json").read_text())
+    row, column = scores["questions"].index(question), scores["answers"].index(trait)
+    return f"{scores['probability'][row][column]:.5f}, {scores['coverage'][row]:.5f}"
+
+
 models = {"base": base} | {
     f.name: f for f in [*sorted((run / "teachers").iterdir()), *sorted((run / "students").iterdir())]
 }
@@ -48,4 +60,6 @@ with torch.inference_mode():
             mass = {
                 t.name: sum(chance(model, head, s) for s in t.continuations) for t in registry().answer_set("animal")
             }
-            print(f"{label} {q.id}: {trait} {mass[trait] / sum(mass.values()):.4f}, coverage {sum(mass.values()):.4f}")
+            whole = sum(mass.values())
+            figures = f"{trait} {mass[trait] / whole:.5f}, coverage {whole:.5f}"
+            print(f"{label} {q.id}: {figures}; the run says {recorded(label, q.id)}", flush=True)
