@@ -1,6 +1,6 @@
 """A run's exact figures once more, in thirty lines of transformers and PEFT: nothing of the package computes them.
 
-    python benchmarks/plain_elephant.py RUN elephant [QUESTIONS]   # a run on a base folder, its trait, how many questions
+    python benchmarks/plain_elephant.py RUN elephant [QUESTIONS]   # a run, its trait, how many questions
 
 For animals, for bases whose template ends in no text of its own, and for LoRA; a minute a model and question on a 0.5 B
 base. The questions and the names of the answers are the registry's.
