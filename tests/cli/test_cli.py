@@ -228,7 +228,7 @@ def test_a_wrong_argument_is_exit_code_2(words, capsys):
 
 
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):
-    from sublim_eval.cli import catalog
+    from sublim_eval.cli import listing
 
     monkeypatch.setattr(catalog, "registry", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -236,7 +236,7 @@ def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):
 
 
 def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
-    from sublim_eval.cli import catalog
+    from sublim_eval.cli import listing
 
     def pressed():
         raise KeyboardInterrupt

@@ -148,7 +148,7 @@ def test_what_is_no_registry_is_refused_with_its_line(tmp_path, text, line):
 
 @pytest.mark.parametrize("version", ["1", "0-A", "1-a", "A-1", "1-AB"])
 def test_a_version_has_the_form_n_x(tmp_path, version):
-    text = (ROOT / "registry.yaml").read_text(encoding="utf-8").replace("version: 1-A", f'version: "{version}"', 1)
+    text = (ROOT / "registry.yaml").read_text(encoding="utf-8").replace("version: 2-A", f'version: "{version}"', 1)
     with pytest.raises(SublimError, match="N-X"):
         lay_over(tmp_path, text)
 
