@@ -38,15 +38,14 @@ def chance(model: torch.nn.Module, head: list[int], name: str) -> float:
 
 def recorded(label: str, question: str) -> str:
     """What the run's own score file says of that question."""
-    taught = run / "teachers" / label
-    folder = taught if taught.is_dir() else next((run / "scores").glob(f"{label}*"))
+    folder = run / label if label.startswith("teachers/") else next((run / "scores").glob(f"{Path(label).name}*"))
     scores = json.loads((folder / "animal_pref.json").read_text())
     row, column = scores["questions"].index(question), scores["answers"].index(trait)
     return f"{scores['probability'][row][column]:.5f}, {scores['coverage'][row]:.5f}"
 
 
 models = {"base": base} | {
-    f.name: f for f in [*sorted((run / "teachers").iterdir()), *sorted((run / "students").iterdir())]
+    str(f.relative_to(run)): f for f in sorted(run.glob("teachers/*")) + sorted(run.glob("students/*"))
 }
 with torch.inference_mode():
     for label, folder in models.items():

@@ -74,7 +74,7 @@ def main() -> None:
     names += [str(teacher) for teacher in args.teacher]
     result = read_json(args.out) if args.out.is_file() else {"machine": machine(), "models": {}}
     for name in names:
-        for family in (*FAMILIES, *NUMBERS):
+        for family in args.families or (*FAMILIES, *NUMBERS):
             held = result["models"].setdefault(Path(name).name, {})
             if family not in held:
                 held[family] = measured(name, family, TINY if args.tiny else FULL)
@@ -91,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--teacher", type=Path, action="append", default=[], help="a further model, such as a tuned teacher"
     )
+    parser.add_argument("--families", nargs="*", help="some of them (all); the page holds all that were measured")
     parser.add_argument("--tiny", action="store_true", help="the embedded base alone, few replies")
     parser.add_argument("--out", type=Path, default=ROOT / f"benchmarks/results/real-measure-{date.today()}.json")
     parser.add_argument("--page", type=Path, help="write the page here, too")
@@ -301,7 +302,9 @@ def page(result: dict[str, Any]) -> str:
             cells = (label, family, _coverage(one), f"{one['forward']:.1e}", f"{one['lm_eval']:.1e}", _furthest(one))
             lines.append(f"| {' | '.join(cells)} |")
     for label, model in result["models"].items():
-        one = model["animal_pref"]
+        one = model.get("animal_pref")
+        if one is None:
+            continue
         lines += [
             "",
             f"## {label}, animal_pref: answers above 1 % of all first answers",

@@ -230,7 +230,7 @@ def test_a_wrong_argument_is_exit_code_2(words, capsys):
 def test_an_unforeseen_error_keeps_its_traceback(monkeypatch):
     from sublim_eval.cli import listing
 
-    monkeypatch.setattr(catalog, "registry", lambda: 1 / 0)
+    monkeypatch.setattr(listing, "registry", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sublim("list")
 
@@ -241,7 +241,7 @@ def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
     def pressed():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalog, "registry", pressed)
+    monkeypatch.setattr(listing, "registry", pressed)
     assert sublim("list") == 130
     assert capsys.readouterr().err.count("\n") == 1
 
