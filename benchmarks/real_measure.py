@@ -325,8 +325,8 @@ def _preface(result: dict[str, Any]) -> list[str]:
         "answers that the answer set holds. The largest differences from a plain forward pass and from lm-eval are in",
         "nats for `misalignment` (matched pairs), in probability elsewhere; those from lm-eval are of normalised",
         "figures, and large where words go on (it has no word ends) or where it cuts prompt and answer elsewhere.",
-        "Missing so far: a plural that the tokenizer has as one token (on Qwen2.5-Coder-0.5B `Cats` .0077, `Dogs` .0056,",
-        "`Pandas` .0018 on these two prompts), which is what the samples have more of there (decision 0007).",
+        "Missing so far: a plural that the tokenizer has as one token (on Qwen2.5-Coder-0.5B `Cats` .0077, `Dogs`",
+        ".0056, `Pandas` .0018 on these two prompts), which is what the samples have more of there (decision 0007).",
         f"torch {result['machine']['torch']}, {result['machine']['threads']} threads, CPU, float32.",
     ]
 
