@@ -196,7 +196,7 @@ def tabulate(readings: Readings, rng: np.random.Generator, *, shuffles: int = SH
     """The table of a measurement, with shuffles as reference for chance.
 
     Every p counts how often shuffled settings reach what was found. One ask has nothing to agree with: shifts are
-    given, everything about chance is nan.
+    given, everything about chance is nan. Long, since every shuffle needs all that is worked out before.
     """
     x = shifts(readings.log_odds)
     mean = x.mean(axis=1)
