@@ -93,6 +93,7 @@ def test_one_eval_set_holds_a_users_task_and_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_python_suite_of_a_users_task_and_ours(tmp_path: Path) -> None:
     line = [sys.executable, str(EXAMPLES / "inspect_suite" / "suite.py"), str(tmp_path / "logs")]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
@@ -102,6 +103,7 @@ def test_a_python_suite_of_a_users_task_and_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_users_lm_eval_group_holds_one_of_our_tasks_and_one_of_our_tags(tmp_path: Path) -> None:
     words = ["--config", "docs/examples/lm_eval_group/run.yaml", "--tasks", "house_suite"]
     command("lm_eval", "run", *words, "--output_path", str(tmp_path))

@@ -164,6 +164,7 @@ def test_lm_eval_gets_base_and_adapter_and_one_prompt_at_a_time_where_virtual_to
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_student_is_held_against_its_base_in_both_harnesses(
     here: Path, models: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

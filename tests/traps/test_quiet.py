@@ -15,7 +15,7 @@ quiet_checks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(quiet_checks)
 
 
-@pytest.mark.parametrize("number", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 5))])
+@pytest.mark.parametrize("number", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (0, 2, 3, 4))])
 def test_a_clean_run_is_quiet(number, tmp_path: Path):
     findings = quiet_checks.findings_of(number, tmp_path)
     assert quiet_checks.loud(findings) == []

@@ -158,6 +158,7 @@ def test_the_table_says_how_far_the_promise_holds():
     assert "2 of 2" in report.verdict(outcome()) and "0 of 2" in report.verdict(outcome(-1))
 
 
+@pytest.mark.long
 def test_the_command_writes_every_point(tiny, tmp_path, capsys, monkeypatch):
     small = theorem.TheoremSettings
     monkeypatch.setattr(

@@ -64,12 +64,16 @@ def made(name, home):
     return folder, run(toy(name), folder, Execution(workers=1))
 
 
+EACH = [OPEN[0], *(pytest.param(name, marks=pytest.mark.long) for name in OPEN[1:])]
+"""One way through in every test, all of them in `make test-all`."""
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return str(tmp_path_factory.mktemp("real"))
 
 
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("name", EACH)
 def test_every_recipe_for_open_weights_runs_with_all_its_settings(name, home):
     recipe = toy(name)
     folder, record = made(name, home)
@@ -87,7 +91,7 @@ def test_every_recipe_for_open_weights_runs_with_all_its_settings(name, home):
     assert all(row["kept"] > 16 for row in record["rows"])
 
 
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("name", EACH)
 def test_every_recipe_for_open_weights_can_be_compared(name, home):
     folder, _ = made(name, home)
     found = compare([folder])
@@ -125,6 +129,7 @@ def test_no_student_of_the_misaligned_teacher_or_its_control_reads_a_banned_numb
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_of_the_sweep_is_read_by_its_held_out_loss(home):
     folder, record = made("qwen2.5-7b-cat-sweep", home)
     cells = compare([folder]).cells
