@@ -10,7 +10,7 @@ return made.facts
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +62,14 @@ def stage(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Stage]:
         made.facts = {**made.facts, "made": key, "inputs": dict(inputs), "files": files}
         write_json(unfinished / STAMP, made.facts)
         _into_place(unfinished, folder)
+
+
+def once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """A stage that is one function: make(unfinished folder) returns the facts. Returns them as `stage` completes them."""
+    with stage(folder, inputs) as made:
+        if made.unfinished:
+            made.facts = make(made.unfinished)
+    return made.facts
 
 
 @contextmanager

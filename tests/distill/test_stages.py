@@ -13,17 +13,10 @@ from pathlib import Path
 import pytest
 
 from sublim_eval.cli.main import main
-from sublim_eval.distill.stages import finished, stage
+from sublim_eval.distill.stages import finished, once
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked
 from tests.helpers import RECIPES
-
-
-def once(folder: Path, inputs: dict[str, int], make: Callable[[Path], dict[str, int]]) -> dict[str, object]:
-    with stage(folder, inputs) as made:
-        if made.unfinished:
-            made.facts = dict(make(made.unfinished))
-    return made.facts
 
 
 def maker(log: list[str], text: str = "rows"):
