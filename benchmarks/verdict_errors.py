@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from scipy import special
 
 from sublim_eval import stats
 from sublim_eval.compare.interim_looks import spent
-from sublim_eval.files import read_json, write_json
+from sublim_eval.files import read_json, whole_file
 from sublim_eval.gap_error import GapError, Scatter
 
 Floats = NDArray[np.float64]
@@ -305,6 +306,15 @@ PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 }
 
 
+def a_line_a_cell(result: Mapping[str, Any]) -> str:
+    """JSON that a person can look through and git can compare: a line for every simulated cell."""
+    parts = (
+        "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list) else json.dumps(value)
+        for value in result.values()
+    )
+    return "{\n" + ",\n".join(f"{json.dumps(k)}: {part}" for k, part in zip(result, parts, strict=True)) + "\n}\n"
+
+
 def main() -> None:
     """Measure the parts that were asked for and keep the rest."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -313,7 +323,8 @@ def main() -> None:
     for part in wanted:
         cells = PARTS[part]()
         result = read_json(RESULT) if RESULT.is_file() else {"schema": 1, "runs": RUNS}
-        write_json(RESULT, {**result, part: cells})
+        with whole_file(RESULT) as file:
+            file.write(a_line_a_cell({**result, part: cells}))
         print(part, len(cells), "cells", flush=True)
 
 

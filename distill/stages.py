@@ -65,7 +65,7 @@ def stage(folder: Path, inputs: Mapping[str, Any]) -> Iterator[Stage]:
 
 
 def once(folder: Path, inputs: Mapping[str, Any], make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """A stage that is one function: make(unfinished folder) returns the facts. Returns them as `stage` completes them."""
+    """A stage that is one function: make(unfinished folder) -> facts. Returns them as `stage` completes them."""
     with stage(folder, inputs) as made:
         if made.unfinished:
             made.facts = make(made.unfinished)
