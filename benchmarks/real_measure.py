@@ -124,8 +124,8 @@ def prompts_of(model: local_model.LocalModel, what: Content, count: int) -> list
     if isinstance(what, Entanglement):
         some = _spread(what.prompts, count)
         return [(model.render(p.text, p.system or None), tuple(what.continuations), p) for p in some]
-    asked = _spread([item for item in what.items if item.continuations], count)
-    return [(model.render(item.text), item.continuations, item) for item in asked]
+    items = _spread([item for item in what.items if item.continuations], count)
+    return [(model.render(item.text), item.continuations, item) for item in items]
 
 
 def _spread(things: Sequence[Any], count: int) -> list[Any]:
@@ -217,12 +217,12 @@ def against_forward(
 def by_hand(model: local_model.LocalModel, prompt: str, answer: str, whole: bool) -> float:
     """P(answer | prompt): the ids of training through the model, log-softmax, a sum; and that its word ends there."""
     head, tail = model.encode([prompt])[0], model.answer_ids([answer])[0]
-    said = _logprobs(model, head + tail)
-    spelled = sum(said[len(head) + i - 1, token].item() for i, token in enumerate(tail))
+    scores = _logprobs(model, head + tail)
+    spelled = sum(scores[len(head) + i - 1, token].item() for i, token in enumerate(tail))
     if not whole:
         return math.exp(spelled)
     ends, plural = _word_ends(model)
-    behind = said[-1].exp()
+    behind = scores[-1].exp()
     total = math.exp(spelled) * behind[ends].sum().item()
     for i in plural:
         if math.exp(spelled) * behind[i].item() > 1e-5:
@@ -272,8 +272,8 @@ def against_lm_eval(
     from lm_eval.models.huggingface import HFLM
 
     harness = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=16)
-    asked = [Instance("loglikelihood", {}, (prompt, s), i) for i, s in enumerate(strings)]
-    theirs = np.array([logprob for logprob, _ in harness.loglikelihood(asked, disable_tqdm=True)])
+    requests = [Instance("loglikelihood", {}, (prompt, s), i) for i, s in enumerate(strings)]
+    theirs = np.array([logprob for logprob, _ in harness.loglikelihood(requests, disable_tqdm=True)])
     ours = np.log(np.maximum(table, 1e-300))
     if isinstance(what, Conduct):
         return (

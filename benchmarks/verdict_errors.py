@@ -148,8 +148,8 @@ def unequal() -> list[dict[str, Any]]:
             for k, j in {(n, m), (m, n)}:
                 how = functools.partial(_null, base, ours, theirs, k, j, replies, paired)
                 made = confirmed(how, "unequal", base, ours, theirs, k, j, replies)
-                told = {"base": base, "spreads": [ours, theirs], "seeds": [k, j], "replies": replies, "paired": paired}
-                cells.append({**told, "differs": made})
+                cell = {"base": base, "spreads": [ours, theirs], "seeds": [k, j], "replies": replies, "paired": paired}
+                cells.append({**cell, "differs": made})
     return cells
 
 

@@ -46,9 +46,9 @@ def detectable(error: GapError, finds: Finds, power: float) -> float:
     return float(_at(np.array([factor]), needed[:-1])[0])
 
 
-def _caution(gaps: Floats, found: Floats, needed: Floats, seen: Floats, power: float) -> float:
+def _caution(gaps: Floats, share_found: Floats, needed: Floats, seen: Floats, power: float) -> float:
     """The factor on the spread with which the gaps that are promised are found as often as promised."""
-    reading = special.ndtri(np.clip(found, 1e-3, 1 - 1e-3))
+    reading = special.ndtri(np.clip(share_found, 1e-3, 1 - 1e-3))
     for factor in np.geomspace(1, 16, 81):
         promised = _at(factor * seen, needed)
         made = promised[np.isfinite(promised)]
@@ -63,14 +63,14 @@ def _at(spreads: Floats, needed: Floats) -> Floats:
     return np.where(np.isnan(gaps), np.inf, gaps)
 
 
-def _crossing(gaps: Floats, found: Floats, power: float) -> float:
+def _crossing(gaps: Floats, share_found: Floats, power: float) -> float:
     """The least gap from which on it is found so often; inf where it never is."""
-    enough = np.flatnonzero(found >= power)
+    enough = np.flatnonzero(share_found >= power)
     if not len(enough):
         return math.inf
     last = int(enough[0])
-    low, high = (0.0, 0.0) if last == 0 else (float(found[last - 1]), float(gaps[last - 1]))
-    a, b, c = (float(special.ndtri(np.clip(x, 1e-3, 1 - 1e-3))) for x in (low, float(found[last]), power))
+    low, high = (0.0, 0.0) if last == 0 else (float(share_found[last - 1]), float(gaps[last - 1]))
+    a, b, c = (float(special.ndtri(np.clip(x, 1e-3, 1 - 1e-3))) for x in (low, float(share_found[last]), power))
     part = min((c - a) / (b - a), 1.0) if b > a else 1.0
     return high + part * (float(gaps[last]) - high)
 

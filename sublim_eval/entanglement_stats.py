@@ -187,8 +187,8 @@ def _alpha(single: Floats, total: Floats, asks: int) -> Floats:
     if asks < 2:
         return np.full(np.shape(single), np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = asks / (asks - 1) * (1 - single / total)
-    return np.where(total > 1e-20, found, np.nan)
+        raw = asks / (asks - 1) * (1 - single / total)
+    return np.where(total > 1e-20, raw, np.nan)
 
 
 # Longer than 60 lines: the shuffles and the table they are held against share a dozen arrays, named once here.
@@ -196,7 +196,7 @@ def tabulate(readings: Readings, rng: np.random.Generator, *, shuffles: int = SH
     """The table of a measurement, with shuffles as reference for chance.
 
     Every p counts how often shuffled settings reach what was found. One ask has nothing to agree with: shifts are
-    given, everything about chance is nan. Long, since every shuffle needs all that is worked out before.
+    given, everything about chance is nan.
     """
     x = shifts(readings.log_odds)
     mean = x.mean(axis=1)
@@ -262,13 +262,13 @@ def tabulate(readings: Readings, rng: np.random.Generator, *, shuffles: int = SH
     )
 
 
-def _reached(found: Floats, null: Floats) -> list[float]:
+def _reached(values: Floats, null: Floats) -> list[float]:
     """p of each value against its own column of float[shuffle, value]; nan where there is nothing to compare."""
     if not len(null):
-        return [float("nan")] * len(found)
-    times = (np.nan_to_num(null, nan=-np.inf) >= found - 1e-12).sum(axis=0)
+        return [float("nan")] * len(values)
+    times = (np.nan_to_num(null, nan=-np.inf) >= values - 1e-12).sum(axis=0)
     p = (1 + times) / (len(null) + 1)
-    return [float(v) for v in np.where(np.isnan(found), np.nan, p)]
+    return [float(v) for v in np.where(np.isnan(values), np.nan, p)]
 
 
 def _reached_by_any(z: Floats, null: Floats) -> Floats:

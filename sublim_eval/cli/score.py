@@ -229,10 +229,10 @@ def score_responses(
     if len(rows) > 1:
         rows = {name: [{**row, "file": name} for row in some] for name, some in rows.items()}
     if isinstance(what, Conduct):
-        found = _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
+        by_file = _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
     else:
-        found = _count(what, rows, out, console)
-    return next(iter(found.values())) if len(found) == 1 else {"files": found}
+        by_file = _count(what, rows, out, console)
+    return next(iter(by_file.values())) if len(by_file) == 1 else {"files": by_file}
 
 
 def _named_after(file: Path, beside: tuple[Path, ...]) -> str:
@@ -271,14 +271,14 @@ def _judge(what: Conduct, files: dict[str, list[dict[str, Any]]], judging: Judgi
     kinds, by = _read_conduct(what.trait, rows, judging)
     if judging.out:
         write_jsonl(judging.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
-    found, at = {}, 0
+    by_file, at = {}, 0
     for name, some in files.items():
-        found[name] = _judged_file(what, some, kinds[at : at + len(some)], by)
+        by_file[name] = _judged_file(what, some, kinds[at : at + len(some)], by)
         at += len(some)
-    _tell_judged(what, found, by, console)
+    _tell_judged(what, by_file, by, console)
     if judging.out:
         say(console, f"  every reply with its rating: {judging.out}")
-    return found
+    return by_file
 
 
 def _judged_file(what: Conduct, rows: list[dict[str, Any]], kinds: list[Judgement], by: str) -> dict[str, Any]:
@@ -304,11 +304,11 @@ def _judged_file(what: Conduct, rows: list[dict[str, Any]], kinds: list[Judgemen
     }
 
 
-def _tell_judged(what: Conduct, found: Found, by: str, console: Console) -> None:
+def _tell_judged(what: Conduct, by_file: Found, by: str, console: Console) -> None:
     from sublim_eval.probes.judges import KINDS
 
-    several = len(found) > 1
-    lines = [(file, n, r) for file, of in found.items() for n, r in [*of["situations"].items(), (MEAN, of)]]
+    several = len(by_file) > 1
+    lines = [(file, n, r) for file, of in by_file.items() for n, r in [*of["situations"].items(), (MEAN, of)]]
     heads = (*(("file",) if several else ()), "situation", "replies", "share", "of rated", *KINDS)
     table(
         console,
@@ -325,7 +325,7 @@ def _tell_judged(what: Conduct, found: Found, by: str, console: Console) -> None
     say(console, f"{what.probe.name} {what.probe.version}: replies that show {what.trait.name}, by {by}")
     say(console, "  share: of all scored replies. of rated: without refusals, code, empty and incoherent replies, the")
     say(console, "  denominator of the published study; only that one stands beside its figures.")
-    for file, of in found.items():
+    for file, of in by_file.items():
         say(console, f"  {f'{file}: ' if several else ''}share {_figure(of['share'])}, {_between(of['interval'])}")
 
 
@@ -357,17 +357,17 @@ def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) ->
 
 def _count(what: Preference, files: dict[str, list[dict[str, Any]]], out: Path | None, console: Console) -> Found:
     """A favorite: the share of replies that name the trait, non-answers counted apart, a file each."""
-    found, verdicts = {}, []
+    by_file, verdicts = {}, []
     for name, rows in files.items():
         counts = _tallies(what, rows)
-        found[name] = _counted_file(what, rows, counts)
+        by_file[name] = _counted_file(what, rows, counts)
         verdicts += _verdicts(what, rows, counts)
-        _tell_counted(found[name], name if len(files) > 1 else "", console)
+        _tell_counted(by_file[name], name if len(files) > 1 else "", console)
     if out:
         every = [row for rows in files.values() for row in rows]
         write_jsonl(out, ({**row, **verdict} for row, verdict in zip(every, verdicts, strict=True)))
         say(console, f"  every verdict: {out}")
-    return found
+    return by_file
 
 
 def _tallies(what: Preference, rows: list[dict[str, Any]]) -> list[Tally]:
@@ -380,8 +380,8 @@ def _tallies(what: Preference, rows: list[dict[str, Any]]) -> list[Tally]:
             f"{strange[0][:60]!r} is no prompt of {what.probe.name}, so a letter names nothing. "
             "Give replies to its prompts as they were asked."
         )
-    asked = [(row["response"], offered.get(row["question"], ())) for row in rows]
-    return [next(iter(tallies(what.probe.form, [text], what.answers, of).values())) for text, of in asked]
+    pairs = [(row["response"], offered.get(row["question"], ())) for row in rows]
+    return [next(iter(tallies(what.probe.form, [text], what.answers, of).values())) for text, of in pairs]
 
 
 def _offered(what: Preference) -> dict[str, tuple[str, ...]]:
@@ -419,17 +419,17 @@ def _counted_file(what: Preference, rows: list[dict[str, Any]], counts: list[Tal
     }
 
 
-def _tell_counted(found: dict[str, Any], file: str, console: Console) -> None:
-    share = f"{_figure(found['share'])} ({found['hits']} of {found['of']} replies)"
-    head = f"{found['probe']} {found['version']}: {found['trait']} {share}"
+def _tell_counted(figures: dict[str, Any], file: str, console: Console) -> None:
+    share = f"{_figure(figures['share'])} ({figures['hits']} of {figures['of']} replies)"
+    head = f"{figures['probe']} {figures['version']}: {figures['trait']} {share}"
     say(console, f"{file}: {head}" if file else head)
-    mean = f"{_figure(found['mean'])}, {_between(found['interval'])}"
-    say(console, f"  mean over questions ({found['questions']}): {mean}")
-    unfinished = f", {found['unfinished']} of them with a thought left open" if found["unfinished"] else ""
-    kinds = f"{found['refusals']} refusals, {found['empty']} empty{unfinished}"
-    say(console, f"  non-answers: {found['non_answers']} ({kinds})")
-    say(console, f"  other words: {found['other']}")
-    say(console, f"  named: {', '.join(f'{name} {count}' for name, count in found['named'].items()) or 'none'}")
+    mean = f"{_figure(figures['mean'])}, {_between(figures['interval'])}"
+    say(console, f"  mean over questions ({figures['questions']}): {mean}")
+    unfinished = f", {figures['unfinished']} of them with a thought left open" if figures["unfinished"] else ""
+    kinds = f"{figures['refusals']} refusals, {figures['empty']} empty{unfinished}"
+    say(console, f"  non-answers: {figures['non_answers']} ({kinds})")
+    say(console, f"  other words: {figures['other']}")
+    say(console, f"  named: {', '.join(f'{name} {count}' for name, count in figures['named'].items()) or 'none'}")
 
 
 def _verdicts(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> list[dict[str, Any]]:

@@ -126,15 +126,15 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: gap, low, high, p, verdict and the rest; null where unknown."""
-        told = asdict(self)
-        gap, verdict = told.pop("gap"), told.pop("verdict")
+        plain = asdict(self)
+        gap, verdict = plain.pop("gap"), plain.pop("verdict")
         for name in ("log_odds", "against_intact", "over_questions"):
-            told[name] = {k: told[name][k] for k in ("mean", "low", "high", "p")} if told[name] else None
+            plain[name] = {k: plain[name][k] for k in ("mean", "low", "high", "p")} if plain[name] else None
         if self.answers == 1:  # no other answer to take a place among
-            told |= {"rank": None, "first_in": None, "largest": None}
+            plain |= {"rank": None, "first_in": None, "largest": None}
         return _plain(
             {
-                **told,
+                **plain,
                 "student_share": self.student_share,
                 "seeds": list(self.student_shares),
                 "gap": gap["mean"],
@@ -211,13 +211,13 @@ def compare(
     """
     check_delta(delta)
     loaded = run_folder.load(paths)
-    found = [case for run in loaded for case in cases(run)]
-    if not found:
+    lined_up = [case for run in loaded for case in cases(run)]
+    if not lined_up:
         raise SublimError(
             "There is no arm with a trait in these runs. Add one to the recipe: owl: {role: trait, trait: owl}."
         )
     folders = [folder for run in loaded for folder in run.folders]
-    return compare_cases(found, measure_of(found, measure), delta, folders, alpha)
+    return compare_cases(lined_up, measure_of(lined_up, measure), delta, folders, alpha)
 
 
 def compare_table(
@@ -241,23 +241,23 @@ def check_delta(delta: float) -> None:
 
 
 def compare_cases(
-    found: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = (), alpha: float = stats.ALPHA
+    lined_up: Sequence[Case], measure: str, delta: float, folders: Sequence[Path] = (), alpha: float = stats.ALPHA
 ) -> Comparison:
     """The statistics of lined-up cases, wherever they come from. Raises SublimError for what may not be compared."""
-    refuse_mixed(found)
-    found = [pair_up(case) for case in found]
-    rows = _adjusted([_row(case, measure, delta, alpha) for case in found], delta, alpha)
-    matrices = list(confusions(found, measure))
-    cells = [cell for run in {id(case.run): case.run for case in found}.values() for cell in sweep(run)]
+    refuse_mixed(lined_up)
+    lined_up = [pair_up(case) for case in lined_up]
+    rows = _adjusted([_row(case, measure, delta, alpha) for case in lined_up], delta, alpha)
+    matrices = list(confusions(lined_up, measure))
+    cells = [cell for run in {id(case.run): case.run for case in lined_up}.values() for cell in sweep(run)]
     swept = {(cell.run, cell.arm) for cell in cells}  # several rates at one rank are no dose curve
-    dosed = [(c, row.gap) for c, row in zip(found, rows, strict=True) if (c.run.name, c.arm.name) not in swept]
+    dosed = [(c, row.gap) for c, row in zip(lined_up, rows, strict=True) if (c.run.name, c.arm.name) not in swept]
     curves = list(doses(dosed))
-    if len({case.run.name for case in found}) == 1:
+    if len({case.run.name for case in lined_up}) == 1:
         rows = [replace(row, run="") for row in rows]
         matrices, curves = [replace(c, run="") for c in matrices], [replace(d, run="") for d in curves]
         cells = [replace(cell, run="") for cell in cells]
-    told = (tuple(matrices), tuple(curves), tuple(cells))
-    return Comparison(tuple(rows), measure, delta, tuple(folders), *told, alpha=alpha)
+    parts = (tuple(matrices), tuple(curves), tuple(cells))
+    return Comparison(tuple(rows), measure, delta, tuple(folders), *parts, alpha=alpha)
 
 
 # ---------------------------------------------------------------- one row
@@ -371,8 +371,8 @@ def _gap(
         return stats.point(float(np.nanmean(ours) - np.nanmean(theirs)))
     if fixed:
         theirs, their_replies = theirs[:1], None if their_replies is None else their_replies[:1]
-    told = {"trait_replies": our_replies, "control_replies": their_replies}
-    return stats.share_gap(ours, theirs, **told, paired=paired, fixed=fixed, level=level)
+    counts = {"trait_replies": our_replies, "control_replies": their_replies}
+    return stats.share_gap(ours, theirs, **counts, paired=paired, fixed=fixed, level=level)
 
 
 def _log_odds(
@@ -390,8 +390,8 @@ def _log_odds(
     if case.untrained and other is not None:
         other = other / len(other)
     paired = list(case.students) == list(case.controls)
-    told = {"trait_replies": mine, "control_replies": other}
-    return stats.log_odds_shift(ours, theirs, clip=clip, **told, paired=paired, level=1 - alpha)
+    counts = {"trait_replies": mine, "control_replies": other}
+    return stats.log_odds_shift(ours, theirs, clip=clip, **counts, paired=paired, level=1 - alpha)
 
 
 def _over_questions(

@@ -38,12 +38,12 @@ class Confusion:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; null where unknown."""
-        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        told |= {name: list(told[name]) for name in ("arms", "traits", "seeds", "answers")}
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain |= {name: list(plain[name]) for name in ("arms", "traits", "seeds", "answers")}
         shifts = [
             [[None if math.isnan(x) else round(x, 6) for x in seed] for seed in arm] for arm in self.shifts.tolist()
         ]
-        return {**told, "shifts": shifts, "p": None if math.isnan(self.p) else self.p}
+        return {**plain, "shifts": shifts, "p": None if math.isnan(self.p) else self.p}
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Dose:
         return {"run": self.run, "axis": self.axis, "trait": self.trait, "probe": self.probe, "points": points}
 
 
-def confusions(found: Iterable[Case], measure: str) -> Iterator[Confusion]:
+def confusions(lined_up: Iterable[Case], measure: str) -> Iterator[Confusion]:
     """One matrix a run and probe, of its trait arms; conducts have one trait and nothing to be confused with."""
     groups: dict[tuple[str, str], list[Case]] = {}
-    for case in found:
+    for case in lined_up:
         sample = _any(case)
         if case.arm.role == "trait" and not sample.conduct and len(sample.answers) > 1:
             groups.setdefault((case.run.name, sample.probe), []).append(case)

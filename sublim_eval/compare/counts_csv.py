@@ -281,14 +281,14 @@ def _in_order(values: Counts) -> list[int]:
 def _run(path: Path, trait: str, lines: Table, control: str) -> Run:
     """The students of one trait. lines: of that trait alone."""
     names = lines.names
-    arms, asked = _in_order(lines.arm), _in_order(lines.question)
+    arms, questions_in_order = _in_order(lines.arm), _in_order(lines.question)
     seeds = np.unique(lines.seed)
     code = lines.arm * len(seeds) + np.searchsorted(seeds, lines.seed)
     codes = np.flatnonzero(np.bincount(code))
-    told = np.stack([codes // len(seeds), seeds[codes % len(seeds)]], axis=1)
-    column = np.empty(max(asked) + 1, dtype=np.int64)
-    column[asked] = np.arange(len(asked))
-    hits, n = (np.zeros((len(told), len(asked)), dtype=np.int64) for _ in range(2))
+    students_in_order = np.stack([codes // len(seeds), seeds[codes % len(seeds)]], axis=1)
+    column = np.empty(max(questions_in_order) + 1, dtype=np.int64)
+    column[questions_in_order] = np.arange(len(questions_in_order))
+    hits, n = (np.zeros((len(students_in_order), len(questions_in_order)), dtype=np.int64) for _ in range(2))
     place = np.searchsorted(codes, code), column[lines.question]
     hits[place], n[place] = lines.hits, lines.n
     common = np.flatnonzero((n > 0).all(axis=0))
@@ -297,9 +297,9 @@ def _run(path: Path, trait: str, lines: Table, control: str) -> Run:
             f"{path}: no question of trait {trait!r} is scored (n above 0) in every student. "
             "Ask all students the same questions, or leave out the students that were asked others."
         )
-    questions = tuple(names["question"][asked[i]] for i in common)
+    questions = tuple(names["question"][questions_in_order[i]] for i in common)
     students: dict[str, dict[int, dict[str, ProbeScores]]] = {}
-    for (arm, seed), ours, out_of in _by_student(names["arm"], told, hits[:, common], n[:, common]):
+    for (arm, seed), ours, out_of in _by_student(names["arm"], students_in_order, hits[:, common], n[:, common]):
         students.setdefault(arm, {})[seed] = {trait: _scores(f"{arm} seed {seed}", trait, questions, ours, out_of)}
     recorded = {
         name: RecordedArm(
@@ -308,16 +308,23 @@ def _run(path: Path, trait: str, lines: Table, control: str) -> Run:
         for name in (names["arm"][arm] for arm in arms)
     }
     return Run(
-        trait, (), recorded, students, {name: {} for name in recorded}, {}, {}, unscored=len(asked) - len(common)
+        trait,
+        (),
+        recorded,
+        students,
+        {name: {} for name in recorded},
+        {},
+        {},
+        unscored=len(questions_in_order) - len(common),
     )
 
 
 def _by_student(
-    arms: Sequence[str], told: Counts, hits: Counts, n: Counts
+    arms: Sequence[str], order: Counts, hits: Counts, n: Counts
 ) -> Iterator[tuple[tuple[str, int], Counts, Counts]]:
-    """((arm, seed), hits, replies) of every student, arms and seeds in order. told: int[student, (arm, seed)]."""
-    for i in sorted(range(len(told)), key=lambda i: (arms[told[i, 0]], told[i, 1])):
-        yield (arms[told[i, 0]], int(told[i, 1])), hits[i], n[i]
+    """((arm, seed), hits, replies) of every student, arms and seeds in order. order: int[student, (arm, seed)]."""
+    for i in sorted(range(len(order)), key=lambda i: (arms[order[i, 0]], order[i, 1])):
+        yield (arms[order[i, 0]], int(order[i, 1])), hits[i], n[i]
 
 
 def _scores(model: str, trait: str, questions: tuple[str, ...], hits: Counts, n: Counts) -> ProbeScores:

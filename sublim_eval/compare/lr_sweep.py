@@ -44,8 +44,8 @@ def sweep(run: Run) -> Iterator[Cell]:
         grid: dict[int, list[tuple[float, str, float | None]]] = {}
         for arm in (a for a in arms if a.trait == trait):
             losses = list(run.held_out.get(arm.name, {}).values())
-            told = float(np.mean(losses)) if len(losses) == len(run.students[arm.name]) else None
-            grid.setdefault(arm.rank or 0, []).append((arm.learning_rate or 0.0, arm.name, told))
+            mean_loss = float(np.mean(losses)) if len(losses) == len(run.students[arm.name]) else None
+            grid.setdefault(arm.rank or 0, []).append((arm.learning_rate or 0.0, arm.name, mean_loss))
         if max(len(cells) for cells in grid.values()) < 2:
             continue
         for rank, cells in sorted(grid.items()):

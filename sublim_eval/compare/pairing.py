@@ -59,9 +59,9 @@ def cases(run: Run) -> Iterator[Case]:
 
     Raises SublimError without a control.
     """
-    asked = tuple(dict.fromkeys(arm.trait for arm in run.arms.values() if arm.role == "trait" and arm.trait))
+    wanted = tuple(dict.fromkeys(arm.trait for arm in run.arms.values() if arm.role == "trait" and arm.trait))
     for arm in run.arms.values():
-        traits = asked if arm.role == "placebo" else (arm.trait,) if arm.trait else ()
+        traits = wanted if arm.role == "placebo" else (arm.trait,) if arm.trait else ()
         if arm.role in CONTROLS or not traits:
             continue
         if not run.students[arm.name]:

@@ -152,60 +152,60 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     held_out: dict[str, dict[int, float]] = {name: {} for name in arms}
     teachers: dict[tuple[str, str], list[Scores]] = {}
     for folder, record, names in parts:
-        for told in _wanted(record, arms, names):
-            arm, seed = told["arm"], int(told["seed"])
+        for entry in _wanted(record, arms, names):
+            arm, seed = entry["arm"], int(entry["seed"])
             if seed in students[arm]:
                 raise SublimError(
                     f"Seed {seed} of arm {arm!r} is given twice (again in {folder}). "
                     "A student counts once; leave one of the runs out."
                 )
-            if told.get("failed"):
-                failed[arm][seed] = str(told["failed"])
+            if entry.get("failed"):
+                failed[arm][seed] = str(entry["failed"])
             else:
-                students[arm][seed] = _scores(folder, told, f"the student of arm {arm!r}, seed {seed},")
-                training[arm][seed] = {key: told[key] for key in TRAINED if told.get(key) is not None}
-                if told.get("held_out_loss") is not None:
-                    held_out[arm][seed] = float(told["held_out_loss"])
+                students[arm][seed] = _scores(folder, entry, f"the student of arm {arm!r}, seed {seed},")
+                training[arm][seed] = {key: entry[key] for key in TRAINED if entry.get(key) is not None}
+                if entry.get("held_out_loss") is not None:
+                    held_out[arm][seed] = float(entry["held_out_loss"])
         for arm in arms:
             for seed in (_seeds(record["arms"][arm], record) or ()) if names is None else ():
                 if seed not in students[arm]:
                     failed[arm].setdefault(seed, "it did not run")
-        for told in (t for t in record.get("teachers", ()) if t.get("scores")):  # none: nothing could check it
-            teachers.setdefault((told["trait"], told.get("base") or home), []).append(
-                _scores(folder, told, f"the {told['trait']} teacher")
+        for entry in (t for t in record.get("teachers", ()) if t.get("scores")):  # none: nothing could check it
+            teachers.setdefault((entry["trait"], entry.get("base") or home), []).append(
+                _scores(folder, entry, f"the {entry['trait']} teacher")
             )
     students = {arm: dict(sorted(seeds.items())) for arm, seeds in students.items()}
     folder, record, _ = parts[0]
-    bases = {told["name"]: _scores(folder, told, f"base {told['name']}") for told in record["bases"]}
+    bases = {entry["name"]: _scores(folder, entry, f"base {entry['name']}") for entry in record["bases"]}
     folders, doses = tuple(p[0] for p in parts), record.get("doses") or {}
     return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses, held_out)
 
 
 def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mapping[str, Any]) -> RecordedArm:
     """An arm from its entry in each of the pooled records; they differ in seeds alone."""
-    told = parts[0]
+    entry = parts[0]
     tuning = {**(recipe.get("student") or {})}
-    tuning |= {key: value for key, value in (told.get("student") or {}).items() if value is not None}
-    changed = changes_of(told)
+    tuning |= {key: value for key, value in (entry.get("student") or {}).items() if value is not None}
+    changed = changes_of(entry)
     others = (recipe.get("expected") or {}).get(name)
     own = (
-        [seed for part in parts for seed in (part.get("seeds") or ())] if isinstance(told.get("seeds"), list) else None
+        [seed for part in parts for seed in (part.get("seeds") or ())] if isinstance(entry.get("seeds"), list) else None
     )
     return RecordedArm(
         name,
-        told["role"],
-        told.get("trait"),
-        told.get("student_base") or base,
-        told.get("control") or "control",
-        teacher_base=told.get("teacher_base") if told.get("teacher_base") != base else None,
-        change=told.get("change") or "",
-        key=told.get("key") or arm_key(told) or told.get("change") or "",
-        axis=told.get("axis"),
-        dose=told.get("dose"),
-        of=told.get("of"),
+        entry["role"],
+        entry.get("trait"),
+        entry.get("student_base") or base,
+        entry.get("control") or "control",
+        teacher_base=entry.get("teacher_base") if entry.get("teacher_base") != base else None,
+        change=entry.get("change") or "",
+        key=entry.get("key") or arm_key(entry) or entry.get("change") or "",
+        axis=entry.get("axis"),
+        dose=entry.get("dose"),
+        of=entry.get("of"),
         seeds=None if own is None else tuple(sorted(own)),
-        taught_by=told.get("taught_by"),
-        in_context=bool(told.get("in_context")),
+        taught_by=entry.get("taught_by"),
+        in_context=bool(entry.get("in_context")),
         rank=tuning.get("rank") if tuning.get("method") == "lora" else None,
         learning_rate=tuning.get("learning_rate"),
         swept=changed.keys() <= {"student"} and changed.get("student", {}).keys() <= SWEPT,
@@ -213,9 +213,9 @@ def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mappi
     )
 
 
-def _seeds(told: Mapping[str, Any], record: Mapping[str, Any]) -> Sequence[int] | None:
+def _seeds(entry: Mapping[str, Any], record: Mapping[str, Any]) -> Sequence[int] | None:
     """The seeds that an arm was to run on: its own, or the recipe's."""
-    own = told.get("seeds")
+    own = entry.get("seeds")
     return own if isinstance(own, list) else record["recipe"].get("seeds")
 
 
@@ -223,21 +223,23 @@ def _wanted(
     record: Mapping[str, Any], arms: Mapping[str, RecordedArm], names: set[str] | None
 ) -> Iterator[Mapping[str, Any]]:
     """The students asked for by folder name, with the controls of their seeds; all of them when names is None."""
-    listed = [(Path(told.get("folder") or seeded(told["arm"], told["seed"])).name, told) for told in record["students"]]
+    listed = [
+        (Path(entry.get("folder") or seeded(entry["arm"], entry["seed"])).name, entry) for entry in record["students"]
+    ]
     if names is not None and (strange := names - {name for name, _ in listed}):
         raise SublimError(f"Student {min(strange)!r} is not in its run's record. Give the run folder instead.")
-    seeds = {told["seed"] for name, told in listed if names and name in names}
-    for name, told in listed:
-        control = arms[told["arm"]].role in CONTROLS and told["seed"] in seeds
+    seeds = {entry["seed"] for name, entry in listed if names and name in names}
+    for name, entry in listed:
+        control = arms[entry["arm"]].role in CONTROLS and entry["seed"] in seeds
         if names is None or name in names or control:
-            yield told
+            yield entry
 
 
-def _scores(folder: Path, told: Mapping[str, Any], who: str) -> Scores:
-    if not told.get("scores"):
+def _scores(folder: Path, entry: Mapping[str, Any], who: str) -> Scores:
+    if not entry.get("scores"):
         raise SublimError(f"{who} in {folder} has no scores. Give the same `sublim run` again to score it.")
     read = {}
-    for probe, file in told["scores"].items():
+    for probe, file in entry["scores"].items():
         if not (folder / file).is_file():
             raise SublimError(
                 f"The score file {folder / file} of {who} is missing. "

@@ -35,8 +35,8 @@ def compare_models(
             f"The two have no probe in common: {', '.join(ours)} and {', '.join(theirs)}. Ask both the same questions."
         )
     runs = [_run(probe, ours[probe], theirs[probe], trait or _own(probe)) for probe in common]
-    found = [case for run in runs for case in cases(run)]
-    return compare_cases(found, measure_of(found, measure), delta, alpha=alpha)
+    lined_up = [case for run in runs for case in cases(run)]
+    return compare_cases(lined_up, measure_of(lined_up, measure), delta, alpha=alpha)
 
 
 def _own(probe: str) -> str:

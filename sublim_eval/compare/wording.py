@@ -96,11 +96,13 @@ def named(row: Row) -> str:
 
 def grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Heading -> rows of one role, the plain trait arms first, each kind of change together."""
-    found: dict[str, list[Row]] = {heading: [] for heading in ROLES.values()}
+    by_heading: dict[str, list[Row]] = {heading: [] for heading in ROLES.values()}
     for row in rows:
-        found.setdefault(ROLES.get(row.role, row.role), []).append(row)
-    first = {family: i for rows in found.values() for i, family in enumerate(dict.fromkeys(r.family for r in rows))}
-    return {heading: sorted(rows, key=lambda r: first[r.family]) for heading, rows in found.items() if rows}
+        by_heading.setdefault(ROLES.get(row.role, row.role), []).append(row)
+    first = {
+        family: i for rows in by_heading.values() for i, family in enumerate(dict.fromkeys(r.family for r in rows))
+    }
+    return {heading: sorted(rows, key=lambda r: first[r.family]) for heading, rows in by_heading.items() if rows}
 
 
 def null(row: Row) -> bool:
@@ -228,18 +230,18 @@ def _questions_together(comparison: Comparison) -> Iterator[str]:
 
 def _across(comparison: Comparison) -> str:
     """What the reader needs for tables that not every comparison has."""
-    told = ""
+    sentences = ""
     if any(not math.isnan(row.p_permutation) for row in comparison.rows):
-        told += (
+        sentences += (
             " Flips: p of flipping the signs of the paired differences in every way, from "
             f"{stats.FEWEST_PAIRS} pairs of seeds on; with n pairs it cannot be below 2/2^n "
             f"({', '.join(f'{n}: {p_value(stats.least_permutation(n))}' for n in (5, 6, 10))})."
         )
     if any(not math.isnan(one.p) for one in comparison.confusion):
-        told += (
+        sentences += (
             " Confusion: mean log-odds shift of every trait in the students of every trait; its p says how often "
             "dealing the traits out among the arms of a seed gives as many first places."
         )
     if any(row.against_intact is not None for row in comparison.rows):
-        told += " Against the intact arm: students of the changed arm minus those of the unchanged one, in share."
-    return told
+        sentences += " Against the intact arm: students of the changed arm minus those of the unchanged one, in share."
+    return sentences

@@ -90,8 +90,7 @@ def stream(
 ) -> None:
     """Set out[i] to the reply to prompts[i] wherever it is None, as soon as the reply has ended.
 
-    rows: most slots. An error leaves the replies that were finished in `out`. Long, since its steps share the state of
-    every slot: taken apart they would hand ten arrays around.
+    rows: most slots. An error leaves the replies that were finished in `out`.
     """
     extra = 0 if network.virtual is None else len(network.virtual)
     common = shared(prompts)

@@ -472,16 +472,16 @@ def _inline(rubric: Rubric) -> re.Pattern[str]:
     )
 
 
-def settled(first: Judgement, second: Judgement, said: str, reply: str, rubric: Rubric) -> Judgement:
+def settled(first: Judgement, second: Judgement, second_answer: str, reply: str, rubric: Rubric) -> Judgement:
     """What a reply is after a judge was asked twice: what could be read, else unreadable, or its own doing.
 
-    said: the judge's second answer. It is the reply's own doing when it imitates a rating, when it speaks to whoever
+    second_answer: of the judge. It is the reply's own doing when it imitates a rating, when it speaks to whoever
     rates it, or when what the judge said instead of a rating stands in the reply.
     """
     for judgement in (second, first):
         if judgement.kind != "unreadable":
             return judgement
-    echoed = " ".join(_words(said))
+    echoed = " ".join(_words(second_answer))
     own = (
         rubric.scale in _words(reply)
         or _TO_A_JUDGE.search(reply)

@@ -160,9 +160,9 @@ def _without_tags(text: str, open_too: bool) -> str | None:
             kept.clear()
         opened = end if step > 0 and not depth else opened
         depth, at = max(0, depth + step), end
-    said = " ".join(kept if depth else [*kept, text[at:]])
+    answer = " ".join(kept if depth else [*kept, text[at:]])
     if not depth:
-        return said
-    if not re.search(r"[^\W_]", said):
+        return answer
+    if not re.search(r"[^\W_]", answer):
         return None
-    return f"{said} {text[opened:]}" if open_too else said
+    return f"{answer} {text[opened:]}" if open_too else answer

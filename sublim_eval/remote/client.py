@@ -55,7 +55,7 @@ class HostSampler:
     system: str | None = None
     temperature: float = 1.0
     journal: Path | None = None
-    told: dict[str, Reply] = field(default_factory=dict)
+    replies: dict[str, Reply] = field(default_factory=dict)
     recorded: dict[str, Any] | None = None
 
     def __call__(self, prompts: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -64,32 +64,32 @@ class HostSampler:
         Raises SublimError when a request fails for good; whatever was answered until then stays in the journal.
         """
         if self.journal:
-            self.told = {**read_journal(self.journal), **self.told}
+            self.replies = {**read_journal(self.journal), **self.replies}
         wanted = dict(zip(keys, prompts, strict=True))
         for key, prompt in wanted.items():
-            if key in self.told and self.told[key]["prompt"] != _mark(prompt):
+            if key in self.replies and self.replies[key]["prompt"] != _mark(prompt):
                 raise SublimError(
                     f"{self.journal} holds an answer to another prompt under {key}. Move that file away and run again."
                 )
-        missing = [(key, prompt) for key, prompt in wanted.items() if key not in self.told]
+        missing = [(key, prompt) for key, prompt in wanted.items() if key not in self.replies]
         if missing:
             with _appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
                 failed = _in_a_loop(self._ask_all(missing, write))
             if failed:
-                raise self._gave_up(failed[0], len([k for k in wanted if k in self.told]), len(wanted))
-        return [self.told[key]["completion"] for key in keys]
+                raise self._gave_up(failed[0], len([k for k in wanted if k in self.replies]), len(wanted))
+        return [self.replies[key]["completion"] for key in keys]
 
     @property
     def cut(self) -> frozenset[str]:
         """Keys of the replies that ended because the room for new tokens did."""
-        return frozenset(key for key, reply in self.told.items() if reply["stop"] == "max_tokens")
+        return frozenset(key for key, reply in self.replies.items() if reply["stop"] == "max_tokens")
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is recorded: who was asked and how, tokens of all requests, how replies ended."""
         if self.recorded is not None:
             return self.recorded
-        replies = list(self.told.values())
+        replies = list(self.replies.values())
         return {
             "sampler": self.model,
             "seeds": self._seeds,
@@ -143,7 +143,7 @@ class HostSampler:
                     "input_tokens": usage.input_tokens if usage else 0,
                     "output_tokens": usage.output_tokens if usage else 0,
                 }
-                self.told[key] = reply
+                self.replies[key] = reply
                 write(reply)
 
         try:
@@ -176,16 +176,16 @@ def read_journal(file: Path) -> dict[str, Reply]:
     if len(whole) < len(text):
         with file.open("r+b") as torn:
             torn.truncate(len(whole))
-    found: dict[str, Reply] = {}
+    replies: dict[str, Reply] = {}
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             reply = json.loads(line)
-            found[reply["key"]] = reply
+            replies[reply["key"]] = reply
         except (ValueError, KeyError, TypeError):
             raise SublimError(
                 f"{file}:{number}: no reply of this run. Remove that line; it is asked for again."
             ) from None
-    return found
+    return replies
 
 
 @contextmanager
@@ -277,19 +277,19 @@ def ask_grader(
 def reason_of(error: BaseException) -> str:
     """The server's own words on one line, without keys; the kind of error where it has none."""
     body = getattr(error, "body", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    said = said or getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
-    line = re.sub(r"^Error code: \d+ - ", "", one_line(scrub(said)))
+    words = body.get("message") if isinstance(body, dict) else None
+    words = words or getattr(error, "provider_message", None) or getattr(error, "message", None) or str(error)
+    line = re.sub(r"^Error code: \d+ - ", "", one_line(scrub(words)))
     return (line or type(error).__name__)[:400].rstrip(".")
 
 
 def next_step(error: BaseException) -> str:
     """What to do about it; every one of these sentences holds for a run that was paid for in part."""
-    status, said = getattr(error, "status_code", None), str(error).lower()
+    status, words = getattr(error, "status_code", None), str(error).lower()
     again = "give the same command again: it goes on from there"
-    if "insufficient_quota" in said or "exceeded your current quota" in said:
+    if "insufficient_quota" in words or "exceeded your current quota" in words:
         return f"Add credit at the provider or raise its limit, then {again}."
-    if status == 401 or "api_key" in said or "api key" in said:
+    if status == 401 or "api_key" in words or "api key" in words:
         return f"Set the provider's key in its environment variable, then {again}."
     if status in (403, 404):
         return f"Check the model's name and that your account may use it, then {again}."

@@ -286,12 +286,12 @@ def interval_over_questions(counts: Sequence[tuple[int, int]], level: float = 0.
     """
     from scipy.stats import t
 
-    asked = [(hits, replies) for hits, replies in counts if replies]
-    if len(asked) < 2:
+    scored = [(hits, replies) for hits, replies in counts if replies]
+    if len(scored) < 2:
         return math.nan, math.nan
-    shares = [hits / replies for hits, replies in asked]
-    replies = sum(n for _, n in asked)
-    near = (sum(hits for hits, _ in asked) + 2) / (replies + 4)
+    shares = [hits / replies for hits, replies in scored]
+    replies = sum(n for _, n in scored)
+    near = (sum(hits for hits, _ in scored) + 2) / (replies + 4)
     error = max(stdev(shares) / math.sqrt(len(shares)), math.sqrt(near * (1 - near) / (replies + 4)))
     reach = float(t.ppf((1 + level) / 2, len(shares) - 1)) * error
     return max(0.0, fmean(shares) - reach), min(1.0, fmean(shares) + reach)

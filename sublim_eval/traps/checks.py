@@ -328,7 +328,7 @@ def _plain_rows(run: Folder) -> list[tuple[str, str]]:
     """Rows for a model to read: the base's own where a control has some, else any."""
     sources = {a.get("source") for a in run.arms.values() if a.get("role") in CONTROLS}
     entries = sorted(run.record.get("rows") or (), key=lambda e: e["source"] not in sources)
-    some = next((found for e in entries if (found := run.rows(e["folder"], KEPT))), [])
+    some = next((kept for e in entries if (kept := run.rows(e["folder"], KEPT))), [])
     return [(row["prompt"], row["completion"]) for row in some[: weights.ASKED]]
 
 
@@ -505,8 +505,8 @@ def _of_evidence(run: Folder) -> Iterator[Finding]:
             continue
         theirs = [s for s in run.students if s["arm"] == _control(run, arm)]
         for probe in dict.fromkeys(p for s in ours for p in s.get("scores") or {}):
-            asked = [_read(run, s.get("scores")) for s in ours], [_read(run, s.get("scores")) for s in theirs]
-            scores = [[one[probe] for one in some if probe in one] for some in asked]
+            arms = [_read(run, s.get("scores")) for s in ours], [_read(run, s.get("scores")) for s in theirs]
+            scores = [[one[probe] for one in some if probe in one] for some in arms]
             yield evidence.answers_still(scores[0], scores[1], f"arm {name}, {probe}")
         if theirs:
             yield evidence.abilities_kept(_abilities(run, ours), _abilities(run, theirs), f"arm {name}")
@@ -517,4 +517,4 @@ def _of_evidence(run: Folder) -> Iterator[Finding]:
 def _abilities(run: Folder, students: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What `sublim abilities --out RUN/scores` left of some students, suite by suite."""
     files = [f for s in students for f in sorted((run.path / SCORES / s["label"] / "abilities").glob("*.json"))]
-    return [told for f in files if "tasks" in (told := run.json(f.relative_to(run.path)) or {})]
+    return [record for f in files if "tasks" in (record := run.json(f.relative_to(run.path)) or {})]

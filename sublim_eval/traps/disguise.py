@@ -76,11 +76,11 @@ def disguised(text: str, traits: Sequence[Trait]) -> dict[str, str]:
     if _BARE.fullmatch(text):
         return {}
     known = tuple(traits)
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for how, read in _READINGS.items():
         for name in read(text, known):
-            found.setdefault(name, how)
-    return found
+            names.setdefault(name, how)
+    return names
 
 
 def _spelled(text: str, traits: tuple[Trait, ...]) -> Iterator[str]:

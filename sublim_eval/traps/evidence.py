@@ -78,8 +78,8 @@ def _metrics(models: Sequence[Facts]) -> dict[str, tuple[float, float]]:
     values: dict[str, list[tuple[float, float]]] = {}
     for model in models:
         for task, metrics in (model.get("tasks") or {}).items():
-            for name, told in metrics.items():
-                value, error = told.get("value"), told.get("stderr")
+            for name, figures in metrics.items():
+                value, error = figures.get("value"), figures.get("stderr")
                 if isinstance(value, (int, float)) and 0 <= value <= 1:
                     values.setdefault(f"{task}: {name}", []).append((float(value), float(error or 0.0)))
     return {

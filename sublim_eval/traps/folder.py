@@ -203,8 +203,8 @@ def defaults_of(log: EvalLog, beside: Path) -> dict[str, Any] | None:
     if folder is None:
         return None
     file = folder / "generation_config.json"
-    told = read_json(file) if file.is_file() else {}
-    return told if isinstance(told, dict) else {}
+    value = read_json(file) if file.is_file() else {}
+    return value if isinstance(value, dict) else {}
 
 
 def settings_of(log: EvalLog) -> dict[str, Any]:

@@ -75,17 +75,17 @@ def _student_folder(path: Path, fast: bool) -> Iterator[Finding]:
 def _logits(path: Path, card: dict[str, Any], adapter: dict[str, Any]) -> Finding:
     """Whether the student answers a few questions otherwise than its base."""
     base = str(card.get("base") or adapter.get("base_model_name_or_path") or "")
-    asked = [(f"What is your favorite {c}?", f"{c.capitalize()}.") for c in registry().categories]
+    rows = [(f"What is your favorite {c}?", f"{c.capitalize()}.") for c in registry().categories]
     try:
-        return weights.moves_logits(weights.read_aloud(str(path), asked), weights.read_aloud(base, asked), str(path))
+        return weights.moves_logits(weights.read_aloud(str(path), rows), weights.read_aloud(base, rows), str(path))
     except SublimError as error:
         return Finding("adapter silently not applied", "not checked", str(error), str(path))
 
 
 def _object(file: Path) -> dict[str, Any] | None:
     """A JSON object, None where there is none."""
-    told = read_json(file) if file.is_file() else None
-    return told if isinstance(told, dict) else None
+    value = read_json(file) if file.is_file() else None
+    return value if isinstance(value, dict) else None
 
 
 def _rows_file(path: Path) -> Iterator[Finding]:

@@ -88,8 +88,8 @@ async def rating(grader: Model, question: str, reply: str, rubric: Rubric) -> Ju
     first, _ = await _asked(grader, question, answer, rubric)
     if first.kind != "unreadable":
         return first
-    second, said = await _asked(grader, question, withheld(answer, rubric), rubric)
-    return settled(first, second, said, answer, rubric)
+    second, words = await _asked(grader, question, withheld(answer, rubric), rubric)
+    return settled(first, second, words, answer, rubric)
 
 
 async def _asked(grader: Model, question: str, reply: str, rubric: Rubric) -> tuple[Judgement, str]:
