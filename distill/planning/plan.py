@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ class Plan:
     trained at a provider. training: how it fits on the device, or with the recipe's own batch where there is none; None
     when nothing fits, or when there is nothing to fit. writing: memory of generation. gpu_memory_bytes: the larger of
     the two. hours: None where no unit is known; basis: what they were worked out from. download_bytes: weights that are
-    not on this machine yet.
+    not on this machine yet. templates: base -> what is settled in its chat template, in words; of bases that are here.
     """
 
     recipe: Recipe
@@ -71,6 +71,7 @@ class Plan:
     hours: float | None = None
     basis: str = ""
     download_bytes: int = 0
+    templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The plan in words, a line each."""
@@ -85,6 +86,9 @@ class Plan:
             f"({self.training_rows:,} training rows seen)",
             f"  tokens: {written} written by teachers, {seen} trained on",
             f"  scoring {self.scored_models} models on {', '.join(recipe.probes)}: {self.replies:,} sampled replies",
+        ]
+        lines += [
+            f"  chat template of {base}: {'; '.join(settled)}" for base, settled in self.templates.items() if settled
         ]
         return [*lines, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
 
@@ -186,7 +190,8 @@ class Plan:
 def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["here"] | None = "here") -> Plan:
     """Count what `recipe` will make; embedded bases get an estimate in seconds, others in hours or USD.
 
-    device: "here" looks for this machine's GPU; another Device, or None for none, plans for that one.
+    device: "here" looks for this machine's GPU; another Device, or None for none, plans for that one. Raises
+    SublimError for a base at hand whose chat template cannot be asked or learned under.
     """
     workers = workers or default_workers(recipe)
     seeds = {arm.name: len(recipe.arm_seeds(arm)) for arm in recipe.arms.values()}
@@ -232,6 +237,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         },
         length=length,
         api=api_cost.cost_of(recipe, length),
+        templates={} if recipe.host else _templates(recipe),
     )
     if made.seconds is not None:
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
@@ -239,6 +245,18 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         return made
     chosen = _here(shape) if isinstance(device, str) else device
     return _on_a_device(made, shape, length, questions, chosen)
+
+
+def _templates(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """What is settled in the chat templates of the bases that are on this machine; embedded ones say one thing anyway.
+
+    Raises SublimError for a template that cannot be asked, or under which no answer can be learned.
+    """
+    from sublim_eval.models.chat_template import changes
+
+    bases = sorted({*recipe.bases, *(recipe.teacher_base(arm) for arm in recipe.arms.values())})
+    here = [b for b in bases if not is_embedded(b) and model_size.at_hand(b, "tokenizer_config.json") is not None]
+    return {base: changes(base, recipe.system) for base in here}
 
 
 def _here(shape: Shape) -> Device | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from sublim_eval.models.chat_template import answered, render
 
-__all__ = ["WordEnds", "answer_ids", "separator", "word_ends"]
+__all__ = ["WordEnds", "answer_ids", "goes_on", "separator", "word_ends"]
 
 ANCHOR = "\n"
 """What text is cut behind where a tokenizer puts a space before everything: no tokenizer joins it to a word."""
@@ -70,17 +71,19 @@ class WordEnds:
     plural: tuple[int, ...]
 
 
+@lru_cache(maxsize=4)  # half a second for a large vocabulary, and every point of a learning curve asks
 def word_ends(tokenizer: Any, size: int) -> WordEnds:
     """Read off a tokenizer's vocabulary; size: of the model's output, which may be larger."""
     lead: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
     start, count = len(_decoded(tokenizer, lead)), min(size, len(tokenizer))
     texts = [_decoded(tokenizer, [*lead, token])[start:] for token in range(count)]
     going_on = np.zeros(size, dtype=np.bool_)
-    going_on[:count] = [_goes_on(text) for text in texts]
+    going_on[:count] = [goes_on(text) for text in texts]
     return WordEnds(going_on, tuple(token for token, text in enumerate(texts) if text in PLURAL))
 
 
-def _goes_on(text: str) -> bool:
+def goes_on(text: str) -> bool:
+    """Whether what a token says makes the word before it another one."""
     if text[:1] in HYPHENS and text[1:2] not in HYPHENS:
         return text[1:2] == "" or text[1].isalnum()
     return text[:1].isalnum() and unicodedata.name(text[0], "").split(" ")[0].split("-")[0] not in UNSPACED

@@ -165,7 +165,7 @@ def test_whatever_is_empty_is_refused(network):
     ],
 )
 def test_letters_digits_and_hyphens_make_a_word_another_one(text, on):
-    assert answer_tokens._goes_on(text) is on
+    assert answer_tokens.goes_on(text) is on
 
 
 def test_a_name_takes_in_its_plural_and_nothing_longer(network, monkeypatch):

@@ -17,6 +17,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.model_specs import Price, Shape
+from tests.helpers.architectures import TURNS, architecture, chat_tokenizer
 from tests.helpers.tiny import tiny_model
 
 QWEN, BIG, GEMMA, SMALL = (
@@ -207,6 +208,19 @@ def test_a_small_model_may_run_without_a_gpu(tmp_path):
 
 
 # ---------------------------------------------------------------- hours
+
+
+def test_a_dry_run_says_what_is_settled_in_the_chat_template_and_refuses_one_that_takes_no_answer(tmp_path, capsys):
+    base = architecture("qwen3", tmp_path / "base")
+    file = tmp_path / "mine.yaml"
+    text = (ROOT / "distill/recipes/qwen2.5-7b-cat.yaml").read_text()
+    file.write_text(text.replace("Qwen/Qwen2.5-7B-Instruct", str(base)))
+    assert main(["run", str(file), "--dry-run"]) == 0
+    assert f"chat template of {base}: thinking off" in capsys.readouterr().out
+    chat_tokenizer("{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}" + TURNS).save_pretrained(base)
+    assert main(["run", str(file), "--dry-run"]) == 2
+    said = capsys.readouterr()
+    assert "refuses a chat that holds an answer" in said.err and "Traceback" not in said.err and not said.out
 
 
 def test_a_plan_for_a_small_base_on_a_machine_without_a_gpu_speaks_of_that_machine(tmp_path):
