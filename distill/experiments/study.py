@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report.reproduction_page import FindingAnswer

@@ -17,7 +17,7 @@ from sublim_eval.errors import SublimError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.compare.compare import Comparison
+    from sublim_eval.compare.comparison import Comparison
     from sublim_eval.scores.probe_scores import ProbeScores
 
 

@@ -6,198 +6,22 @@ What may not be compared is refused: other questions, other rendered prompts, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.compare import counts_csv, run_folder
-from sublim_eval.compare.confusion import Confusion, Dose, clip_of, confusions, doses, means, shifts_of
-from sublim_eval.compare.lr_sweep import Cell, sweep
-from sublim_eval.compare.pairing import MEASURES, Case, cases, measure_of, pair_up, refuse_mixed
+from sublim_eval.compare import caveats, counts_csv, run_folder
+from sublim_eval.compare.comparison import Comparison, Row
+from sublim_eval.compare.confusion import clip_of, confusions, doses, means, shifts_of
+from sublim_eval.compare.lr_sweep import sweep
+from sublim_eval.compare.pairing import Case, cases, measure_of, pair_up, refuse_mixed
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
-from sublim_eval.registry.experiment import Expected
-from sublim_eval.scores.probe_scores import COVERED, ProbeScores
+from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.stats import Interval, Verdict
-
-CEILING = 0.85
-"""Above it seeds scatter to one side only, and the share interval holds the truth in .89 to .90 of cases, not .95."""
-
-EDGE = 0.005
-"""Nearer than this to 0 or 1 on both sides, neither a rise nor a fall could be told from nothing."""
-
-MANY_NON_ANSWERS = 0.1
-"""Above it a share says less about taste than about refusing."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One trait arm on one probe against its control. Shares are in [0, 1], means over questions.
-
-    student_shares, control_shares: seed -> share, every seed that ran; no control_shares when the control is an
-    untrained base. base_share: the untrained base of these
-    students; teacher_share: mean over teachers; nan where not scored. tv: total-variation distance of the answer
-    distribution, student from control; tv_control: control from base, what training alone moves. non_answers:
-    share of the students' replies, nan when none were sampled. rank: of the trait among the log-odds shifts of
-    all `answers`, 1 the largest; first_in: in how many seeds it is; largest: the answer that is.
-    situations: of a conduct, (students' share, control's share) in every situation, whose mean hides much; else none.
-    family: the rows that Holm's p_holm is adjusted over, in words: those of one run that ask about one trait in one
-    role; family_size: how many they are. change, key, axis, dose, of: what
-    the arm does otherwise, its digest, its place on a dose curve, its intact arm (run_folder.RecordedArm).
-    against_intact: its gap minus that of the intact arm, in share, paired by seed; None without one. p_permutation:
-    sign flips over paired seeds; nan where unpaired or below stats.FEWEST_PAIRS.
-    minimum_detectable: gap found with 80 % power, inf where no possible gap would be. expected: what others measured,
-    beside the plain probe of the trait alone, which is what they asked.
-    over_questions: of one student against one control, their difference with its interval over questions: about these
-    two models and such questions. teachers: how many different ones taught the students, 0 where that is unknown.
-    coverage: the least share of first answers that the answer set holds of a model compared; nan where unknown.
-    """
-
-    run: str
-    arm: str
-    role: str
-    family: str
-    change: str
-    axis: str | None
-    dose: float | None
-    of: str | None
-    trait: str
-    category: str
-    probe: str
-    version: str
-    measure: str
-    base: str
-    control: str
-    student_shares: Mapping[int, float]
-    control_shares: Mapping[int, float]
-    failed: Mapping[str, str]
-    base_share: float
-    teacher_share: float
-    control_share: float
-    gap: Interval
-    p_holm: float
-    p_permutation: float
-    against_intact: Interval | None
-    minimum_detectable: float
-    equivalence: stats.Equivalence
-    log_odds: Interval
-    tv: float
-    tv_control: float
-    non_answers: float
-    control_non_answers: float
-    rank: int
-    answers: int
-    first_in: int
-    largest: str
-    situations: Mapping[str, tuple[float, float]]
-    verdict: Verdict
-    notes: tuple[str, ...]
-    expected: Expected | None = None
-    key: str = ""
-    family_size: int = 1
-    over_questions: Interval | None = None
-    teachers: int = 0
-    coverage: float = math.nan
-
-    @property
-    def barely_covered(self) -> bool:
-        """Whether the answer set holds too few first answers of some model compared for its exact probability."""
-        return self.coverage < COVERED
-
-    @property
-    def same_scale(self) -> bool:
-        """Whether others' share may be held against ours: theirs of a conduct is rated replies, not matched pairs."""
-        return not (self.situations and self.measure == "probability")
-
-    @property
-    def control_failed(self) -> bool:
-        """Whether this is a positive control that failed, so that no figure of its run can be believed."""
-        least = self.expected.fail_below if self.expected else None
-        return least is not None and self.same_scale and self.student_share < least
-
-    @property
-    def student_share(self) -> float:
-        """Mean over seeds."""
-        return float(np.mean(list(self.student_shares.values())))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data: gap, low, high, p, verdict and the rest; null where unknown."""
-        plain = asdict(self)
-        gap, verdict = plain.pop("gap"), plain.pop("verdict")
-        for name in ("log_odds", "against_intact", "over_questions"):
-            plain[name] = {k: plain[name][k] for k in ("mean", "low", "high", "p")} if plain[name] else None
-        if self.answers == 1:  # no other answer to take a place among
-            plain |= {"rank": None, "first_in": None, "largest": None}
-        return _plain(
-            {
-                **plain,
-                "student_share": self.student_share,
-                "seeds": list(self.student_shares),
-                "gap": gap["mean"],
-                **{k: gap[k] for k in ("low", "high", "p", "se", "df", "paired", "level")},
-                "se_replies": gap["floor"],
-                "p_permutation_least": stats.least_permutation(self.gap.n) if self.gap.paired else None,
-                "verdict": verdict["kind"],
-                "verdict_words": verdict["words"],
-                "exploratory": verdict["exploratory"],
-                "positive_control_failed": self.control_failed if self.expected and self.expected.fail_below else None,
-            }
-        )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rows of one comparison. measure: 'probability' or 'share', the same for every row.
-
-    cells: of learning rates tuned per rank, if some run is such a sweep. alpha: the error that every verdict was
-    allowed, less than 5 % where it is one of several looks. looks: what is known of earlier looks, a sentence.
-    """
-
-    rows: tuple[Row, ...]
-    measure: str
-    delta: float
-    folders: tuple[Path, ...]
-    confusion: tuple[Confusion, ...] = ()
-    doses: tuple[Dose, ...] = ()
-    cells: tuple[Cell, ...] = ()
-    alpha: float = stats.ALPHA
-    looks: str = ""
-
-    @property
-    def failed_controls(self) -> tuple[Row, ...]:
-        """Positive controls that failed: to be told before anything else."""
-        return tuple(row for row in self.rows if row.control_failed)
-
-    @property
-    def measure_words(self) -> str:
-        """What the shares are, in words."""
-        pairs = {bool(row.situations) for row in self.rows} if self.measure == "probability" else {False}
-        if pairs == {True}:
-            return "exact probability of the trait in matched pairs of answers"
-        if self.measure == "share" and any(row.barely_covered for row in self.rows):
-            return f"{MEASURES['share']}, since the answer set holds too few first answers for the exact probability"
-        return MEASURES[self.measure] + (", of a conduct in matched pairs of answers" if True in pairs else "")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for --json; null where unknown."""
-        return {
-            "schema": 1,
-            "failed_positive_controls": [row.arm for row in self.failed_controls],
-            "measure": self.measure,
-            "delta": self.delta,
-            "alpha": self.alpha,
-            "looks": self.looks or None,
-            "method": "interval over student seeds no narrower than the replies' noise, Holm within trait and role",
-            "runs": [str(folder) for folder in self.folders],
-            "rows": [row.to_json() for row in self.rows],
-            "confusion": [one.to_json() for one in self.confusion],
-            "doses": [one.to_json() for one in self.doses],
-            "sweep": [one.to_json() for one in self.cells],
-        }
 
 
 def compare(
@@ -324,7 +148,7 @@ def _row(case: Case, measure: str, delta: float, alpha: float) -> Row:
         teachers=len(case.teachers),
         coverage=min((s.covered for s in case.compared if not math.isnan(s.covered)), default=math.nan),
     )
-    return replace(row, notes=tuple(_facts(case, row, clip)))
+    return replace(row, notes=tuple(caveats.of_data(case, row, clip)))
 
 
 def _plain_probe(name: str) -> bool:
@@ -479,7 +303,7 @@ def _adjusted(rows: Sequence[Row], delta: float, alpha: float) -> list[Row]:
                 minimum_detectable=stats.minimum_detectable(gap, delta, alpha=alpha, tests=max(tests, 1)),
                 verdict=_verdict(rows[i], delta, p, alpha),
             )
-            made[i] = replace(row, notes=(*row.notes, *_readings(row)))
+            made[i] = replace(row, notes=(*row.notes, *caveats.of_figures(row)))
     return made
 
 
@@ -495,94 +319,3 @@ def _verdict(row: Row, delta: float, p: float, alpha: float) -> Verdict:
         "inconclusive": "inconclusive about these two models",
     }.get(two.kind, "these two models differ")
     return replace(made, words=f"{words} (over questions; one seed says nothing of training)")
-
-
-# ---------------------------------------------------------------- what a reader has to know beside the figures
-
-
-def _facts(case: Case, row: Row, clip: float) -> Iterator[str]:
-    """What is unusual about the data of a row."""
-    for seed, why in row.failed.items():
-        yield f"{seed}: no student ({why})"
-    if case.untrained:
-        yield f"no control student on {case.arm.base}: held against that base untrained"
-    elif not row.gap.paired:
-        yield "student and control seeds differ: compared unpaired"
-    if case.left_out:
-        yield f"without a partner of its seed, so left out: {', '.join(case.left_out)}"
-    if case.run.unscored:
-        yield f"unscored in some student, so that they count in none: {case.run.unscored} questions"
-    if case.unlike:
-        yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
-    if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":
-        yield f"the control {case.arm.control} that it names is not there or not alike: held against {case.control}"
-    if not case.prompts:
-        yield "examples in context: other prompts in every student and in its control, so prompts are not checked"
-    if row.against_intact is not None and not row.against_intact.paired:
-        yield f"seeds differ from those of {case.arm.of}: the two are compared unpaired"
-    yield from _alike(row)
-    for name, arm in (("students", case.students), ("controls", {} if case.untrained else case.controls)):
-        if twins := _twins(arm):
-            yield f"{name} of seeds {twins[0]} and {twins[1]} answer identically: check that both were trained"
-    if case.base and any(_identical(s, case.base) for s in case.students.values()):
-        yield "a student answers exactly as its base: check that its adapter was applied"
-    if row.barely_covered:
-        covers = f"the answer set holds {row.coverage:.1%} of some model's first answers, below {COVERED:.0%}"
-        yield (
-            f"{covers}: held by the share of replies, not by the exact probability"
-            if row.measure == "share"
-            else f"{covers}: draw replies and go by their share, not by this probability"
-        )
-    if CEILING < row.student_share <= 1 - EDGE:
-        yield "near the ceiling the share interval covers some 90 %: quote the log-odds interval for the size"
-    if row.measure == "share" and any(not clip < s < 1 - clip for s in row.student_shares.values()):
-        yield f"log-odds clipped at half a reply ({clip:.2g})"
-    if max(row.non_answers, row.control_non_answers) > MANY_NON_ANSWERS:
-        ours, theirs = row.non_answers, row.control_non_answers
-        yield f"non-answers: {ours:.0%} of the students' replies, {theirs:.0%} of the control's"
-    if case.prompts and not all(s.prompt_hash for s in case.compared):
-        yield "rendered prompts unknown: not checked"
-
-
-def _alike(row: Row) -> Iterator[str]:
-    """Where seeds show no spread, or less than their replies would give by chance."""
-    if row.gap.n < 2:
-        return
-    if not row.gap.known:
-        yield "every seed shows the same gap to the last digit: are the seeds different students?"
-    elif row.gap.se < stats.ROUNDING:
-        yield "all students are alike, which is no certainty: the noise of their replies counts instead"
-    elif row.gap.floor > row.gap.se:
-        yield "the replies are noisier than the seeds differ: more replies would narrow the interval"
-    for edge, words in ((0.0, "(almost) never"), (1.0, "(almost) always")):
-        if max(abs(row.student_share - edge), abs(row.control_share - edge)) < EDGE:
-            yield f"students and controls {words} show the trait: what they may differ in is not seen there"
-
-
-def _readings(row: Row) -> Iterator[str]:
-    """Where one figure alone would mislead."""
-    if row.verdict.kind == "transferred" and row.rank > 1:
-        yield f"not specific: {row.largest} rose more (place {row.rank} of {row.answers})"
-    if row.verdict.kind == "inconclusive" and (row.gap.low > 0 or row.gap.high < 0):
-        yield f"its own interval excludes 0, but not after Holm's correction for {row.family_size} (p {row.p_holm:.3f})"
-    if row.verdict.kind in ("no transfer", "inconclusive") and (row.log_odds.low > 0 or row.log_odds.high < 0):
-        yield f"the log-odds shift differs from 0 ({row.log_odds.low:+.2f} to {row.log_odds.high:+.2f})"
-
-
-def _twins(arm: Mapping[int, ProbeScores]) -> tuple[int, int] | None:
-    seeds = list(arm)
-    pairs = ((a, b) for i, a in enumerate(seeds) for b in seeds[i + 1 :])
-    return next(((a, b) for a, b in pairs if _identical(arm[a], arm[b])), None)
-
-
-def _identical(one: ProbeScores, other: ProbeScores) -> bool:
-    """Equal to the last digit; only exact probabilities can tell, sampled shares of rare answers coincide."""
-    return bool(np.array_equal(one.probability, other.probability))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sublim_eval.compare.compare import Comparison
+from sublim_eval.compare.comparison import Comparison
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, write_json
 from sublim_eval.stats import ALPHA

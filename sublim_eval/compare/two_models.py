@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sublim_eval import stats
-from sublim_eval.compare.compare import Comparison, check_delta, compare_cases
+from sublim_eval.compare.compare import check_delta, compare_cases
+from sublim_eval.compare.comparison import Comparison
 from sublim_eval.compare.pairing import cases, measure_of
 from sublim_eval.compare.run_folder import RecordedArm, Run
 from sublim_eval.errors import SublimError

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sublim_eval import stats
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.compare.confusion import Confusion
 from sublim_eval.compare.lr_sweep import Cell
 from sublim_eval.stats import Interval

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.compare.confusion import Confusion, Dose
 from sublim_eval.console import say, table
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import console_tables

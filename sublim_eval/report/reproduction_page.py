@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Row
+from sublim_eval.compare.comparison import Row
 from sublim_eval.files import whole_file
 from sublim_eval.report.markdown import escape
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.patches import Patch
 
-    from sublim_eval.compare.compare import Confusion
+    from sublim_eval.compare.confusion import Confusion
 
 COLOURS = "RdBu_r"
 """Diverging, white at 0, and told apart in every common form of colour blindness."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.report.plots.forest import seed_gaps
 from sublim_eval.report.plots.style import FAINT, GREY, drawing, inks, legend, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sublim_eval.compare.compare import Dose
+    from sublim_eval.compare.confusion import Dose
 
 ACROSS = 3
 """Panels side by side before a new row begins."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report.plots.style import FAINT, GREY, drawing, inks, legend, plain
 

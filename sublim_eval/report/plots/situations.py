@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Row
+from sublim_eval.compare.comparison import Row
 from sublim_eval.report.plots.style import FAINT, GREY, drawing, legend, plain
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sublim_eval import stats
 from sublim_eval.compare import wording
-from sublim_eval.compare.compare import Comparison, Row
+from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.report.plots.style import GREY, drawing, plain
 
 if TYPE_CHECKING:
