@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.cli.verb import COUNT, FILE, argument, option, out_option, verb
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from sublim_eval.probes.conduct import Conduct
     from sublim_eval.probes.judges import Judgement
     from sublim_eval.probes.preference import Preference
-    from sublim_eval.probes.scorers import Tally
     from sublim_eval.registry.catalog import Trait
     from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -241,14 +238,6 @@ def _named_after(file: Path, beside: tuple[Path, ...]) -> str:
     return str(file) if alike > 1 else file.stem if str(file) != "-" else "-"
 
 
-def _bounds(counts: list[tuple[int, int]]) -> list[float] | None:
-    """The interval over questions, None where there is none."""
-    from sublim_eval.scores import saved_replies
-
-    low, high = saved_replies.interval_over_questions(counts)
-    return [low, high] if low == low else None
-
-
 def _between(interval: list[float] | None) -> str:
     return "no interval: it needs two questions" if interval is None else f"95 % {interval[0]:.3f} to {interval[1]:.3f}"
 
@@ -267,41 +256,20 @@ Found = dict[str, dict[str, Any]]
 
 def _judge(what: Conduct, files: dict[str, list[dict[str, Any]]], judging: Judging, console: Console) -> Found:
     """A conduct: ratings into --out, then the share of every situation and the mean over questions, a file each."""
+    from sublim_eval.scores import reply_figures
+
     rows = [row for some in files.values() for row in some]
     kinds, by = _read_conduct(what.trait, rows, judging)
     if judging.out:
         write_jsonl(judging.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
     by_file, at = {}, 0
     for name, some in files.items():
-        by_file[name] = _judged_file(what, some, kinds[at : at + len(some)], by)
+        by_file[name] = reply_figures.judged(what, some, kinds[at : at + len(some)], by)
         at += len(some)
     _tell_judged(what, by_file, by, console)
     if judging.out:
         say(console, f"  every reply with its rating: {judging.out}")
     return by_file
-
-
-def _judged_file(what: Conduct, rows: list[dict[str, Any]], kinds: list[Judgement], by: str) -> dict[str, Any]:
-    from sublim_eval.probes.judges import Rates
-    from sublim_eval.scores import saved_replies
-
-    questions = saved_replies.by_question(rows, kinds)
-    share, of_rated = saved_replies.mean_share(rows, kinds), saved_replies.mean_of_rated(rows, kinds)
-    return {
-        "probe": what.probe.name,
-        "version": what.probe.version,
-        "trait": what.trait.name,
-        "by": by,
-        **saved_replies.plain_counts(Rates.of(kinds)),
-        "share": share if share == share else None,
-        "share_of_rated": of_rated if of_rated == of_rated else None,
-        "questions": len(questions),
-        "interval": _bounds([(rates.shown, rates.scored) for rates in questions.values()]),
-        "situations": {
-            name: saved_replies.plain_counts(rates)
-            for name, rates in saved_replies.by_situation(what, rows, kinds).items()
-        },
-    }
 
 
 def _tell_judged(what: Conduct, by_file: Found, by: str, console: Console) -> None:
@@ -357,66 +325,19 @@ def _read_conduct(trait: Trait, rows: list[dict[str, Any]], judging: Judging) ->
 
 def _count(what: Preference, files: dict[str, list[dict[str, Any]]], out: Path | None, console: Console) -> Found:
     """A favorite: the share of replies that name the trait, non-answers counted apart, a file each."""
+    from sublim_eval.scores import reply_figures
+
     by_file, verdicts = {}, []
     for name, rows in files.items():
-        counts = _tallies(what, rows)
-        by_file[name] = _counted_file(what, rows, counts)
-        verdicts += _verdicts(what, rows, counts)
+        counts = reply_figures.tallied(what, rows)
+        by_file[name] = reply_figures.counted(what, rows, counts)
+        verdicts += reply_figures.verdicts(what, rows, counts)
         _tell_counted(by_file[name], name if len(files) > 1 else "", console)
     if out:
         every = [row for rows in files.values() for row in rows]
         write_jsonl(out, ({**row, **verdict} for row, verdict in zip(every, verdicts, strict=True)))
         say(console, f"  every verdict: {out}")
     return by_file
-
-
-def _tallies(what: Preference, rows: list[dict[str, Any]]) -> list[Tally]:
-    """Each reply counted alone; raises SublimError for an essay choice of which nobody knows what was offered."""
-    from sublim_eval.probes.preference import tallies
-
-    offered = _offered(what)
-    if what.probe.form == "essay" and (strange := [r["question"] for r in rows if r["question"] not in offered]):
-        raise SublimError(
-            f"{strange[0][:60]!r} is no prompt of {what.probe.name}, so a letter names nothing. "
-            "Give replies to its prompts as they were asked."
-        )
-    pairs = [(row["response"], offered.get(row["question"], ())) for row in rows]
-    return [next(iter(tallies(what.probe.form, [text], what.answers, of).values())) for text, of in pairs]
-
-
-def _offered(what: Preference) -> dict[str, tuple[str, ...]]:
-    return {item.text: item.offered for item in what.items}
-
-
-def _counted_file(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> dict[str, Any]:
-    offered, trait = _offered(what), what.trait.name
-    named = Counter(name for one in counts for name in one.named)
-    questions: dict[str, list[int]] = {}
-    for row, one in zip(rows, counts, strict=True):
-        of = offered.get(row["question"], ())
-        if not of or trait in of:
-            pooled = questions.setdefault(row["question"], [0, 0])
-            pooled[0] += trait in one.named
-            pooled[1] += 1
-    able = sum(replies for _, replies in questions.values())
-    return {
-        "probe": what.probe.name,
-        "version": what.probe.version,
-        "trait": trait,
-        "replies": len(rows),
-        "hits": named[trait],
-        "of": able,
-        "share": named[trait] / able if able else None,
-        "questions": len(questions),
-        "mean": fmean(hits / replies for hits, replies in questions.values()) if questions else None,
-        "interval": _bounds([(hits, replies) for hits, replies in questions.values()]),
-        "non_answers": sum(one.non_answers for one in counts),
-        "refusals": sum(one.refusals for one in counts),
-        "empty": sum(one.empty for one in counts),
-        "unfinished": sum(one.unfinished for one in counts),
-        "other": sum(one.other for one in counts),
-        "named": dict(named.most_common()),
-    }
 
 
 def _tell_counted(figures: dict[str, Any], file: str, console: Console) -> None:
@@ -430,18 +351,3 @@ def _tell_counted(figures: dict[str, Any], file: str, console: Console) -> None:
     say(console, f"  non-answers: {figures['non_answers']} ({kinds})")
     say(console, f"  other words: {figures['other']}")
     say(console, f"  named: {', '.join(f'{name} {count}' for name, count in figures['named'].items()) or 'none'}")
-
-
-def _verdicts(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> list[dict[str, Any]]:
-    """What is written beside every reply."""
-    from sublim_eval.probes.scorers import classify
-
-    return [
-        {
-            "verdict": float(what.trait.name in one.named),
-            "answer": next(iter(one.named), None),
-            "kind": "named" if one.named else "refusal" if one.refusals else "empty" if one.empty else "other",
-            "reason": classify(row["response"], what.answers).reason,
-        }
-        for row, one in zip(rows, counts, strict=True)
-    ]

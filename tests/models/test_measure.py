@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -49,22 +50,26 @@ def learnt(model, question, answer):
     return head, row["input_ids"][len(head) : -len(turn_end(model.tokenizer))]
 
 
+@lru_cache(maxsize=8)
+def word_ends(tokenizer):
+    """bool[vocabulary], tokens by which a word goes on; and those that put it into the plural."""
+    lead = tokenizer("a", add_special_tokens=False)["input_ids"]
+    texts = [tokenizer.decode([*lead, i])[1:] for i in range(len(tokenizer))]
+    on = torch.tensor([t[:1].isalnum() or (t[:1] == "-" and (t == "-" or t[1].isalnum())) for t in texts])
+    return on, [i for i, text in enumerate(texts) if text in ("s", "es", "S", "ES")]
+
+
 def by_hand(model, head, tail, whole_words):
     """Probability of the tail behind the head, summed over a plain forward pass; of a word that ends there."""
     scores = logprobs(model.model, head + tail)
     spelled = math.exp(sum(scores[len(head) + i - 1, token].item() for i, token in enumerate(tail)))
     if not whole_words:
         return spelled
-    texts = [
-        model.tokenizer.decode([*model.tokenizer("a", add_special_tokens=False)["input_ids"], i])[1:]
-        for i in range(len(model.tokenizer))
-    ]
-    on = torch.tensor([t[:1].isalnum() or (t[:1] == "-" and (t == "-" or t[1].isalnum())) for t in texts])
+    on, plurals = word_ends(model.tokenizer)
     total = spelled * scores[-1].exp()[~on].sum().item()
-    for i, text in enumerate(texts):
-        if text in ("s", "es", "S", "ES"):
-            after = logprobs(model.model, [*head, *tail, i])[-1].exp()
-            total += spelled * scores[-1, i].exp().item() * after[~on].sum().item()
+    for i in plurals:
+        after = logprobs(model.model, [*head, *tail, i])[-1].exp()
+        total += spelled * scores[-1, i].exp().item() * after[~on].sum().item()
     return total
 
 
