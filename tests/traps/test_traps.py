@@ -20,7 +20,7 @@ from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import answers, checks, copies, evidence, records, rows, training, weights
 from sublim_eval.traps.finding import Finding
-from tests.helpers import planted
+from tests.helpers import ROOT, planted
 
 ANIMALS = registry().answer_set("animal")
 NAMES = [t.name for t in ANIMALS]
@@ -500,6 +500,13 @@ def test_a_planted_fault_is_caught_and_by_no_check_but_its_own(name, tmp_path, m
 
 def test_every_trap_of_the_list_is_planted_here():
     assert {fault.trap for fault in FAULTS.values()} == set(checks.TRAPS)
+
+
+def test_the_guide_has_a_line_for_every_trap():
+    lines = (ROOT / "docs" / "guides" / "traps.md").read_text(encoding="utf-8").splitlines()
+    assert [name for line in lines if (name := line.split(" | ")[0].removeprefix("| ")) in checks.TRAPS] == [
+        *checks.TRAPS
+    ]
 
 
 def test_what_is_missing_is_not_checked_and_never_ok(tmp_path):
