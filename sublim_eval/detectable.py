@@ -17,8 +17,8 @@ Finds = Callable[[GapError], NDArray[np.bool_]]
 STUDIES = 400
 """Simulated studies for each gap and spread that is tried."""
 
-GAPS = np.linspace(0, 1, 17)[1:] ** 2
-"""Gaps that are tried, as parts of the largest possible one."""
+GAPS = np.geomspace(0.003, 1, 24)
+"""Gaps that are tried, as parts of the largest possible one: each a little more than a quarter above the last."""
 
 SPREADS = np.geomspace(0.15, 6, 7)
 """Spreads that are tried, as multiples of the one that was seen."""
@@ -76,12 +76,12 @@ def _crossing(gaps: Floats, share_found: Floats, power: float) -> float:
 
 
 def _seen(error: GapError) -> Floats:
-    """Spreads that studies of this size see, as multiples of the true one, each as likely as the other."""
-    ours, theirs = float(error.trait.odds_variance), float(error.control.odds_variance)
-    theirs = 0.0 if error.fixed else theirs
-    alike = ours**2 + theirs**2 + 2 * _together(error) ** 2 * ours * theirs
-    df = error.df * ((ours + theirs) ** 2 / alike if alike > 0 else 1.0)
-    return np.sqrt(special.gammaincinv(df / 2, CHANCES) * 2 / df)
+    """Spreads that studies of this size see, as multiples of the true one, each as likely as the other.
+
+    What two students of a seed have in common is as little known as their spreads are, so that the two arms together
+    say no more of the spread of their difference than its own degrees of freedom.
+    """
+    return np.asarray(np.sqrt(special.gammaincinv(error.df / 2, CHANCES) * 2 / error.df))
 
 
 def _rates(error: GapError, gaps: Floats, spread: float, finds: Finds) -> Floats:
