@@ -25,8 +25,9 @@ SPREADS = np.geomspace(0.15, 6, 7)
 
 CHANCES = (np.arange(31) + 0.5) / 31
 
-BENT = 16 * math.sqrt(3) / (15 * math.pi)
-"""The mean of expit over a normal of mean m and deviation s is about expit(m / sqrt(1 + (BENT s)^2))."""
+ODDS = np.linspace(-21, 21, 421)
+NORMAL = special.ndtri((np.arange(64) + 0.5) / 64)
+"""Log-odds and standard normal draws from which a mean share is worked out."""
 
 
 def detectable(error: GapError, finds: Finds, power: float) -> float:
@@ -117,8 +118,13 @@ def _students(
     of_replies = 1 / (arm.replies / arm.n * noise(arm.anchor))
     wide = spread * math.sqrt(max(float(arm.odds_variance) - float(of_replies), 0.0))
     drawn = common + math.sqrt(1 - weight**2) * rng.normal(size=common.shape)
-    middle = special.logit(np.clip(levels, NEAREST, 1 - NEAREST)) * math.sqrt(1 + (BENT * wide) ** 2)
-    return _replies(special.expit(middle[:, None, None] + wide * drawn), arm, rng)
+    return _replies(special.expit(_middle(levels, wide)[:, None, None] + wide * drawn), arm, rng)
+
+
+def _middle(levels: Floats, wide: float) -> Floats:
+    """float[level]: the mean log-odds of students who scatter so widely and whose mean shares are these."""
+    shares = special.expit(ODDS[:, None] + wide * NORMAL).mean(axis=1)
+    return np.asarray(np.interp(np.clip(levels, NEAREST, 1 - NEAREST), shares, ODDS))
 
 
 def _replies(shares: Floats, arm: Scatter, rng: np.random.Generator) -> Floats:
