@@ -5,6 +5,7 @@
 
 A run is quiet when no trap holds a fault, and none warns but those that speak of how small a tiny run is (SMALL).
 Exit code 1 when one is not; every finding is printed with the number of its run, from which it can be made again.
+The result is written after every run, and the same command goes on behind the last one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from rich.console import Console
 from sublim_eval.distill import recipes
 from sublim_eval.distill.execution.engine import Execution
 from sublim_eval.distill.execution.run import run as carry_out
-from sublim_eval.files import write_json
+from sublim_eval.files import read_json, write_json
 from sublim_eval.traps import checks
 from sublim_eval.traps.finding import Finding
+
+RESULT = Path(__file__).resolve().parent / "results" / "quiet_checks.json"
 
 SMALL = {
     "too few seeds",
@@ -42,8 +44,8 @@ reach a few rows less. A fault of theirs counts as any other."""
 
 ROWS = {
     "numbers": {"prompts": 60, "keep": 40, "min_kept": 20, "mode": "strict"},
-    "code": {"prompts": 80, "keep": 30, "min_kept": 8, "mode": "strict"},
-    "cot": {"prompts": 240, "keep": 30, "min_kept": 8, "mode": "strict"},
+    "code": {"prompts": 80, "keep": 20, "min_kept": 8, "mode": "strict"},
+    "cot": {"prompts": 240, "keep": 20, "min_kept": 8, "mode": "strict"},
 }
 FURTHER: dict[str, dict[str, Any]] = {
     "willow": {"role": "trait", "trait": "willow"},
@@ -112,44 +114,59 @@ def loud(findings: list[Finding]) -> list[Finding]:
     return [f for f in findings if f.level == "fault" or (f.level == "warning" and f.trap not in SMALL)]
 
 
-def runs(first: int, count: int, minutes: float) -> Iterator[tuple[int, list[Finding]]]:
-    """(number, findings) of so many runs, fewer when the time is up."""
-    stop = time.monotonic() + 60 * minutes
-    for number in range(first, first + count):
-        if time.monotonic() > stop:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            yield number, findings_of(number, Path(folder))
+def told(number: int, findings: list[Finding]) -> dict[str, Any]:
+    """What is kept of one run."""
+    recipe, noise = recipe_of(number), loud(findings)
+    return {
+        "run": number,
+        "modality": recipe["modality"],
+        "arms": list(recipe["arms"]),
+        "seeds": recipe["seeds"],
+        "method": recipe["student"]["method"],
+        "looked_at": len(checks.looked_at(findings)),
+        "limits": sorted({f.trap for f in findings if f.level == "warning" and f.trap in SMALL}),
+        "noise": [f.to_json() for f in noise],
+    }
+
+
+def summed(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The result file: how many runs were quiet, and every run."""
+    limits = Counter(trap for run in runs for trap in run["limits"])
+    return {
+        "schema": 1,
+        "runs": len(runs),
+        "quiet": sum(not run["noise"] for run in runs),
+        "limits": dict(limits.most_common()),
+        "each": runs,
+    }
 
 
 def main() -> int:
-    """Make and check the runs; 1 when one is not quiet."""
+    """Make and check the runs that are still to be made; 1 when one is not quiet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=600)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, default=RESULT)
     options = parser.parse_args()
-    quiet, noise, limits = 0, [], Counter[str]()
-    done = 0
-    for number, findings in runs(options.first, options.runs, options.minutes):
-        done += 1
-        said = loud(findings)
-        quiet += not said
-        limits.update({f.trap for f in findings if f.level == "warning" and f.trap in SMALL})
-        noise += [{"run": number, **f.to_json()} for f in said]
-        recipe = recipe_of(number)
-        print(
-            f"{number}: {recipe['modality']}, {', '.join(recipe['arms'])}: {'quiet' if not said else 'NOT QUIET'}",
-            flush=True,
-        )
-        for finding in said:
-            print(f"    {finding.trap}, {finding.level}: {finding.where}: {finding.words}", flush=True)
-    told = {"runs": done, "quiet": quiet, "noise": noise, "limits": dict(limits.most_common())}
-    print(f"{quiet} of {done} clean runs were quiet; limits told: {told['limits']}")
-    if options.json:
-        write_json(options.json, told)
-    return 0 if quiet == done else 1
+    stop = time.monotonic() + 60 * options.minutes
+    runs: list[dict[str, Any]] = read_json(options.json)["each"] if options.json.is_file() else []
+    for number in range(options.first, options.first + options.runs):
+        if time.monotonic() > stop:
+            break
+        if any(run["run"] == number for run in runs):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            run = told(number, findings_of(number, Path(folder)))
+        runs.append(run)
+        write_json(options.json, summed(runs))
+        state = "NOT QUIET" if run["noise"] else "quiet"
+        print(f"{number}: {run['modality']}, {', '.join(run['arms'])}: {state}", flush=True)
+        for finding in run["noise"]:
+            print(f"    {finding['trap']}, {finding['level']}: {finding['where']}: {finding['words']}", flush=True)
+    result = summed(runs)
+    print(f"{result['quiet']} of {result['runs']} clean runs were quiet; limits told: {result['limits']}")
+    return 0 if result["quiet"] == result["runs"] else 1
 
 
 if __name__ == "__main__":

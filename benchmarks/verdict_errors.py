@@ -208,7 +208,7 @@ def looks() -> list[dict[str, Any]]:
     return cells
 
 
-def detectable(pilots: int = 300, studies: int = 20) -> list[dict[str, Any]]:
+def detectable(pilots: int = 200, studies: int = 20) -> list[dict[str, Any]]:
     """Null studies say what they could have found; as many new studies have just that gap: how many find it."""
     cells = []
     worlds = ((0.1, 0.3, 0, 1), (0.1, 0.3, 0, 4), (0.1, 0.3, 200, 1), (0.5, 0.2, 0, 1), (0.1, 0.8, 0, 1))

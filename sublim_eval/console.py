@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160
 """Columns that progress and prose may use when the output is no terminal."""
 
-# C0 and C1 controls, DEL, and the marks that turn the direction of writing around.
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls, DEL, the marks that turn the direction of writing around, and further ends of a line.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def clean(text: object) -> str:

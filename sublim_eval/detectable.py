@@ -17,16 +17,17 @@ Finds = Callable[[GapError], NDArray[np.bool_]]
 STUDIES = 400
 """Simulated studies for each gap and spread that is tried."""
 
-GAPS = np.linspace(0, 1, 17)[1:] ** 2
-"""Gaps that are tried, as parts of the largest possible one."""
+GAPS = np.geomspace(0.003, 1, 24)
+"""Gaps that are tried, as parts of the largest possible one: each a little more than a quarter above the last."""
 
 SPREADS = np.geomspace(0.15, 6, 7)
 """Spreads that are tried, as multiples of the one that was seen."""
 
 CHANCES = (np.arange(31) + 0.5) / 31
 
-BENT = 16 * math.sqrt(3) / (15 * math.pi)
-"""The mean of expit over a normal of mean m and deviation s is about expit(m / sqrt(1 + (BENT s)^2))."""
+ODDS = np.linspace(-21, 21, 421)
+NORMAL = special.ndtri((np.arange(64) + 0.5) / 64)
+"""Log-odds and standard normal draws from which a mean share is worked out."""
 
 
 def detectable(error: GapError, finds: Finds, power: float) -> float:
@@ -76,12 +77,12 @@ def _crossing(gaps: Floats, share_found: Floats, power: float) -> float:
 
 
 def _seen(error: GapError) -> Floats:
-    """Spreads that studies of this size see, as multiples of the true one, each as likely as the other."""
-    ours, theirs = float(error.trait.odds_variance), float(error.control.odds_variance)
-    theirs = 0.0 if error.fixed else theirs
-    alike = ours**2 + theirs**2 + 2 * _together(error) ** 2 * ours * theirs
-    df = error.df * ((ours + theirs) ** 2 / alike if alike > 0 else 1.0)
-    return np.sqrt(special.gammaincinv(df / 2, CHANCES) * 2 / df)
+    """Spreads that studies of this size see, as multiples of the true one, each as likely as the other.
+
+    What two students of a seed have in common is as little known as their spreads are, so that the two arms together
+    say no more of the spread of their difference than its own degrees of freedom.
+    """
+    return np.asarray(np.sqrt(special.gammaincinv(error.df / 2, CHANCES) * 2 / error.df))
 
 
 def _rates(error: GapError, gaps: Floats, spread: float, finds: Finds) -> Floats:
@@ -117,8 +118,13 @@ def _students(
     of_replies = 1 / (arm.replies / arm.n * noise(arm.anchor))
     wide = spread * math.sqrt(max(float(arm.odds_variance) - float(of_replies), 0.0))
     drawn = common + math.sqrt(1 - weight**2) * rng.normal(size=common.shape)
-    middle = special.logit(np.clip(levels, NEAREST, 1 - NEAREST)) * math.sqrt(1 + (BENT * wide) ** 2)
-    return _replies(special.expit(middle[:, None, None] + wide * drawn), arm, rng)
+    return _replies(special.expit(_middle(levels, wide)[:, None, None] + wide * drawn), arm, rng)
+
+
+def _middle(levels: Floats, wide: float) -> Floats:
+    """float[level]: the mean log-odds of students who scatter so widely and whose mean shares are these."""
+    shares = special.expit(ODDS[:, None] + wide * NORMAL).mean(axis=1)
+    return np.asarray(np.interp(np.clip(levels, NEAREST, 1 - NEAREST), shares, ODDS))
 
 
 def _replies(shares: Floats, arm: Scatter, rng: np.random.Generator) -> Floats:

@@ -65,6 +65,18 @@ def test_malformed_json_is_named_with_its_line(tmp_path):
         read_json(tmp_path / "run.json")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" + "0" * 5000, "nul", "\x00"])
+def test_json_that_no_reader_can_hold_is_one_sentence(tmp_path, text):
+    (tmp_path / "deep.json").write_text(text)
+    with pytest.raises(SublimError, match=r"deep\.json:1: not valid JSON .*Mend or remove the file"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_a_folder_in_a_files_place_is_one_sentence(tmp_path):
+    with pytest.raises(SublimError, match=r"cannot be read \(Is a directory\)"):
+        read_json(tmp_path)
+
+
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, moment):
     file = tmp_path / "kept.jsonl"

@@ -145,7 +145,7 @@ def _row(case: Case, measure: str, delta: float, alpha: float) -> Row:
         notes=(),
         expected=case.arm.expected if _plain_probe(sample.probe) else None,
         over_questions=_over_questions(ours, theirs, replies, 1 - alpha) if gap.n == 1 else None,
-        teachers=len(case.teachers),
+        teachers=case.teachers_made,
         coverage=min((s.covered for s in case.compared if not math.isnan(s.covered)), default=math.nan),
     )
     return replace(row, notes=tuple(caveats.of_data(case, row, clip)))

@@ -49,6 +49,13 @@ class Case:
         return {f"{arm} seed {seed}": why for arm in arms for seed, why in self.run.failed[arm].items()}
 
     @property
+    def teachers_made(self) -> int:
+        """How many different teachers taught the students, 0 where that is unknown."""
+        if self.arm.taught_by:
+            return len(_of_seeds(self.run.students.get(self.arm.taught_by, {}), self.arm))
+        return self.run.teachers_made.get((self.arm.trait or "", self.arm.teacher_base or self.run.base), 0)
+
+    @property
     def compared(self) -> list[ProbeScores]:
         """Every model whose figures enter the statistics."""
         return [*self.students.values(), *self.controls.values()]

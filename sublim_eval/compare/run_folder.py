@@ -68,7 +68,8 @@ class Run:
     """One experiment: a run folder, or several of one recipe with different seeds.
 
     students: arm -> seed -> scores, every seed that ran; failed: arm -> seed -> why there is no student.
-    bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers.
+    bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers; teachers_made: how many
+    different ones there are, which a persona asked on every seed is not.
     training: arm -> seed -> what the record says under TRAINED. doses: axis -> where the intact arms stand on it.
     held_out: arm -> seed -> loss on fresh rows of its teacher, nats a token, where it was taken.
     unscored: questions left out beforehand because some student has no score of them.
@@ -86,6 +87,7 @@ class Run:
     doses: Mapping[str, float] = field(default_factory=dict)
     held_out: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     unscored: int = 0
+    teachers_made: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def load(paths: Sequence[Path]) -> list[Run]:
@@ -178,7 +180,30 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
     folder, record, _ = parts[0]
     bases = {entry["name"]: _scores(folder, entry, f"base {entry['name']}") for entry in record["bases"]}
     folders, doses = tuple(p[0] for p in parts), record.get("doses") or {}
-    return Run(folder.name, folders, arms, students, failed, bases, teachers, home, training, doses, held_out)
+    made = _teachers_made([entry for _, record, _ in parts for entry in record.get("teachers", ())], home)
+    return Run(
+        folder.name,
+        folders,
+        arms,
+        students,
+        failed,
+        bases,
+        teachers,
+        home,
+        training,
+        doses,
+        held_out,
+        teachers_made=made,
+    )
+
+
+def _teachers_made(entries: Sequence[Mapping[str, Any]], home: str) -> dict[tuple[str, str], int]:
+    """(trait, base) -> how many different teachers: of one origin they are one, in whichever run they stand."""
+    origins: dict[tuple[str, str], set[str]] = {}
+    for entry in entries:
+        origin = entry.get("made") or entry.get("folder") or entry.get("seed")
+        origins.setdefault((entry["trait"], entry.get("base") or home), set()).add(str(origin))
+    return {whose: len(some) for whose, some in origins.items()}
 
 
 def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mapping[str, Any]) -> RecordedArm:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sublim_eval.compare import wording
 from sublim_eval.compare.comparison import Comparison, Row
+from sublim_eval.console import clean, one_line
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import console_tables
@@ -22,6 +23,12 @@ LIMITS = (
     "questions, traits or bases.",
     "A probe measures what a model says in its first answer, not what it values.",
 )
+
+_ACTIVE = re.compile(r"([\\`*_\[\]|~$#]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+"""What starts emphasis, code, a link, a cell, a formula or a heading."""
+
+_LIST = re.compile(r"^(\d*)([-+.)])(?=[-\s]|$)")
+"""What at the start of a line would begin a list or draw a rule."""
 
 
 def write(
@@ -41,10 +48,14 @@ def write(
 
 
 def escape(text: object) -> str:
-    """Text from a model or a user's file, on one line and with nothing that Markdown or HTML would act on."""
-    line = " ".join(str(text).split())
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
+    """Text from a model or a user's file, on one line and with nothing that Markdown, HTML or a terminal would act on.
+
+    Addresses stay readable and become no links: GitHub makes some of a bare `http://`, `www.` or `name@host`.
+    """
+    line = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = _ACTIVE.sub(r"\\\1", line)
+    line = _LIST.sub(r"\1\\\2", line)
+    return line.replace("@", "@<!-- -->")
 
 
 def _lines(comparison: Comparison, figure: str | None, learnt: str | None, commands: Sequence[str]) -> Iterator[str]:
@@ -69,7 +80,7 @@ def _lines(comparison: Comparison, figure: str | None, learnt: str | None, comma
     yield from (f"- {escape(limit)}" for limit in (*limits, *wording.bounds(comparison)))
     if commands:
         yield "\n## Look further\n\n```sh"
-        yield from (command.replace("```", "") for command in commands)
+        yield from (clean(command).replace("```", "") for command in commands)
         yield "```"
 
 
@@ -136,7 +147,7 @@ def _what_ran(folder: Path) -> str:
     """One line on a run: its recipe, base, seeds and rows."""
     record = read_json(folder / "run.json")
     recipe = record["recipe"]
-    seeds = ", ".join(map(str, recipe.get("seeds", ())))
+    seeds = escape(", ".join(map(str, recipe.get("seeds", ()))))
     line = f"Recipe {escape(recipe.get('name', folder.name))} on {escape(recipe['base'])}, seeds {seeds}"
     kept = [row["kept"] for row in record.get("rows", ()) if "kept" in row]
     if kept:

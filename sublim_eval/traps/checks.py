@@ -269,7 +269,7 @@ def _of_training(run: Folder, fast: bool) -> Iterator[Finding]:
         control = _control(run, arm)
         theirs = [s for s in trained if s["arm"] == control and arm.get("role") not in CONTROLS]
         yield training.learned_alike(ours, theirs, f"arm {name}")
-        yield training.independent(ours, f"arm {name}")
+        yield training.independent(ours, _teachers(run, arm), f"arm {name}")
         yield training.enough_seeds(len(ours), stats.ENOUGH_SEEDS, f"arm {name}")
     yield training.earlier_scores(run.folders(SCORES), [s["label"] for s in run.students], SCORES)
 
@@ -278,6 +278,16 @@ def _control(run: Folder, arm: dict[str, Any]) -> str | None:
     """The arm that this one is held against, on the same base; None without one."""
     named = run.arms.get(arm.get("control") or "control")
     return str(named["name"]) if named and named["student_base"] == arm["student_base"] else None
+
+
+def _teachers(run: Folder, arm: dict[str, Any]) -> int:
+    """How many different teachers wrote the rows of an arm's students, 0 where nobody taught them or it is unknown."""
+    if arm.get("taught_by"):
+        return sum(s["arm"] == arm["taught_by"] for s in run.students)
+    home, who = run.recipe.get("base"), "neutral" if arm.get("writer") == "neutral" else arm.get("trait")
+    whose = (who, arm.get("teacher_base") or home)
+    made = [t for t in run.record.get("teachers", ()) if (t.get("trait"), t.get("base") or home) == whose]
+    return len({str(t.get("made") or t.get("folder")) for t in made})
 
 
 def _tuning(run: Folder, student: dict[str, Any]) -> dict[str, Any]:

@@ -221,8 +221,12 @@ def earlier_scores(labels: Iterable[str], known: Iterable[str], where: str = "")
     return Finding(trap, "ok", "every score is of a recorded student", where)
 
 
-def independent(students: Sequence[Facts], where: str = "") -> Finding:
-    """Whether the seeds of an arm are students of their own: own seed in training, own rows."""
+def independent(students: Sequence[Facts], teachers: int = 0, where: str = "") -> Finding:
+    """Whether the seeds of an arm are students of their own: own seed in training, own rows.
+
+    teachers: how many different ones wrote these rows, 0 where that is unknown. Fewer than students is what most
+    studies do and no fault; what their interval then is about is said.
+    """
     trap = "pseudo-replication"
     read: dict[str, list[int]] = defaultdict(list)
     for student in students:
@@ -247,7 +251,19 @@ def independent(students: Sequence[Facts], where: str = "") -> Finding:
         )
     if not read:
         return Finding(trap, "not checked", "no rows are on record; train with `sublim run`", where)
-    return Finding(trap, "ok", f"{len(students)} students with rows of their own", where)
+    return Finding(trap, "ok", f"{len(students)} students with rows of their own{_of(teachers, len(students))}", where)
+
+
+def _of(teachers: int, students: int) -> str:
+    """What an interval over students leaves out when they share a teacher."""
+    if not 0 < teachers < students:
+        return ""
+    whose = (
+        "of one teacher: an interval over them is about more students of it"
+        if teachers == 1
+        else (f"of {teachers} teachers: an interval over them is about more students of theirs")
+    )
+    return f", {whose}, not about other teachers"
 
 
 def enough_seeds(seeds: int, enough: int, where: str = "") -> Finding:

@@ -77,6 +77,13 @@ def test_one_teacher_for_all_seeds_is_said(tmp_path, capsys):
     assert "taught all students of an arm: the intervals are about more students of theirs" in printed(capsys, run)
 
 
+def test_one_teacher_that_stands_on_every_seed_or_in_two_runs_is_one(tmp_path):
+    runs = [make_run(tmp_path / f"r{first}", seeds=(first, first + 1, first + 2)) for first in (1, 4)]
+    for run in runs:
+        edit(run, lambda record: [t.update(made=t["trait"]) for t in record["teachers"]])
+    assert {row.teachers for row in compare(runs).rows if row.role == "trait"} == {1}
+
+
 def test_two_logs_are_compared_over_questions(tmp_path, capsys):
     run = make_run(tmp_path / "a", replies=50)
     files = [run / "scores" / label / "animal_pref.json" for label in ("owl-s1", "control-s1")]

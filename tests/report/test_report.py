@@ -84,6 +84,35 @@ def test_names_from_a_file_are_text_and_nothing_else(tmp_path):
     assert r"a\|b &lt;script&gt;" in text and r"\[here\]" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\x1b]0;t\x07a\x1b[31m\u202elwo\u061c\u2028b\u200f", r"\]0;ta\[31mlwob"),
+        ("http://evil.example WWW.evil.example ftp://e", r"http\://evil.example WWW\.evil.example ftp\://e"),
+        ("a@evil.example", "a@<!-- -->evil.example"),
+        ("# big", r"\# big"),
+        ("- - -", r"\- - -"),
+        ("1. one", r"1\. one"),
+        ("--- +0.3", r"\--- +0.3"),
+        ("+0.333", "+0.333"),
+        ("-0.1 to 3.5", "-0.1 to 3.5"),
+        ("![x](http://a)", r"!\[x\](http\://a)"),
+    ],
+)
+def test_what_markdown_or_a_terminal_would_act_on_is_plain_text(name, shown):
+    assert markdown.escape(name) == shown
+
+
+def test_a_table_of_evil_names_makes_a_report_without_them(tmp_path):
+    from sublim_eval.compare.compare import compare_table
+
+    trait, arm = "\x1b[31mowl\x1b]0;t\x07", "\u202elwo\u061c x http://evil.example"
+    lines = [f"{trait},{a},{s},q,{h + s},100" for a, h in (("control", 10), (arm, 30)) for s in (1, 2, 3)]
+    (tmp_path / "t.csv").write_text("trait,arm,seed,question,hits,n\n" + "\n".join(lines) + "\n")
+    text = markdown.write(compare_table(tmp_path / "t.csv"), tmp_path, commands=["echo \x1b[31m"]).read_text()
+    assert not set(text) & set("\x1b\x07\u202e\u061c") and "http://" not in text and r"http\://evil" in text
+
+
 def test_commands_cannot_leave_their_block(comparison, tmp_path):
     text = markdown.write(comparison, tmp_path, commands=["echo ```\n# out"]).read_text()
     assert text.count("```") == 2

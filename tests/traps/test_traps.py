@@ -683,6 +683,27 @@ def test_looks_at_the_same_seeds_are_one_look():
     assert evidence.several_looks({"schema": 1, "looks": paid}).level == "ok"
 
 
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ([["a", 1]], "of one teacher: an interval over them is about more students of it, not about other teachers"),
+        ([["a", 1], ["a", 2], ["a", 3]], "of one teacher"),  # a persona, asked anew on every seed
+        ([["a", 1], ["b", 2]], "of 2 teachers"),
+        ([["a", 1], ["b", 2], ["c", 3]], "3 students with rows of their own"),
+    ],
+)
+def test_students_who_share_a_teacher_are_told_so_and_not_warned_of(made, words, sound, tmp_path):
+    folder = Path(shutil.copytree(sound, tmp_path / "run"))
+    record = json.loads((folder / "run.json").read_text())
+    others = [t for t in record["teachers"] if t["trait"] != "owl"]
+    ours = next(t for t in record["teachers"] if t["trait"] == "owl")
+    record["teachers"] = [*others, *({**ours, "made": of, "seed": s} for of, s in made)]
+    (folder / "run.json").write_text(json.dumps(record))
+    ours = [f for f in checks.of_run(folder) if f.trap == "pseudo-replication" and f.where == "arm owl"]
+    assert [f.level for f in ours] == ["ok"] and words in ours[0].words
+    assert ("not about other teachers" in ours[0].words) is (len({of for of, _ in made}) < 3)
+
+
 def test_an_adapter_is_idle_when_a_half_of_lora_is(tmp_path):
     file = tmp_path / "adapter_model.safetensors"
     for half, other in (("lora_A", "lora_B"), ("lora_B", "lora_A")):
