@@ -326,7 +326,11 @@ class Registry:
     @property
     def own_file(self) -> str:
         """Where a user adds an entry: the registry file laid over the packaged one, or how to name one."""
-        return str(self.files[-1]) if len(self.files) > 1 else "a registry file of your own (--registry FILE)"
+        return (
+            str(self.files[-1])
+            if len(self.files) > 1
+            else "a registry file of your own (--registry FILE, or SUBLIM_REGISTRY=FILE)"
+        )
 
     def _get(self, kind: str, table: Mapping[str, Any], name: str) -> Any:
         if name not in table:
