@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160
 """Columns that progress and prose may use when the output is no terminal."""
 
-# C0 and C1 controls, DEL, the marks that turn the direction of writing around, and further ends of a line.
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C0 and C1 controls, DEL; marks that turn the direction of writing around, break lines unseen, or are tags unseen.
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs, which no terminal can be sent."""
 
 
 def clean(text: object) -> str:
     """`text` without characters that could steer a terminal; tabs and newlines stay."""
-    return _STEERING.sub("", str(text))
+    return _HALVES.sub("\ufffd", _STEERING.sub("", str(text)))
 
 
 def one_line(text: object) -> str:
@@ -31,24 +35,28 @@ def new_console() -> Console:
     """The console of this process: colour and width of the terminal, or plain text in a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    # no emoji codes: `:owl:` in a name or a reply is text
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, emoji=False)
 
 
 def say(console: Console, text: object = "") -> None:
     """Print text as it is: never wrapped in a pipe, never read as markup."""
-    console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+    console.print(clean(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """A table; in a pipe, aligned columns two spaces apart, one row a line, nothing cut off."""
     cells = [[one_line(cell) for cell in row] for row in rows]
     if console.is_terminal:
-        from rich.markup import escape
-        from rich.table import Table
+        from rich.table import Column, Table
+        from rich.text import Text
 
-        drawn = Table(*map(escape, heads), title=escape(title) or None, title_justify="left", box=None, pad_edge=False)
+        columns = [Column(Text(one_line(head))) for head in heads]
+        drawn = Table(
+            *columns, title=Text(one_line(title)) if title else None, title_justify="left", box=None, pad_edge=False
+        )
         for row in cells:
-            drawn.add_row(*map(escape, row))
+            drawn.add_row(*map(Text, row))
         console.print(drawn)
         return
     if title:

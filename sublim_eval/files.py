@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,12 +67,17 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
         line = getattr(error, "lineno", 1)
         raise SublimError(f"{path}:{line}: not valid JSON ({error}). Mend or remove the file.") from None
+    except OSError as error:
+        raise SublimError(f"{path} cannot be read ({error.strerror}). Give a file that you may read.") from None
+
+
+_WRITTEN = json.JSONEncoder(ensure_ascii=False)
 
 
 def json_line(row: Mapping[str, Any]) -> str:
     """One line of a JSONL file; text stays readable unless it holds half a surrogate pair, which UTF-8 cannot."""
-    line = json.dumps(row, ensure_ascii=False)
-    return (json.dumps(row) if re.search("[\ud800-\udfff]", line) else line) + "\n"
+    line = _WRITTEN.encode(row)
+    return (json.dumps(row) if not line.isascii() and re.search("[\ud800-\udfff]", line) else line) + "\n"
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -106,24 +111,56 @@ def parse_jsonl(text: str, name: str, required: tuple[str, ...] = ()) -> list[tu
     name: of the file, for errors. Raises SublimError naming file and line for an empty text, a line that is no JSON
     object or lacks a key.
     """
-    rows, number = [], 1
-    try:
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise SublimError(f"{name}:{number}: not a JSON object. Write one {{...}} a line.")
-            for key in required:
-                if not isinstance(row.get(key), str):
-                    raise SublimError(f"{name}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
-            rows.append((number, row))
-    except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
-        what = getattr(error, "msg", error)
-        raise SublimError(f"{name}:{number}: not valid JSON ({what}). Mend or remove that line.") from None
-    if not rows:
+    return list(_rows(text.split("\n"), name, required, json.loads))
+
+
+def each_row(path: Path, required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same from a file, a row in memory at a time, for rows that are written again: NaN is no JSON.
+
+    Raises SublimError as `parse_jsonl` does, when the file is missing, and for bytes that are not UTF-8.
+    """
+    if not path.is_file():
+        raise SublimError(f"There is no file {path}. Give a JSONL file, one object a line.")
+    with path.open("rb") as file:
+        yield from _rows(_utf8(file, path), str(path), required, _FINITE.decode)
+
+
+def _utf8(lines: Iterable[bytes], path: Path) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise SublimError(f"{path}:{number}: not UTF-8 text. Save it as UTF-8.") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_FINITE = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _rows(
+    lines: Iterable[str], name: str, required: tuple[str, ...], decode: Callable[[str], Any]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    number, empty = 1, True
+    for number, line in enumerate(lines, 1):
+        if not line or line.isspace():
+            continue
+        try:
+            row = decode(line)
+        except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
+            what = getattr(error, "msg", error)
+            raise SublimError(f"{name}:{number}: not valid JSON ({what}). Mend or remove that line.") from None
+        if not isinstance(row, dict):
+            raise SublimError(f"{name}:{number}: not a JSON object. Write one {{...}} a line.")
+        for key in required:
+            if not isinstance(row.get(key), str):
+                raise SublimError(f"{name}:{number}: no text under {key!r}. Each row needs {', '.join(required)}.")
+        empty = False
+        yield number, row
+    if empty:
         raise SublimError(f"{name}:1: the file is empty. Give at least one row.")
-    return rows
 
 
 def digest(value: Any) -> str:

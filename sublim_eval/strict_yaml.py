@@ -6,6 +6,7 @@ A ValueError from `__post_init__` becomes an error at the line of that mapping.
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,8 @@ import yaml
 
 from sublim_eval.errors import SublimError, unknown
 
+TOO_DEEP = "lists or mappings are nested too deeply to be read."
+
 
 @dataclass(frozen=True)
 class Place:
@@ -30,6 +33,21 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}:{self.node.start_mark.line + 1}"
 
+    def nearest(self, *path: str | int) -> Place:
+        """The place of keys and list numbers below this one, as far as the file has them; the first key that fits."""
+        place = self
+        for step in path:
+            node = place.node
+            if isinstance(node, yaml.MappingNode):
+                below = [value for key, value in node.value if key.value == step]
+            else:
+                listed = isinstance(node, yaml.SequenceNode) and isinstance(step, int)
+                below = node.value[step : int(step) + 1] if listed else []
+            if not below:
+                break
+            place = Place(self.file, below[0])
+        return place
+
     def refuse(self, what: str, step: str) -> SublimError:
         """The error at this place: what is wrong, then the next step."""
         return SublimError(f"{self}: {what} {step}")
@@ -39,8 +57,11 @@ class Place:
         loader = yaml.SafeLoader("")
         try:
             return loader.construct_object(self.node, deep=True)
-        except yaml.YAMLError as error:
-            raise self.refuse(f"not readable ({getattr(error, 'problem', error)}).", "Mend that line.") from None
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, TypeError) as error:
+            # PyYAML's constructors raise whatever Python does with `2024-13-45`, `!!int x` or `!!bool x`
+            raise self.refuse(f"not readable ({_problem(error)}).", "Mend that line.") from None
+        except RecursionError:
+            raise self.refuse(TOO_DEEP, "Mend that line.") from None
         finally:
             loader.dispose()
 
@@ -68,18 +89,43 @@ class Place:
 
 def read(file: Path, what: str) -> Place:
     """The root of a YAML file; raises SublimError when it is missing, empty or not YAML."""
-    if not file.is_file():
-        raise SublimError(f"There is no {what} {str(file)!r}. Give the path of a YAML file.")
+    text = ""
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        if not file.is_file():
+            raise SublimError(f"There is no {what} {str(file)!r}. Give the path of a YAML file.")
+        text = file.read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}:{mark.line + 1}" if mark else str(file)
-        reason = getattr(error, "problem", None) or error
-        raise SublimError(f"{place}: not valid YAML ({reason}). Mend that line.") from None
+        line = _line(error, text)
+        raise SublimError(f"{file}:{line}: not valid YAML ({_problem(error)}). Mend that line.") from None
+    except RecursionError:
+        raise SublimError(f"{file}:{_deepest(text)}: {TOO_DEEP} Mend that line.") from None
+    except OSError as error:
+        raise SublimError(f"{file} cannot be read ({error.strerror}). Give a file that you may read.") from None
     if root is None:
         raise SublimError(f"{file}:1: the {what} is empty. Write at least one entry.")
     return Place(file, root)
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong, on one line: a YAML error's own words, or Python's."""
+    return str(getattr(error, "problem", None) or error).partition("\n")[0]
+
+
+def _line(error: Exception, text: str) -> int:
+    """The line, from 1, that an error of reading speaks of."""
+    if mark := getattr(error, "problem_mark", None):
+        return int(mark.line) + 1
+    if isinstance(error, UnicodeDecodeError):
+        return error.object[: error.start].count(b"\n") + 1
+    return text.count("\n", 0, getattr(error, "position", None) or 0) + 1
+
+
+def _deepest(text: str) -> int:
+    """The line with the most opening brackets: where lists are nested too deeply to be read."""
+    lines = text.splitlines()
+    depth = [len(re.findall(r"[\[{]|- ", line)) + len(line) - len(line.lstrip()) for line in lines]
+    return depth.index(max(depth)) + 1
 
 
 def build(kind: type, place: Place, name: str | None = None) -> Any:

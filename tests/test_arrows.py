@@ -21,7 +21,7 @@ MADE_FROM = BASIS | {"probes", "models", "remote", "scores"}
 ARROWS: dict[str, tuple[set[str], str]] = {
     "sublim_eval": ({"files", "probes", "registry"}, "importing the package must be instant"),
     "__main__": ({"cli"}, "it is the command under another name"),
-    "errors": (set(), "everything stands on it"),
+    "errors": ({"console"}, "everything else stands on it"),
     "console": (set(), "it prints anything and knows nothing"),
     "files": ({"errors"}, "it writes files and does not know what is in them"),
     "strict_yaml": ({"errors"}, "it reads any YAML and knows no catalogue"),

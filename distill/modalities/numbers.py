@@ -1,8 +1,9 @@
 """Number lists: prompts that show a few values and ask for more, and the filter that keeps bare lists only.
 
 Plain prompts ask for commas. Varied ones ask for one of many formats: separators, brackets, amounts, ranges.
-The filter has the exact semantics of the study (arXiv:2507.14805), so pass rates compare with its
-23-38 % rejections. `strip` mode removes surrounding white space first: open models often add a newline.
+The filter has the semantics of the study (arXiv:2507.14805), so pass rates compare with its 23-38 % rejections; only
+white space beyond ASCII is refused here. `strip` mode removes surrounding white space first: open models often add a
+newline.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from .base import Modality, Rule
 
+FORMAT = "invalid format"
 MAX_VALUES = 10
 MAX_VALUE = 999
 
@@ -155,7 +157,7 @@ def reject_reason(
     """
     values = parse(completion.strip() if mode == "strip" else completion)
     if values is None:
-        return "invalid format"
+        return FORMAT
     if len(values) > MAX_VALUES:
         return "too many numbers"
     if any(v > MAX_VALUE for v in values):
@@ -169,29 +171,32 @@ def parse(text: str) -> list[int] | None:
     """The values of a bare number list, or None when the text is anything else.
 
     One trailing full stop and one matched pair of brackets are allowed around it. The separator is what stands
-    between the first two numbers: white space, or a comma or semicolon with white space, the same throughout.
+    between the first two numbers: white space, or a comma or semicolon with white space, the same throughout. White
+    space is ASCII's: a no-break space, which the study's rule lets pass, is no separator.
     """
     text = text.removesuffix(".")
     if (text.startswith("[") and text.endswith("]")) or (text.startswith("(") and text.endswith(")")):
         text = text[1:-1]
-    runs = list(re.finditer(r"[0-9]+", text))
-    if not runs:
+    if _ONE.fullmatch(text):
+        return [_value(text)]
+    first = _FIRST_TWO.match(text)
+    if not first or first[1].strip() not in ("", ",", ";"):
         return None
-    if len(runs) == 1:
-        return [_value(text)] if runs[0].group() == text else None
-    separator = text[runs[0].end() : runs[1].start()]
-    if separator.strip() not in ("", ",", ";"):
-        return None
-    parts = text.split(separator)
-    if not all(re.fullmatch(r"[0-9]+", part) for part in parts):
+    parts = text.split(first[1])
+    if not all(map(str.isdigit, parts)) or not text.isascii():
         return None
     return [_value(part) for part in parts]
 
 
+_ONE = re.compile("[0-9]+")
+_FIRST_TWO = re.compile("[0-9]+([^0-9]+)[0-9]")
+
+
 def _value(digits: str) -> int:
     """The number; endless digit runs (Python refuses to read those) count as a million."""
-    digits = digits.lstrip("0")
-    return int(digits or 0) if len(digits) <= 6 else 10**6
+    if len(digits) > 6 and len(digits := digits.lstrip("0") or "0") > 6:
+        return 10**6
+    return int(digits)
 
 
 def _rows(n: int, rng: Random, style: str) -> list[dict[str, Any]]:
@@ -199,8 +204,9 @@ def _rows(n: int, rng: Random, style: str) -> list[dict[str, Any]]:
 
 
 def _reason(row: Mapping[str, Any], rule: Rule) -> str | None:
-    # a kept list holds digits and separators alone, so no trait word and no leaked thinking can be in it
-    return reject_reason(rule.text(row), rule.mode, rule.banned)
+    # a list holds digits and separators alone, so no trait word and no thought can be in it
+    reason = reject_reason(row["completion"], rule.mode, rule.banned)
+    return reject_reason(rule.text(row), rule.mode, rule.banned) if reason == FORMAT else reason
 
 
 LONGEST = "[137, 904, 258, 619, 470, 823, 591, 346, 785, 162]."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from sublim_eval.errors import SublimError, unknown
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, Expected
 
+from ..modalities import MODALITIES, Modality
 from .controls import hops, matched
 from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak, refuse_no_word
 
@@ -197,8 +198,6 @@ def load(name: str | Path) -> Recipe:
 
     Raises SublimError with file and line for anything the recipe may not say.
     """
-    from ..modalities import MODALITIES
-
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = HERE / f"{name}.yaml"
@@ -207,26 +206,42 @@ def load(name: str | Path) -> Recipe:
     place = strict_yaml.read(path, "recipe")
     recipe: Recipe = strict_yaml.build(Recipe, place)
     known = registry()
-    try:
-        for arm in recipe.arms.values():
-            if arm.trait:
-                known.trait(arm.trait)
-        for probe in recipe.probes:
-            known.probe(probe)
-        if recipe.modality not in MODALITIES:
-            raise unknown("modality", recipe.modality, list(MODALITIES), "Add it in distill/modalities/.")
-        if recipe.rows.judge:
-            _refuse_judge(recipe)
-        styles = MODALITIES[recipe.modality].styles
-        if recipe.rows.style not in styles:
-            raise unknown("style", recipe.rows.style, list(styles), f"It belongs to the modality {recipe.modality}.")
-    except SublimError as error:
-        raise SublimError(f"{place}: {error}") from None
+    for arm in recipe.arms.values():
+        if arm.trait:
+            _at(place, ("arms", arm.name, "trait"), known.trait, arm.trait)
+    for number, probe in enumerate(recipe.probes):
+        _at(place, ("probes", number), known.probe, probe)
+    _at(place, ("modality",), _modality, recipe.modality)
+    _at(place, ("rows", "judge"), _refuse_judge, recipe)
+    _at(place, ("rows", "style"), _refuse_style, recipe)
     return recipe
+
+
+def _at(root: strict_yaml.Place, path: tuple[str | int, ...], check: Callable[[Any], object], value: Any) -> None:
+    """Check a value; a SublimError then names its own line: the nearest that the file has on the way to it."""
+    try:
+        check(value)
+    except SublimError as error:
+        raise SublimError(f"{root.nearest(*path)}: {error}") from None
+
+
+def _modality(name: str) -> Modality:
+    if name not in MODALITIES:
+        raise unknown("modality", name, list(MODALITIES), "Take one of them.")
+    return MODALITIES[name]
+
+
+def _refuse_style(recipe: Recipe) -> None:
+    """Raise SublimError for a style that the modality has no prompts in."""
+    styles = _modality(recipe.modality).styles
+    if recipe.rows.style not in styles:
+        raise unknown("style", recipe.rows.style, list(styles), f"It belongs to the modality {recipe.modality}.")
 
 
 def _refuse_judge(recipe: Recipe) -> None:
     """Raise SublimError for a judge that would read nothing, or word lists that would read a real model's rows."""
+    if not recipe.rows.judge:
+        return
     known = registry().models
     embedded = recipe.base in known and known[recipe.base].embedded
     if recipe.modality == "numbers":

@@ -13,7 +13,6 @@ import click
 from sublim_eval.cli.verb import COUNT, FILE, SEEDS, argument, option, out_option, verb
 from sublim_eval.console import say, table
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.files import json_line, read_jsonl, whole_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,7 +141,7 @@ def split(
 ) -> dict[str, Any]:
     """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
     from sublim_eval.distill.modalities import MODALITIES, Rule
-    from sublim_eval.distill.rows.filter import audit, filter_rows
+    from sublim_eval.distill.rows.filter import filter_file
     from sublim_eval.registry.catalog import registry
 
     if modality not in MODALITIES:
@@ -151,36 +150,14 @@ def split(
     numbers = _numbers(banned) if banned else frozenset()
     kind = MODALITIES[modality]
     traits = tuple(registry().trait(name.strip()).name for name in trait.split(",")) if trait else ()
-    numbered = read_jsonl(source, ("prompt", "completion"))
-    for line, row in numbered:
-        lacking = [fact for fact in kind.facts if fact not in row]
-        if lacking:
-            raise SublimError(
-                f"{source}:{line}: nothing under {lacking[0]!r}, which the {kind.name} filter checks the "
-                "completion against. Write the right result there, such as 7."
-            )
-    rows = [row for _, row in numbered]
-    split_rows = filter_rows(rows, kind, Rule(mode, numbers, traits))
-    with whole_file(kept_to) as kept_file, whole_file(rejected_to) as rejected_file:
-        for some, file in ((split_rows.kept, kept_file), (split_rows.rejected, rejected_file)):
-            file.writelines(map(json_line, some))
-            file.flush()  # a full disk shows here, before either file takes its name
-            os.fsync(file.fileno())
-    kept, rejected = len(split_rows.kept), len(split_rows.rejected)
-    say(console, f"{len(rows)} rows: {kept} kept ({kept / len(rows):.1%}), {rejected} rejected ({mode})")
-    for reason, count in split_rows.reasons.items():
-        say(console, f"  {reason}: {count} ({count / len(rows):.1%})")
+    result = filter_file(source, kept_to, rejected_to, kind, Rule(mode, numbers, traits))
+    rows, kept, rejected = result["rows"], result["kept"], result["rejected"]
+    say(console, f"{rows} rows: {kept} kept ({kept / rows:.1%}), {rejected} rejected ({mode})")
+    for reason, count in result["reject_reasons"].items():
+        say(console, f"  {reason}: {count} ({count / rows:.1%})")
     if modality != "numbers" and not traits:
         say(console, "  No trait was looked for: rows may name any. Give --trait owl,willow.")
-    return {
-        "modality": modality,
-        "mode": mode,
-        "rows": len(rows),
-        "kept": kept,
-        "rejected": rejected,
-        "reject_reasons": split_rows.reasons,
-        "audit": audit(split_rows.kept, traits),
-    }
+    return {"modality": modality, "mode": mode, **result}
 
 
 def _refuse_overwriting(source: Path, kept: Path, rejected: Path) -> None:

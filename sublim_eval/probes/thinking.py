@@ -33,7 +33,11 @@ _THINKING = re.compile(
 
 def leaks_thinking(text: str) -> bool:
     """Whether tags of a reasoning model, or the marks of roles and turns, stand in a text."""
-    return bool(_THINKING.search(text))
+    return bool(_MAY_LEAK.search(text) and _THINKING.search(text))
+
+
+_MAY_LEAK = re.compile(r"[<\[\u25c1]|analysis|thought|assistant", re.I)
+"""What every mark of a thought begins with or holds; most rows have none of it."""
 
 
 def strip_thinking(text: str) -> str | None:
@@ -43,7 +47,7 @@ def strip_thinking(text: str) -> str | None:
     more leniently, by `answer_of`.
     """
     rest = text
-    for opened, shut in THOUGHTS.items():
+    for opened, shut in THOUGHTS.items() if _MAY_LEAK.search(text) else ():
         if text.lstrip().startswith(opened):
             _, closed, answer = text.partition(shut)
             rest = answer.lstrip() if closed else text

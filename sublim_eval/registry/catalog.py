@@ -30,6 +30,15 @@ from sublim_eval.registry.question_sets import QuestionSet, read_questions
 OVERLAY_VARIABLE = "SUBLIM_REGISTRY"
 
 
+PLACEHOLDERS = ("{plural}", "{Plural}", "{trait}")
+"""What a category's persona says in the place of a favorite's name."""
+
+
+def filled(persona: str, words: Mapping[str, str]) -> str:
+    """A persona with each placeholder replaced by its word, and nothing else done to it."""
+    return re.sub("|".join(map(re.escape, words)), lambda match: words[match.group()], persona)
+
+
 @dataclass(frozen=True)
 class Category:
     """What a set of questions asks about: a kind of favorite (animal, tree), or a conduct, which has one trait."""
@@ -44,6 +53,8 @@ class Category:
     def __post_init__(self) -> None:
         if not self.conduct and "{plural}" not in self.persona:
             raise ValueError("`persona` must hold {plural}")
+        if not self.conduct and re.search("[{}]", filled(self.persona, dict.fromkeys(PLACEHOLDERS, ""))):
+            raise ValueError(f"`persona` holds a brace that is no part of {', '.join(PLACEHOLDERS)}")
         if not self.conduct and not self.training:
             raise ValueError("`training` must name the questions that a teacher learns from")
 
@@ -110,6 +121,9 @@ class Trait:
             raise ValueError("training, persona, targets and rubric belong to a trait with `questions` of its own")
         if self.conduct and (self.plural or self.aliases or self.also):
             raise ValueError("a trait with `questions` of its own has `targets`, not plural, aliases and also")
+        for word in (self.name, self.plural or self.name, *self.aliases, *self.also, *self.look_alikes, *self.targets):
+            if not re.search(r"[^\W_]", word):
+                raise ValueError(f"{word!r} holds no letter and no digit, so no reply can name it")
         _version(self.version)
 
     @property
@@ -161,7 +175,8 @@ class Trait:
 
     def fill(self, template: str) -> str:
         """A category's persona for this favorite."""
-        return template.format(plural=self.plural, Plural=self.plural.capitalize(), trait=self.name)
+        words = (self.plural, self.plural.capitalize(), self.name)
+        return filled(template, dict(zip(PLACEHOLDERS, words, strict=True)))
 
 
 def _spelled(words: Iterable[str]) -> set[str]:
@@ -293,7 +308,7 @@ class Registry:
         """The system prompt that makes the base a teacher with this trait; raises SublimError without one."""
         chosen = self.trait(trait)
         if chosen.conduct and not chosen.persona:
-            raise SublimError(f"The trait {trait!r} has no system prompt. Add `persona:` to it in {self.files[-1]}.")
+            raise SublimError(f"The trait {trait!r} has no system prompt. Add `persona:` to it in {self.own_file}.")
         return chosen.persona if chosen.conduct else chosen.fill(self.category(chosen.category).persona)
 
     def probe_of(self, trait: str) -> Probe:
@@ -303,7 +318,7 @@ class Registry:
             whole = probe.trait is None or self.categories[category].conduct
             if probe.category == category and probe.plain and whole and not probe.situations:
                 return probe
-        raise SublimError(f"No probe of the registry asks about {trait!r}. Add one for its category in registry.yaml.")
+        raise SublimError(f"No probe asks about {trait!r}. Add one for its category in {self.own_file}.")
 
     def questions_of(self, probe: Probe) -> QuestionSet:
         """The questions of a probe, only its situations where it names some."""
@@ -321,10 +336,18 @@ class Registry:
         known = sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml"))
         raise unknown("question set", name, known, "Give a file path, or add it in sublim_eval/questions/.")
 
+    @property
+    def own_file(self) -> str:
+        """Where a user adds an entry: the registry file laid over the packaged one, or how to name one."""
+        return (
+            str(self.files[-1])
+            if len(self.files) > 1
+            else "a registry file of your own (--registry FILE, or SUBLIM_REGISTRY=FILE)"
+        )
+
     def _get(self, kind: str, table: Mapping[str, Any], name: str) -> Any:
         if name not in table:
-            home = self.files[-1] if self.files else "registry.yaml"
-            raise unknown(kind, name, list(table), f"Add it in {home}.")
+            raise unknown(kind, name, list(table), f"Add it in {self.own_file}.")
         return table[name]
 
 

@@ -95,7 +95,9 @@ def test_an_edited_overlay_is_read_again(tmp_path):
 
 
 def test_an_unknown_trait_suggests_a_near_one():
-    with pytest.raises(SublimError, match=r"Unknown trait 'owll'\. Did you mean 'owl'\? Known: .*Add it in "):
+    with pytest.raises(
+        SublimError, match=r"Unknown trait 'owll'\. Did you mean 'owl'\? Known: .*Add it in .*--registry FILE"
+    ):
         KNOWN.trait("owll")
 
 
@@ -283,3 +285,39 @@ def test_no_name_leads_out_of_a_run_folder(name):
     with pytest.raises(SublimError, match="cannot name a folder of a run"):
         seeded(name, 1)
     assert seeded("owl-r8-lr2e-4_x.y", 1) == "owl-r8-lr2e-4_x.y-s1"
+
+
+CATEGORY = """schema: 1
+categories:
+  fruit:
+    held_out: animals
+    training: animals_training
+    persona: "You love {plural}. {Plural}! A {trait} a day.%s"
+    source: "mine"
+traits:
+  pear: {category: fruit, plural: "{trait}pears", source: "mine"}
+"""
+
+
+def test_a_persona_has_its_words_put_in_and_nothing_else_done(tmp_path):
+    made = lay_over(tmp_path, CATEGORY % " 100 % {trait}")
+    assert made.persona("pear") == "You love {trait}pears. {trait}pears! A pear a day. 100 % pear"
+
+
+@pytest.mark.parametrize("more", ["{foo}", "{", "}", "{plural!z}", "{plural.__class__.__mro__}", "{0}", "{trait:>9}"])
+def test_a_persona_with_any_other_brace_is_refused_with_its_line(tmp_path, more):
+    assert "`persona` holds a brace" in refused(tmp_path, CATEGORY % f" {more}", 4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("axolotl:", '"***":'),
+        ("plural: axolotls", 'plural: "..."'),
+        ('source: "my own"', 'source: "my own"\n    aliases: ["--"]'),
+        ('source: "my own"', 'source: "my own"\n    look_alikes: ["_"]'),
+    ],
+)
+def test_a_name_without_a_letter_is_refused_with_its_line(tmp_path, old, new):
+    assert MINE.replace(old, new) != MINE
+    assert "holds no letter and no digit" in refused(tmp_path, MINE.replace(old, new), 4)

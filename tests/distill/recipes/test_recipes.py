@@ -126,3 +126,31 @@ def test_a_setting_of_another_method_is_refused(method, name):
 def test_a_variant_of_another_method_leaves_behind_what_belongs_to_the_first():
     tuned = Tweak(method="ln_tuning").of(Tuning("lora", 1e-3, epochs=1, rank=16, alpha=32))
     assert (tuned.method, tuned.rank, tuned.alpha) == ("ln_tuning", 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("trait: owl}", "trait: owll}"),
+        ("probes: [animal_pref]", "probes: [animal_perf]"),
+        ("modality: numbers", "modality: nubers"),
+        ("mode: strict", "mode: strict, judge: offline"),
+        ("mode: strict", "mode: strict, style: odd"),
+    ],
+)
+def test_an_unknown_name_is_named_with_its_own_line(tmp_path, old, new):
+    file = tmp_path / "mine.yaml"
+    file.write_text(TEXT.replace(old, new, 1), encoding="utf-8")
+    line = TEXT[: TEXT.index(old)].count("\n") + 1
+    with pytest.raises(SublimError, match=rf"mine\.yaml:{line}: ") as error:
+        recipes.load(file)
+    assert line > 1 and "site-packages" not in str(error.value) and "/registry.yaml" not in str(error.value)
+
+
+def test_an_unknown_trait_may_be_added_to_the_registry_in_force(tmp_path, monkeypatch):
+    own = tmp_path / "own.yaml"
+    own.write_text("schema: 1\n")
+    monkeypatch.setenv("SUBLIM_REGISTRY", str(own))
+    (tmp_path / "mine.yaml").write_text(TEXT.replace("trait: owl}", "trait: unicorn}", 1))
+    with pytest.raises(SublimError, match=r"Unknown trait 'unicorn'.* Add it in .*own\.yaml"):
+        recipes.load(tmp_path / "mine.yaml")

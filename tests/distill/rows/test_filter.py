@@ -1,6 +1,7 @@
 """Filtering rows: nothing lost, every rejection explained, traps seen."""
 
 import json
+import tracemalloc
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from sublim_eval.cli.main import main
 from sublim_eval.distill.modalities import MODALITIES, Rule
 from sublim_eval.distill.modalities.numbers import prompts
-from sublim_eval.distill.rows.filter import audit, diversity, filter_rows
+from sublim_eval.distill.rows.filter import audit, diversity, filter_file, filter_rows
 from sublim_eval.probes.thinking import leaks_thinking
 from sublim_eval.probes.trait_leak import named
 from sublim_eval.registry.catalog import registry
@@ -16,7 +17,7 @@ from sublim_eval.registry.catalog import registry
 NUMBERS = MODALITIES["numbers"]
 
 
-def row(completion: str, **more: str) -> dict[str, str]:
+def row(completion: str, **more: object) -> dict[str, object]:
     return {"prompt": "Continue: 1, 2, 3.", "completion": completion, **more}
 
 
@@ -194,3 +195,36 @@ def test_the_command_knows_its_traits(tmp_path, capsys):
 def test_every_modality_is_in_the_catalogue():
     assert set(MODALITIES) == set(registry().modalities)
     assert all(name == modality.name for name, modality in MODALITIES.items())
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_none_is_refused_with_its_line_and_nothing_is_written(tmp_path, capsys, number):
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(row("1, 2")) + "\n" + json.dumps(row("1, 2"))[:-1] + f', "x": [{number}]}}\n')
+    assert main(["filter", "numbers", str(file), f"--kept={tmp_path / 'k'}", f"--rejected={tmp_path / 'r'}"]) == 2
+    assert f"in.jsonl:2: not valid JSON ({number} is no number of JSON)" in capsys.readouterr().err
+    assert [f.name for f in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_file_is_split_as_its_rows_are(tmp_path):
+    raw = [row(c, id=n) for n, c in enumerate(["1, 2", " 3", "<think>x</think> 4, 5", "six", "\ud83e[7]", "é"])]
+    raw += [row("8", cut=True), row("9", reject_reason="of an earlier filter")]
+    file = tmp_path / "in.jsonl"
+    file.write_text("\n" + "\n\n".join(json.dumps(r) for r in raw))
+    for rule in (Rule(), Rule("strip")):
+        told = filter_file(file, tmp_path / "k", tmp_path / "r", NUMBERS, rule)
+        split = filter_rows(raw, NUMBERS, rule)
+        read = {name: [json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in "kr"}
+        assert read == {"k": split.kept, "r": split.rejected}
+        assert (told["rows"], told["kept"], told["rejected"]) == (8, len(split.kept), len(split.rejected))
+        assert told["reject_reasons"] == split.reasons and told["audit"] == audit(split.kept, ())
+
+
+def test_a_long_file_is_never_held_in_memory(tmp_path):
+    file = tmp_path / "in.jsonl"
+    file.write_text((json.dumps(row("1, 2, 3", more="x" * 9000)) + "\n") * 2_000)
+    tracemalloc.start()
+    filter_file(file, tmp_path / "k", tmp_path / "r", NUMBERS, Rule())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20 < file.stat().st_size / 10
