@@ -192,6 +192,16 @@ def names() -> list[str]:
     return sorted(file.stem for file in HERE.glob("*.yaml"))
 
 
+def file_of(name: str | Path) -> Path:
+    """The YAML file of a packaged recipe by its name, or the path that was given; raises SublimError for neither."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = HERE / f"{name}.yaml"
+        if not path.is_file():
+            raise unknown("recipe", str(name), names(), "Or give the path of a YAML file.")
+    return path
+
+
 def load(name: str | Path) -> Recipe:
     """A packaged recipe by name, or any YAML file by path; traits, probes and modality must be known.
 
@@ -199,11 +209,7 @@ def load(name: str | Path) -> Recipe:
     """
     from ..modalities import MODALITIES
 
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        path = HERE / f"{name}.yaml"
-        if not path.is_file():
-            raise unknown("recipe", str(name), names(), "Or give the path of a YAML file.")
+    path = file_of(name)
     place = strict_yaml.read(path, "recipe")
     recipe: Recipe = strict_yaml.build(Recipe, place)
     known = registry()
