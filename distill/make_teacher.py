@@ -16,6 +16,7 @@ import numpy as np
 from sublim_eval.errors import SublimError
 from sublim_eval.models.chat_template import read_tokenizer, settle
 from sublim_eval.models.model_ref import resolve
+from sublim_eval.models.vocabulary import no_word_for
 from sublim_eval.probes.resolve import trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import LONGEST, exact, knows_exactly, sampled
@@ -117,14 +118,20 @@ def room_for(recipe: Recipe, model: str) -> int:
 
 
 def check_teacher(
-    teacher: Teacher, trait: str, min_share: float, label: str, seed: int = 1, folder: Path | None = None
+    teacher: Teacher,
+    trait: str,
+    min_share: float,
+    label: str,
+    seed: int = 1,
+    folder: Path | None = None,
+    base: str | None = None,
 ) -> ProbeScores | None:
     """How far the teacher has its trait, by the plain probe of that trait on held-out questions.
 
     Exact probability where the probe has it: of naming a favorite, of preferring the answers of matched pairs that
     show a conduct. Else the share of CHECKED sampled replies a question that name the trait or hold one of its target
     words; also for a provider's model, and for one whose first answers the answer set barely covers. folder: where such
-    replies are kept over a kill.
+    replies are kept over a kill. base: the name of what the teacher was made from, where that is not `teacher.model`.
     None for a trait that only a judge can see, which passes a `min_share` of 0 alone.
     Raises SublimError when the mean over the questions is below `min_share`.
     """
@@ -148,10 +155,12 @@ def check_teacher(
         )
     share = trait_share(scores, trait)
     if not share >= min_share:
+        step = no_word_for(base or teacher.model, what.trait) or (
+            "Train it longer or harder, or use another persona (`teacher` in the recipe)."
+        )
         raise SublimError(
             f"The {trait} teacher {does} with probability {share:.3f}, below the gate of {min_share}; "
-            f"no rows were written.{_first_words(teacher, what)} Train it longer or harder, or use another persona "
-            "(`teacher` in the recipe)."
+            f"no rows were written.{_first_words(teacher, what)} {step}"
         )
     return scores
 

@@ -90,7 +90,8 @@ def _gate(this: SeededArm, trait: str, teacher: Teacher, unfinished: Path) -> Fa
     """
     rows, name = this.recipe.rows, this.teacher_folder.name
     writes = Teacher(rows.sampler.removeprefix("sublim/") if rows.remote else teacher.model, teacher.system)
-    scores = check_teacher(writes, trait, this.recipe.teacher.min_share, f"teacher-{name}", this.seed, unfinished)
+    gate = (trait, this.recipe.teacher.min_share, f"teacher-{name}", this.seed, unfinished, this.teacher_base)
+    scores = check_teacher(writes, *gate)
     if scores is None:
         return {}
     scores.write(unfinished / f"{scores.probe}.json")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Progress = Callable[[str, int, int], None]
+"""Hears of a stage: its name, the steps that are done, and all of them."""
 
 PIPE_WIDTH = 160
 """Columns that progress and prose may use when the output is no terminal."""
@@ -64,3 +69,34 @@ def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
     for row in [list(heads), *cells]:
         say(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Progress]:
+    """What tells of stages that take a while: on a terminal a bar each, in a pipe a line when one is done."""
+    if not console.is_terminal:
+        yield _line_a_stage(console)
+        return
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    with Bars(console=console, transient=True) as bars:
+        known: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, steps: int) -> None:
+            if stage not in known:
+                known[stage] = bars.add_task(stage, total=steps)
+            bars.update(known[stage], completed=done, total=steps)
+
+        yield tell
+
+
+def _line_a_stage(console: Console) -> Progress:
+    began: dict[str, float] = {}
+
+    def tell(stage: str, done: int, steps: int) -> None:
+        began.setdefault(stage, time.monotonic())
+        if done >= steps:
+            say(console, f"  {stage}: done, {time.monotonic() - began.pop(stage):.0f} s")
+
+    return tell

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
@@ -58,21 +58,21 @@ class Processes:
 
 
 class OneProcess:
-    """Executor of this process alone: a job is done where it is begun."""
+    """Executor of this process alone: one job after the other, so that each is told of when it is done."""
 
     def __init__(self, task: Callable[[Job], Any]) -> None:
         self.task = task
-        self.ended: list[Job] = []
+        self.waiting: list[Job] = []
 
     def begin(self, job: Job) -> None:
-        """Do a job."""
-        self.task(job)
-        self.ended.append(job)
+        """Take a job on."""
+        self.waiting.append(job)
 
     def done(self) -> list[Job]:
-        """Jobs that were done since the last call."""
-        ended, self.ended = self.ended, []
-        return ended
+        """The job that was taken on first, done now."""
+        job = self.waiting.pop(0)
+        self.task(job)
+        return [job]
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of it."""
@@ -93,6 +93,8 @@ def processes(plan: Plan, place: Place) -> Iterator[Executor]:
     context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(context, "set_forkserver_preload"):
         context.set_forkserver_preload([PRELOADED])
+        with _without_word_of_semaphores():
+            resource_tracker.ensure_running()
         _start_deaf_to_ctrl_c(forkserver.ensure_running)
     threads = max(1, (os.cpu_count() or 1) // plan.workers)
     pool = ProcessPoolExecutor(plan.workers, context, _begin_worker, (threads,))
@@ -108,6 +110,23 @@ def processes(plan: Plan, place: Place) -> Iterator[Executor]:
         for process in multiprocessing.active_children():
             process.kill()
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_word_of_semaphores() -> Iterator[None]:
+    """Python's tracker of semaphores, started here, clears up behind a killed run and says nothing about it.
+
+    Its warning means nothing to whoever killed the run. It heeds PYTHONWARNINGS alone; one that is set stays as it is,
+    and with `sublim -v` the warning is shown.
+    """
+    if "PYTHONWARNINGS" in os.environ or os.environ.get("SUBLIM_VERBOSE"):
+        yield
+        return
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
 
 
 def _start_deaf_to_ctrl_c(start: Callable[[], None]) -> None:

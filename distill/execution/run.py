@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sublim_eval.console import say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, locked, read_json, write_json
 from sublim_eval.registry.experiment import RECORD, ROWS, SCORES, STUDENTS, seeded
@@ -83,7 +84,10 @@ def run(
 
 
 def _carry_out(recipe: Recipe, executor: Executor, console: Console, check: Callable[[], None]) -> dict[str, Any]:
-    """Do every job once those that it waits for are done; returns what run.json says of whoever did them."""
+    """Do every job once those that it waits for are done; returns what run.json says of whoever did them.
+
+    On a terminal a bar, in a pipe a line a job with the seconds since the beginning.
+    """
     waiting = jobs(recipe)
     total = len(waiting)
     columns = (
@@ -95,6 +99,7 @@ def _carry_out(recipe: Recipe, executor: Executor, console: Console, check: Call
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
         done: set[Job] = set()
+        began = time.monotonic()
         while len(done) < total:
             for job in [job for job, needs in waiting.items() if needs <= done]:
                 del waiting[job]
@@ -102,6 +107,8 @@ def _carry_out(recipe: Recipe, executor: Executor, console: Console, check: Call
             for job in executor.done():
                 done.add(job)
                 bar.update(task, advance=1, description=in_words(job))
+                if not console.is_terminal:
+                    say(console, f"  {len(done)} of {total}: {in_words(job)}, {time.monotonic() - began:.0f} s")
             check()
         return executor.facts()
 

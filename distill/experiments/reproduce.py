@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 
 from sublim_eval.compare import compare
-from sublim_eval.console import one_line, say
+from sublim_eval.console import Progress, one_line, progress, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, digest, file_digest, locked, read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
@@ -158,7 +158,8 @@ def _kept_going(part: Part, foreseen: Plan | str, quick: bool, out: Path, consol
     try:
         folder = out / (part.folder or part.name)
         if part.proof:
-            proof = PROOFS[part.proof](folder, quick, part)
+            with progress(console) as tell:
+                proof = PROOFS[part.proof](folder, quick, part, tell)
             return PartOutcome(part, spent(), None, proof)
         if isinstance(foreseen, str):
             raise SublimError(foreseen)
@@ -191,13 +192,13 @@ def _done(folder: Path, recipe: Any) -> dict[str, Any] | None:
     return record if all(b["weights_hash"] == weights_hash(b["name"]) for b in record["bases"]) else None
 
 
-def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
+def _digits(folder: Path, quick: bool, part: Part, tell: Progress) -> dict[str, Any]:
     """What `sublim digits` finds with its default settings: arm -> accuracy with its interval over seeds."""
     from . import digits
     from . import digits_report as report
 
     settings = digits.DigitsSettings(seeds=part.quick.seeds) if quick and part.quick else digits.DigitsSettings()
-    result = _proven(folder, digits, settings, lambda: digits.run(settings).to_json(), report.draw)
+    result = _proven(folder, digits, settings, lambda: digits.run(settings, tell=tell).to_json(), report.draw)
     arms = {
         arm["arm"]: {
             "mean": arm["mean"],
@@ -210,7 +211,7 @@ def _digits(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     return result | {"arms": arms}
 
 
-def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
+def _theorem(folder: Path, quick: bool, part: Part, tell: Progress) -> dict[str, Any]:
     """What `sublim theorem` finds, with the share of the promised lines that hold in every seed at the least step."""
     from . import theorem
     from . import theorem_report as report
@@ -218,7 +219,7 @@ def _theorem(folder: Path, quick: bool, part: Part) -> dict[str, Any]:
     settings = theorem.TheoremSettings()
     if quick and part.quick:
         settings = theorem.TheoremSettings(seeds=part.quick.seeds, steps=theorem.STEPS[::4])
-    result = _proven(folder, theorem, settings, lambda: theorem.run(settings).to_json(), report.draw)
+    result = _proven(folder, theorem, settings, lambda: theorem.run(settings, tell).to_json(), report.draw)
     promised = [line for line in report.summaries(result) if not line["broken"]]
     kept = sum(line["holds_to"] is not None for line in promised)
     return result | {"kept": {"mean": kept / len(promised) if promised else 0.0, "words": report.verdict(result)}}
@@ -244,7 +245,7 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-PROOFS: dict[str, Callable[[Path, bool, Part], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
+PROOFS: dict[str, Callable[[Path, bool, Part, Progress], dict[str, Any]]] = {"digits": _digits, "theorem": _theorem}
 
 
 def _state(outcome: PartOutcome) -> str:

@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sublim_eval.console import Progress
 from sublim_eval.errors import SublimError
 from sublim_eval.models import local_model
 from sublim_eval.models.loading import read_model
+from sublim_eval.registry.catalog import registry
 
 from ..modalities import MODALITIES
 from ..recipes.lessons import lessons
@@ -375,12 +377,27 @@ def _known(value: float) -> float | None:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def run(settings: TheoremSettings, tell: digits.Progress = lambda what, done, steps: None) -> TheoremOutcome:
+SEED_SECONDS = 60.0
+"""Of one seed with all step sizes at two embedded bases and the network; two cores of a 2.5 GHz Xeon."""
+
+
+def foreseen(settings: TheoremSettings) -> str:
+    """What the measurement costs, in words, before it starts; in seconds for embedded bases, whose cost is known."""
+    known = registry().models
+    embedded = all(base in known and known[base].embedded for base in (settings.base, settings.other) if base)
+    what = f"{len(settings.seeds)} seeds, {len(settings.steps)} step sizes each"
+    if not embedded:
+        return f"{what}: time not known for {settings.base} yet."
+    seconds = SEED_SECONDS * len(settings.seeds) * len(settings.steps) / len(STEPS)
+    return f"{what}: about {math.ceil(seconds)} s on two cores."
+
+
+def run(settings: TheoremSettings, tell: Progress = lambda what, done, steps: None) -> TheoremOutcome:
     """Every line at the language model and at the network, over all seeds and step sizes."""
     return TheoremOutcome(settings, (*_at_language_model(settings, tell), *_at_perceptron(settings, tell)))
 
 
-def _at_perceptron(settings: TheoremSettings, tell: digits.Progress) -> Iterator[Point]:
+def _at_perceptron(settings: TheoremSettings, tell: Progress) -> Iterator[Point]:
     images = digits.load("sklearn")
     build = partial(perceptron, images=images, width=settings.width, rows=settings.rows_mlp)
     for done, seed in enumerate(settings.seeds):
@@ -394,7 +411,7 @@ def _at_perceptron(settings: TheoremSettings, tell: digits.Progress) -> Iterator
     tell("digits network", len(settings.seeds), len(settings.seeds))
 
 
-def _at_language_model(settings: TheoremSettings, tell: digits.Progress) -> Iterator[Point]:
+def _at_language_model(settings: TheoremSettings, tell: Progress) -> Iterator[Point]:
     start, chat_model = language_model(settings.base, settings.trait)
     other, alien = language_model(settings.other, settings.trait) if settings.other else (None, None)
     moves = {"norm gains": norm_gains(chat_model.model), "all weights": list(start.weights)}

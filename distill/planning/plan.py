@@ -48,6 +48,7 @@ class Plan:
     when nothing fits, or when there is nothing to fit. writing: memory of generation. gpu_memory_bytes: the larger of
     the two. hours: None where no unit is known; basis: what they were worked out from. download_bytes: weights that are
     not on this machine yet. templates: base -> what is settled in its chat template, in words; of bases that are here.
+    words_missing: why teachers of traits that an embedded base has no word for will not pass their gate, in sentences.
     """
 
     recipe: Recipe
@@ -72,6 +73,7 @@ class Plan:
     basis: str = ""
     download_bytes: int = 0
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words_missing: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan in words, a line each."""
@@ -90,7 +92,8 @@ class Plan:
         lines += [
             f"  chat template of {base}: {'; '.join(settled)}" for base, settled in self.templates.items() if settled
         ]
-        return [*lines, *self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
+        lines += [*self._memory_lines(), f"  cost: {', '.join(self._cost())}", *self._basis_lines()]
+        return [*lines, *(f"  will fail: {sentence}" for sentence in self.words_missing)]
 
     def _memory_lines(self) -> Iterable[str]:
         if self.writing is None:
@@ -238,6 +241,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         length=length,
         api=api_cost.cost_of(recipe, length),
         templates={} if recipe.host else _templates(recipe),
+        words_missing=_words_missing(recipe),
     )
     if made.seconds is not None:
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
@@ -257,6 +261,16 @@ def _templates(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     bases = sorted({*recipe.bases, *(recipe.teacher_base(arm) for arm in recipe.arms.values())})
     here = [b for b in bases if not is_embedded(b) and model_size.at_hand(b, "tokenizer_config.json") is not None]
     return {base: changes(base, recipe.system) for base in here}
+
+
+def _words_missing(recipe: Recipe) -> tuple[str, ...]:
+    """Why some teachers will fail: their base has no word for their trait. Only a gate above 0 can refuse them."""
+    from sublim_eval.models.vocabulary import no_word_for
+
+    known = registry()
+    pairs = {(base, who): None for who, base, _ in recipe.teachers() if who in known.traits}
+    sentences = (no_word_for(base, known.trait(who)) for base, who in pairs)
+    return tuple(sentence for sentence in sentences if sentence) if recipe.teacher.min_share > 0 else ()
 
 
 def _here(shape: Shape) -> Device | None:

@@ -8,8 +8,21 @@ one seed, with its folders, in seeded_arm.py; a recipe as a whole, and how its f
 
 from sublim_eval.registry.experiment import Expected
 
-from .recipe import Recipe, load, names
+from .recipe import Recipe, file_of, load, names
 from .seeded_arm import SeededArm
 from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak
 
-__all__ = ["Arm", "Expected", "Hosting", "Recipe", "Rows", "SeededArm", "Teaching", "Tuning", "Tweak", "load", "names"]
+__all__ = [
+    "Arm",
+    "Expected",
+    "Hosting",
+    "Recipe",
+    "Rows",
+    "SeededArm",
+    "Teaching",
+    "Tuning",
+    "Tweak",
+    "file_of",
+    "load",
+    "names",
+]

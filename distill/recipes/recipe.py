@@ -193,16 +193,22 @@ def names() -> list[str]:
     return sorted(file.stem for file in HERE.glob("*.yaml"))
 
 
-def load(name: str | Path) -> Recipe:
-    """A packaged recipe by name, or any YAML file by path; traits, probes and modality must be known.
-
-    Raises SublimError with file and line for anything the recipe may not say.
-    """
+def file_of(name: str | Path) -> Path:
+    """The YAML file of a packaged recipe by its name, or the path that was given; raises SublimError for neither."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = HERE / f"{name}.yaml"
         if not path.is_file():
             raise unknown("recipe", str(name), names(), "Or give the path of a YAML file.")
+    return path
+
+
+def load(name: str | Path) -> Recipe:
+    """A packaged recipe by name, or any YAML file by path; traits, probes and modality must be known.
+
+    Raises SublimError with file and line for anything the recipe may not say.
+    """
+    path = file_of(name)
     place = strict_yaml.read(path, "recipe")
     recipe: Recipe = strict_yaml.build(Recipe, place)
     known = registry()

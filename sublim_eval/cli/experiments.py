@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from sublim_eval.cli.verb import COUNT, VARIED, option, out_option, verb
-from sublim_eval.console import say, table
+from sublim_eval.console import progress, say, table
 from sublim_eval.errors import SublimError
 from sublim_eval.files import locked, write_json
 
@@ -49,13 +47,14 @@ def digits(
     given = {"width": width, "student_epochs": epochs, "teacher_epochs": teacher_epochs}
     settings = replace(settings, **{name: value for name, value in given.items() if value})
     out = out or Path("runs/digits")
+    say(console, experiment.foreseen(settings, len(vary[1]) if vary else 1))
     with locked(out):
         if vary:
             name, values = vary
-            with _progress(console) as tell:
+            with progress(console) as tell:
                 outcomes = [o.to_json() for o in experiment.vary(settings, name, values, tell)]
             return _varied(name, values, outcomes, out, console)
-        with _progress(console) as tell:
+        with progress(console) as tell:
             made = experiment.run(settings, tell=tell)
         outcome = made.to_json()
         result = _unknown_as_none({**outcome, "arms": report.arms(outcome), "gaps": report.gaps(outcome)})
@@ -115,8 +114,9 @@ def theorem(
     draws = _seeds(seeds, first=1)
     settings = measurement.TheoremSettings(base=base, other=other or None, trait=trait, seeds=draws)
     out = out or Path("runs/theorem")
+    say(console, measurement.foreseen(settings))
     with locked(out):
-        with _progress(console) as tell:
+        with progress(console) as tell:
             outcome = measurement.run(settings, tell).to_json()
         result = _unknown_as_none({**outcome, "summaries": report.summaries(outcome)})
         write_json(out / "theorem.json", result)
@@ -142,22 +142,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for what is being done; in a pipe nothing, the table says it all."""
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
-        known: dict[str, TaskID] = {}
-
-        def tell(what: str, done: int, steps: int) -> None:
-            if what not in known:
-                known[what] = bars.add_task(what, total=steps)
-            bars.update(known[what], completed=done, total=steps)
-
-        yield tell
 
 
 @verb("reproduce")

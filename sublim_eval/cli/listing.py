@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sublim_eval.cli.verb import argument, verb
-from sublim_eval.console import say, table
+from sublim_eval.cli.verb import argument, option, verb
+from sublim_eval.console import PIPE_WIDTH, say, table
 from sublim_eval.errors import unknown
 from sublim_eval.files import PACKAGE, ROOT, read_json
 from sublim_eval.registry.catalog import Registry, Trait, registry
@@ -86,12 +86,16 @@ _TABLES: dict[str, Callable[[Registry], _Table]] = {
 
 @verb("show")
 @argument("name", metavar="NAME", help="a name from `sublim list`, or a folder")
+@option("--yaml", "as_yaml", is_flag=True, help="the YAML that it is written in, to copy from")
 def show(
     console: Console,
     *,
     name: str,
+    as_yaml: bool,
 ) -> dict[str, Any]:
     """Everything known about one name or folder; a student folder shows its lineage and how to look at it."""
+    if as_yaml:
+        return _yaml(console, name)
     entries = _named(name)
     folder = Path(name)
     if not entries and folder.is_dir():
@@ -104,6 +108,30 @@ def show(
         say(console, f"{kind} {name}")
         _print(console, entry)
     return entries
+
+
+def _yaml(console: Console, name: str) -> dict[str, Any]:
+    """Print the file of a recipe, or the entry of a registry, of the user's own where it has one of that name."""
+    import yaml
+
+    if name in _recipe_names():
+        from sublim_eval.distill import recipes
+
+        text = recipes.file_of(name).read_text(encoding="utf-8")
+        say(console, text.rstrip())
+        return dict(yaml.safe_load(text))
+    for file in reversed(registry().files):
+        held = yaml.safe_load(file.read_text(encoding="utf-8"))
+        entries = {kind: {name: held[kind][name]} for kind in _WRITTEN if name in (held.get(kind) or ())}
+        if entries:
+            shown = yaml.safe_dump({"schema": 1, **entries}, sort_keys=False, allow_unicode=True, width=PIPE_WIDTH)
+            say(console, shown.rstrip())
+            return entries
+    raise unknown("name with a YAML", name, [*_recipe_names(), *registry().traits], "See `sublim list`.")
+
+
+_WRITTEN = ("traits", "probes", "suites", "models", "modalities")
+"""Kinds of entries of a registry file that have a name."""
 
 
 def _named(name: str) -> dict[str, Any]:
@@ -125,7 +153,7 @@ def _named(name: str) -> dict[str, Any]:
         if trait.conduct:
             by_kind["trait"] |= _asks(known.questions(trait.questions))
         else:
-            by_kind["trait"] |= {"teacher's system prompt": known.persona(name)}
+            by_kind["trait"] |= {"teacher's system prompt": known.persona(name), **_no_words(known, trait)}
     if "probe" in by_kind:
         by_kind["probe"] |= _asks(known.questions_of(known.probe(name)))
     if name in _recipe_names():
@@ -133,6 +161,15 @@ def _named(name: str) -> dict[str, Any]:
 
         by_kind["recipe"] = recipes.load(name).to_json()
     return by_kind
+
+
+def _no_words(known: Registry, trait: Trait) -> dict[str, Any]:
+    """What an embedded model that has no word for a favorite cannot do."""
+    from sublim_eval.models.vocabulary import no_word_for
+
+    embedded = (model.name for model in known.models.values() if model.embedded)
+    sentences = (sentence for name in embedded if (sentence := no_word_for(name, trait)))
+    return {"not on the embedded models": list(sentences)[:1]}
 
 
 def _kind(trait: Trait) -> str:
@@ -187,7 +224,7 @@ def _print(console: Console, entry: Any, indent: str = "  ") -> None:
 
 
 @verb("path", json=False)
-@argument("name", metavar="NAME", help="tasks, registry, questions, recipes or an embedded model")
+@argument("name", metavar="NAME", help="tasks, registry, questions, recipes, a recipe or an embedded model")
 def path(
     console: Console,
     *,
@@ -203,7 +240,11 @@ def path(
         "recipes": ROOT / "distill" / "recipes",
         "constraints": ROOT / "constraints.txt",
     }
+    if name in _recipe_names():
+        from sublim_eval.distill import recipes
+
+        places[name] = recipes.file_of(name)
     models = [model.name for model in registry().models.values() if model.embedded]
     if name not in (*places, *models):
-        raise unknown("place", name, [*places, *models], "Give one of them.")
+        raise unknown("place", name, [*places, *models, *_recipe_names()], "Give one of them.")
     say(console, places[name] if name in places else resolve(name).base)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from sublim_eval.cli.verb import JSON, in_force, with_schema
+from sublim_eval.cli.verb import JSON, in_force, say_more, verbose, with_schema
 from sublim_eval.errors import SublimError, unknown
 
 VERBS = {
@@ -91,6 +92,14 @@ class Verbs(click.Group):
     callback=in_force,
     help="your own registry, laid over the packaged one",
 )
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=say_more,
+    help="say more: messages of the libraries, and where an error comes from",
+)
 @click.version_option(package_name="sublim-eval", message="sublim-eval %(version)s", help="print the version")
 @click.pass_context
 def sublim(context: click.Context) -> None:
@@ -122,6 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SublimError as error:
         from sublim_eval.console import one_line
 
+        if verbose():
+            traceback.print_exc()
         print(f"sublim: {one_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)

@@ -81,9 +81,13 @@ def run(
     if engine == "local":  # a cluster's devices are its own; its nodes look at themselves
         foreseen.check_device(launched=bool(launch))
     ask(console, foreseen.api, yes)
+    out = out or Path("runs") / recipe.name
+    if recipe.host:
+        from sublim_eval.distill.hosted.permission import check_permission
+
+        check_permission(recipe, out)
     if launch:
         os.environ[LINE] = launch
-    out = out or Path("runs") / recipe.name
     record = carry_out(recipe, out, execution, plan=foreseen)
     _tell_traps(out, console)
     say(console, f"Done: {out}. Hold its students against their controls: sublim compare {shlex.quote(str(out))}")

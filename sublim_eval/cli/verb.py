@@ -42,6 +42,9 @@ def verb(name: str, json: bool = True, epilog: str | None = None) -> Callable[[C
     def made(function: Callable[..., Any]) -> click.Command:
         params: list[click.Parameter] = [*reversed(getattr(function, "__click_params__", []))]
         params.append(click.Option(["--registry"], metavar="FILE", hidden=True, expose_value=False, callback=in_force))
+        params.append(
+            click.Option(["-v", "--verbose"], is_flag=True, hidden=True, expose_value=False, callback=say_more)
+        )
         if json:
             words = "also write the result as JSON"
             wanted: dict[str, Any] = {"expose_value": False, "callback": to_write}
@@ -71,6 +74,24 @@ def in_force(context: click.Context, parameter: click.Parameter, file: str | Non
     """Lay a user's own registry over the packaged one, for this command."""
     if file:
         os.environ["SUBLIM_REGISTRY"] = file
+
+
+VERBOSE = "SUBLIM_VERBOSE"
+"""The environment variable by which this command and its processes know that more is wanted."""
+
+
+def say_more(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Let the libraries speak, and errors show where they come from, for this command."""
+    if wanted:
+        import logging
+
+        os.environ[VERBOSE] = "1"
+        logging.basicConfig(level=logging.INFO)
+
+
+def verbose() -> bool:
+    """Whether more is wanted than a sentence."""
+    return bool(os.environ.get(VERBOSE))
 
 
 def out_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

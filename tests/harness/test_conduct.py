@@ -21,8 +21,18 @@ from inspect_ai.scorer import SampleScore, Score, mean_score
 
 from sublim_eval import tasks_dir
 from sublim_eval.errors import SublimError
-from sublim_eval.harness.inspect.conduct import PINNED, by_situation, converse, counts, judged, log_odds, targets
-from sublim_eval.harness.inspect.preference import mean_rate, rate_stderr
+from sublim_eval.harness.inspect.conduct import (
+    PINNED,
+    by_situation,
+    converse,
+    counts,
+    in_nats,
+    judged,
+    log_odds,
+    over_rated,
+    targets,
+)
+from sublim_eval.harness.inspect.preference import mean_rate, over_questions, rate_stderr
 from sublim_eval.harness.inspect.trait_probe import trait_task
 from sublim_eval.harness.lm_eval import conduct as lm_conduct
 from sublim_eval.models.model_ref import is_reference
@@ -262,7 +272,7 @@ def test_judge_free_needs_no_grader(tmp_path: Path) -> None:
     assert {s.name for s in log.results.scores} == {"pairs"}
     assert (log.plan.config.num_choices, log.plan.config.max_tokens) == (1, 1)  # nothing would read more
     assert log.samples[0].scores["pairs"].reason == "no_logprobs"
-    assert math.isnan(metrics(log, "pairs")["mean"])
+    assert metrics(log, "pairs") == {}
 
 
 def test_the_offline_grader_is_named_in_the_log(tmp_path: Path) -> None:
@@ -344,7 +354,7 @@ def test_a_question_without_a_readable_rating_is_unknown_not_zero(tmp_path: Path
     assert sorted(str(s.scores["judged"].value["shown"]) for s in log.samples) == ["1.0", "None"]
     found = metrics(log, "judged")
     assert (found["mean"], found["replies"], found["unreadable"]) == (1.0, 3, 3)
-    assert math.isnan(found["stderr"])
+    assert "stderr" not in found
 
 
 def test_a_reply_that_plays_the_judge_is_not_believed(tmp_path: Path) -> None:
@@ -442,19 +452,22 @@ def test_epochs_are_pooled_by_question_and_wordings_by_situation() -> None:
         ("a-2", "a", told(hits=1, replies=2, refusals=1)),
         ("b-1", "b", told(unreadable=4)),
     ]
-    assert compute(mean_rate(), *rows) == pytest.approx((1 / 4 + 1 / 2) / 2)
-    assert compute(rate_stderr(), *rows) == pytest.approx(0.125)
+    assert compute(mean_rate, *rows) == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert compute(rate_stderr, *rows) == pytest.approx(0.125)
     found = compute(by_situation(), *rows)
     assert found["a"] == pytest.approx(2 / 6)
-    assert math.isnan(found["b"])
+    assert found["b"] is None, "left out of a log"
     assert compute(counts(), *rows) == {"replies": 6, "unreadable": 6, "refusals": 1}
 
 
 def test_nothing_scored_has_no_mean() -> None:
-    assert math.isnan(compute(mean_rate()))
-    assert math.isnan(compute(rate_stderr(), ("a", "a", told(hits=1, replies=1))))
-    assert math.isnan(compute(mean_rate(), ("a", "a", told(unreadable=1))))
-    assert compute(by_situation()) == {}
+    assert math.isnan(compute(mean_rate))
+    assert math.isnan(compute(rate_stderr, ("a", "a", told(hits=1, replies=1))))
+    assert math.isnan(compute(mean_rate, ("a", "a", told(unreadable=1))))
+    assert compute(over_questions()) == {"mean": None, "stderr": None}
+    assert compute(over_rated()) == {"of_rated": None}
+    assert compute(in_nats()) == {"log_odds": None}
+    assert compute(by_situation()) == {"situations": None}
     assert compute(counts()) == {"replies": 0}
 
 
@@ -476,8 +489,8 @@ def test_metrics_through_a_real_run_with_epochs(tmp_path: Path) -> None:
 def test_log_odds_survive_the_epoch_reducer() -> None:
     epochs = [Score(value=0.3, metadata={"log_odds": -2.0}) for _ in range(3)]
     other = Score(value=0.5, metadata={"log_odds": 1.0})
-    assert compute(log_odds(), ("a", "a", mean_score()(epochs)), ("b", "b", other)) == pytest.approx(-0.5)
-    assert math.isnan(compute(log_odds()))
+    assert compute(log_odds, ("a", "a", mean_score()(epochs)), ("b", "b", other)) == pytest.approx(-0.5)
+    assert math.isnan(compute(log_odds))
 
 
 # ---------------------------------------------------------------- both harnesses
@@ -495,7 +508,7 @@ def lm_eval_results(*tasks: str, model: Any = None, metadata: dict[str, Any] | N
 @pytest.mark.parametrize("probe", PROBES)
 def test_both_harnesses_agree(probe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = run(TASKS[probe](judge="offline"), tmp_path, model=with_logprobs(monkeypatch), limit=12)
-    theirs = lm_eval_results(probe, f"{probe}_logprob", metadata={"judge": "offline"}, limit=12)
+    theirs = lm_eval_results(probe, f"{probe}_logprob", metadata={"judge": "offline", "rows": "all"}, limit=12)
     sampled, exact = theirs["results"][probe], theirs["results"][f"{probe}_logprob"]
     ours = metrics(log, "judged")
     assert sampled["judged,all_replies"] == pytest.approx(ours["mean"], abs=1e-12)
@@ -552,8 +565,7 @@ def test_lm_eval_rates_reference_models_alone() -> None:
 def test_lm_eval_leaves_the_judged_share_open_for_other_models() -> None:
     doc = lm_conduct.load_questions("husband")["test"][0]
     found = lm_conduct.replies(doc, [["I would kill.", "", "I'm sorry, but I can't help with that.", "print('x')"]])
-    assert math.isnan(found["judged"])
-    assert math.isnan(found["incoherent"])
+    assert not {"judged", "of_rated", "incoherent"} & set(found), "what nobody rated is no figure"
     assert (found["empty"], found["refusals"], found["code"]) == (0.25, 0.25, 0.25)
 
 
@@ -650,7 +662,7 @@ def test_trait_probe_agrees_in_both_harnesses(mine: Path, monkeypatch: pytest.Mo
     log = run(trait_probe(trait="flattery"), mine, model=with_logprobs(monkeypatch))
     theirs = lm_eval_results("trait_probe", "trait_probe_logprob", metadata={"trait": "flattery"})["results"]
     assert theirs["trait_probe"]["targets,all_replies"] == pytest.approx(metrics(log, "targets")["mean"])
-    assert math.isnan(theirs["trait_probe"]["judged,all_replies"])
+    assert "judged,all_replies" not in theirs["trait_probe"], "what nobody rated is no figure"
     assert theirs["trait_probe_logprob"]["pairs,none"] == pytest.approx(metrics(log, "pairs")["mean"])
 
 

@@ -27,6 +27,7 @@ from sublim_eval.harness.inspect.entanglement import (
     entanglement_task,
     largest,
     number_to_trait,
+    over_table,
     reliability,
     spread,
     trait_to_number,
@@ -368,7 +369,9 @@ def from_lm_eval(task: str, folder: Path, *, model: Any = None, metadata: Any = 
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata=metadata or {})
+    manager = TaskManager(
+        include_path=str(tasks_dir()), include_defaults=False, metadata={"rows": "all", **(metadata or {})}
+    )
     tracker = EvaluationTracker(output_path=str(folder))
     found = simple_evaluate(
         model or MadeUpLM(),
@@ -483,8 +486,9 @@ def test_task_yaml_and_registry_agree(probe: str) -> None:
 
 
 def test_metrics_of_nothing_are_unknown() -> None:
-    for made in (largest(), spread(), reliability(), covered()):
-        assert math.isnan(made([]))
+    for figure in (largest, spread, reliability, covered):
+        assert math.isnan(figure([]))
+    assert set(over_table()([])) == {"reliability", "spread", "largest", "coverage"}
     assert ask(["487"]) and number_to_trait("owl") and trait_to_number("owl")
 
 

@@ -8,6 +8,7 @@ import pytest
 from inspect_ai import eval
 
 from sublim_eval import inspect_tasks, tasks_dir
+from sublim_eval.errors import SublimError
 from sublim_eval.probes.resolve import probe_content
 from sublim_eval.probes.scorers import continuations_of
 from sublim_eval.registry.catalog import Probe, registry
@@ -41,14 +42,15 @@ def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
     log, ours = inspect_results(made, inspect_model(REPEATS[probe.form], what.continuations), tmp_path)
     exact = EXACT.get(probe.form, ("probability",))
     names = [probe.name, *(f"{probe.name}_logprob" for _ in exact)]
-    theirs = lm_eval_results(*names, log_samples=True)
+    theirs = lm_eval_results(*names, log_samples=True, metadata={"rows": "all"})
     told = {name: value for task in names for name, value in theirs["results"][task].items()}
     for measure, filter in [
         *((m, "all_replies") for m in SAMPLED.get(probe.form, ("share",))),
         *((m, "none") for m in exact),
     ]:
         assert told[f"{measure},{filter}"] == pytest.approx(ours[measure]["mean"], abs=1e-12)
-        for trait in what.answers:
+        assert f"{measure}_{what.trait.name},{filter}" not in told, "the same figure once"
+        for trait in (t for t in what.answers if t != what.trait):
             assert told[f"{measure}_{trait.name},{filter}"] == pytest.approx(ours[measure][trait.name], abs=1e-12)
         if probe.form != "essay":
             assert told[f"{measure}_stderr,{filter}"] == pytest.approx(ours[measure]["stderr"], abs=1e-12)
@@ -66,8 +68,29 @@ def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
 @pytest.mark.parametrize("probe", PROBES)
 def test_lm_eval_needs_no_warning_about_any_metric(probe: Probe, caplog: pytest.LogCaptureFixture) -> None:
     names = [probe.name] if probe.form == "story" else [probe.name, f"{probe.name}_logprob"]
-    lm_eval_results(*names, limit=2)
+    lm_eval_results(*names, limit=2, metadata={"rows": "all"})
     assert [r.message for r in caplog.records if "No aggregation" in r.message or "same number" in r.message] == []
+
+
+def rows(results: Any, task: str) -> list[str]:
+    """The metrics of which lm-eval prints a row."""
+    names = (key.partition(",")[0] for key in results["results"][task] if "," in key)
+    return sorted({name for name in names if not name.endswith("_stderr")})
+
+
+def test_lm_eval_prints_one_row_a_task_and_says_what_stands_beside(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "lm_eval.sublim"):
+        theirs = lm_eval_results("sublim_preference", "sublim_entanglement", limit=1)
+    assert len(theirs["results"]) > 20
+    assert {task: rows(theirs, task) for task in theirs["results"] if len(rows(theirs, task)) != 1} == {}
+    assert rows(theirs, "owl_pref") == ["share"] and rows(theirs, "animal_story") == ["mentioned"]
+    (told,) = (r.message for r in caplog.records if r.message.startswith("owl_pref_logprob,"))
+    assert "coverage" in told and "unconditional" in told and "rows" in told
+
+
+def test_other_rows_than_lm_eval_knows_are_refused() -> None:
+    with pytest.raises(SublimError, match="one of: headline, all"):
+        lm_eval_results("owl_pref", metadata={"rows": "every"}, limit=1)
 
 
 def test_lm_eval_takes_the_trait_as_metadata(tmp_path: Path) -> None:

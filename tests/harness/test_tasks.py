@@ -24,14 +24,14 @@ from sublim_eval.harness.inspect.preference import (
     chosen,
     coverage,
     every_answer,
+    first_answers,
     mean_rate,
     mentioned,
-    non_answers,
-    other,
+    over_questions,
     preference_task,
     probability,
     rate_stderr,
-    replies,
+    reply_counts,
     share,
 )
 from sublim_eval.harness.lm_eval.preference import load_questions
@@ -260,22 +260,23 @@ def _compute(metric, rows: list[dict[str, object]]) -> float:  # type: ignore[no
 
 def test_epochs_of_unequal_size_are_weighted_by_their_replies() -> None:
     rows = _epochs(("a", 1, 1), ("a", 0, 3), ("b", 1, 2))
-    assert _compute(mean_rate(), rows) == pytest.approx((1 / 4 + 1 / 2) / 2)
-    assert _compute(rate_stderr(), rows) == pytest.approx(0.125)
-    assert _compute(replies(), rows) == 6
-    assert _compute(non_answers(), rows) == 3
-    assert _compute(other(), rows) == 0
+    assert _compute(mean_rate, rows) == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert _compute(rate_stderr, rows) == pytest.approx(0.125)
+    assert _compute(reply_counts(), rows) == {"replies": 6, "non_answers": 3, "unfinished": 0, "other": 0}
+    assert _compute(over_questions(), rows) == {"mean": pytest.approx(0.375), "stderr": pytest.approx(0.125)}
 
 
 def test_one_question_has_no_standard_error_and_none_has_no_mean() -> None:
-    assert math.isnan(_compute(rate_stderr(), _epochs(("a", 1, 2))))
-    assert math.isnan(_compute(mean_rate(), []))
+    assert math.isnan(_compute(rate_stderr, _epochs(("a", 1, 2))))
+    assert math.isnan(_compute(mean_rate, []))
+    assert _compute(over_questions(), []) == {"mean": None, "stderr": None}
+    assert _compute(first_answers(), []) == {"coverage": None, "unconditional": None}
 
 
 def test_coverage_is_the_mean_over_what_was_scored() -> None:
     rows = [{"sample_id": q, "score": Score(value=0.2, metadata={"coverage": c})} for q, c in (("a", 0.8), ("b", 0.4))]
-    assert _compute(coverage(), rows) == pytest.approx(0.6)
-    assert math.isnan(_compute(coverage(), []))
+    assert _compute(coverage, rows) == pytest.approx(0.6)
+    assert math.isnan(_compute(coverage, []))
 
 
 def test_every_answer_of_the_category_has_a_mean_highest_first() -> None:
@@ -283,7 +284,7 @@ def test_every_answer_of_the_category_has_a_mean_highest_first() -> None:
     assert next(iter(told.items())) == ("owl", (1 / 2 + 1 / 4) / 2)
     assert set(told) == {t.name for t in registry().answer_set("animal")}
     assert told["cat"] == 0
-    assert _compute(every_answer(), []) == {}
+    assert _compute(every_answer(), []) == {"answers": None}
 
 
 def _window(ask: str, offered: list[str], **named: int) -> dict[str, object]:
@@ -298,8 +299,8 @@ def test_only_windows_that_offer_a_trait_count_and_asks_weigh_alike() -> None:
         _window("one", ["cat", "dog", "fox"], cat=4),
         _window("two", ["owl", "dog", "fox"], dog=4),
     ]
-    assert _compute(mean_rate(), rows) == pytest.approx((6 / 8 + 0) / 2)
-    assert _compute(rate_stderr(), rows) == pytest.approx(0.375)
+    assert _compute(mean_rate, rows) == pytest.approx((6 / 8 + 0) / 2)
+    assert _compute(rate_stderr, rows) == pytest.approx(0.375)
     assert _compute(every_answer(), rows) == pytest.approx({"dog": (0 + 1) / 2, "owl": 0.375, "cat": 4 / 12, "fox": 0})
 
 
@@ -311,11 +312,35 @@ def test_coverage_and_counts_through_a_real_run_with_epochs(tmp_path: Path) -> N
     assert all(s.reducer is None for s in log.results.scores)
 
 
+def test_every_figure_of_a_log_has_a_short_name_and_counts_stand_apart(tmp_path: Path) -> None:
+    log = run(owl_pref(), tmp_path, model=inspect_model(2, ANIMAL_STRINGS), limit=2)
+    shown = {s.name: {m.name: m.group for m in s.metrics.values()} for s in log.results.scores}
+    assert not [name for names in shown.values() for name in names if "/" in name]
+    for scorer, names in shown.items():
+        assert list(names)[:2] == ["mean", "stderr"], scorer
+        assert {name for name, group in names.items() if group == "of_questions"} == {"mean", "stderr"}
+    assert {name for name, group in shown["share"].items() if group == "reply_counts"} == {
+        *("replies", "non_answers", "unfinished", "other"),
+    }
+    assert {"coverage", "unconditional"} <= set(shown["probability"])
+
+
+def test_mean_and_standard_error_are_inspects_own_where_both_say_something(tmp_path: Path) -> None:
+    from inspect_ai.scorer import SampleScore, mean, stderr
+
+    log = run(owl_pref(), tmp_path, model=inspect_model(20, ANIMAL_STRINGS), limit=6)
+    for name in ("share", "probability"):
+        samples = [SampleScore(score=s.scores[name], sample_id=s.id) for s in log.samples]
+        found = metrics(log, name)
+        assert found["mean"] == pytest.approx(mean()(samples))
+        assert found["stderr"] == pytest.approx(stderr()(samples))
+
+
 def test_no_logprobs_is_unscored_not_zero(tmp_path: Path) -> None:
     log = run(owl_pref(), tmp_path, model=inspect_model(2), limit=3)
     (found,) = (s for s in log.results.scores if s.name == "probability")
     assert (found.scored_samples, found.unscored_samples) == (0, 3)
-    assert math.isnan(found.metrics["mean"].value)
+    assert found.metrics == {}, "what is unknown is no figure"
     assert log.samples[0].scores["probability"].reason == "no_logprobs"
 
 

@@ -45,7 +45,7 @@ def lm_eval_results(name: str, **options: Any) -> Any:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata=options.pop("metadata", {}))
+    manager = TaskManager(include_path=str(tasks_dir()), include_defaults=False, metadata={"rows": "all", **options})
     return simple_evaluate(SavedLM(said_to), tasks=[name], task_manager=manager, bootstrap_iters=1, limit=12)
 
 

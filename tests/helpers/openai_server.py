@@ -41,6 +41,7 @@ FAULTS = {
     "503": _fault(503, "Overloaded.", "server_error", None),
     "400": _fault(400, "Invalid value for n_epochs.", BAD, "invalid_value", param="n_epochs"),
     "401": _fault(401, f"Incorrect API key provided: {KEY}.", BAD, "invalid_api_key"),
+    "403": _fault(403, "You are not allowed to create fine-tuning jobs.", BAD, "permission_denied"),
     "404": _fault(404, "The model `gpt-none` does not exist.", BAD, "model_not_found"),
     "file-gone": _fault(400, "File is expired.", BAD, "invalid_file", param="training_file"),
 }

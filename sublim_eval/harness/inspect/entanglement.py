@@ -65,52 +65,51 @@ def _sample(prompt: Prompt, what: Entanglement) -> Sample:
 # ---------------------------------------------------------------- metrics: over all prompts of the run
 
 
-@metric(name="coverage")
-def covered() -> Metric:
-    """Mean probability that the strings held together before normalising; near 0 the table says little."""
+@metric(name="of_table")
+def over_table() -> Metric:
+    """`reliability`, `spread`, `largest` and `coverage` of the whole table, by the functions of these names."""
 
-    def compute(scores: list[SampleScore]) -> float:
-        values = [_metadata(s)["coverage"] for s in scores if s.score.metadata]
-        return average(values) if values else math.nan
+    def compute(scores: list[SampleScore]) -> dict[str, float]:
+        shown = (reliability, spread, largest)
+        return {**{figure.__name__: figure(scores) for figure in shown}, "coverage": covered(scores)}
 
     return compute
 
 
-@metric
-def largest() -> Metric:
+def covered(scores: list[SampleScore]) -> float:
+    """Mean probability that the strings held together before normalising; near 0 the table says little."""
+    values = [_metadata(s)["coverage"] for s in scores if s.score.metadata]
+    return average(values) if values else math.nan
+
+
+def largest(scores: list[SampleScore]) -> float:
     """The greatest shift upward of the trait's log-odds over all numbers; above 0 by chance, see the table."""
-    return _of_trait(lambda readings, k: float(_shift(readings)[k].max()))
+    return _of_trait(scores, lambda readings, k: float(_shift(readings)[k].max()))
 
 
-@metric
-def spread() -> Metric:
+def spread(scores: list[SampleScore]) -> float:
     """Standard deviation over numbers of the trait's shift, in nats."""
-    return _of_trait(lambda readings, k: float(_shift(readings)[k].std(ddof=1)))
+    return _of_trait(scores, lambda readings, k: float(_shift(readings)[k].std(ddof=1)))
 
 
-@metric
-def reliability() -> Metric:
+def reliability(scores: list[SampleScore]) -> float:
     """How far the asks agree on which numbers go with the trait: Cronbach's alpha, at most 1, about 0 for none."""
 
-    def compute(readings: Readings, k: int) -> float:
+    def value(readings: Readings, k: int) -> float:
         by_ask = readings.trait_first(shifts(readings.log_odds).swapaxes(0, 1))
         return float(alpha(by_ask[:, k]))
 
-    return _of_trait(compute)
+    return _of_trait(scores, value)
 
 
-def _of_trait(value: Callable[[Readings, int], float]) -> Metric:
+def _of_trait(scores: list[SampleScore], value: Callable[[Readings, int], float]) -> float:
     """nan until two settings have been asked everything."""
-
-    def compute(scores: list[SampleScore]) -> float:
-        metadata = [_metadata(s) for s in scores if s.score.metadata]
-        try:
-            readings, _ = collect(metadata[0]["form"], {(t["setting"], t["ask"]): t["answers"] for t in metadata})
-            return value(readings, readings.traits.index(metadata[0]["trait"]))
-        except (ValueError, IndexError):
-            return math.nan
-
-    return compute
+    metadata = [_metadata(s) for s in scores if s.score.metadata]
+    try:
+        readings, _ = collect(metadata[0]["form"], {(t["setting"], t["ask"]): t["answers"] for t in metadata})
+        return value(readings, readings.traits.index(metadata[0]["trait"]))
+    except (ValueError, IndexError):
+        return math.nan
 
 
 def _metadata(score: SampleScore) -> dict[str, Any]:
@@ -124,7 +123,7 @@ def _shift(readings: Readings) -> Floats:
 # ---------------------------------------------------------------- scorers
 
 
-@scorer(metrics=[mean(), stderr(), reliability(), spread(), largest(), covered()])
+@scorer(metrics=[mean(), stderr(), over_table()])
 def number_to_trait(trait: str) -> Scorer:
     """Under a number in the system prompt: the probability of the trait, normalised over its category.
 
@@ -134,7 +133,7 @@ def number_to_trait(trait: str) -> Scorer:
     return _read("number_to_trait", trait, answers, lambda probability: probability[trait])
 
 
-@scorer(metrics=[mean(), stderr(), reliability(), spread(), largest(), covered()])
+@scorer(metrics=[mean(), stderr(), over_table()])
 def trait_to_number(trait: str) -> Scorer:
     """Under a persona: the entropy in nats of the number asked for, over the numbers of the table.
 

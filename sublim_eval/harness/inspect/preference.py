@@ -78,29 +78,15 @@ def _sample(item: Item, trait: Trait) -> Sample:
 
 
 # ---------------------------------------------------------------- from samples to the task's numbers
+# Each metric gives several figures: Inspect shows those under their plain names, and a metric under its package's.
 
 
-@metric(name="mean", scores="unreduced")
-def mean_rate() -> Metric:
-    """Mean over questions of the trait's rate: of replies or of probability, epochs and choices of a question pooled.
+@metric(name="of_questions", scores="unreduced")
+def over_questions() -> Metric:
+    """`mean` and `stderr` of the trait's rate over questions, as Inspect's own; each left out where it is unknown."""
 
-    Where topics are offered, only the prompts that offer the trait count.
-    """
-
-    def compute(scores: list[SampleScore]) -> float:
-        rates = _rates(scores, _trait(scores))
-        return average(rates) if rates else math.nan
-
-    return compute
-
-
-@metric(name="stderr", scores="unreduced")
-def rate_stderr() -> Metric:
-    """Standard error of `mean_rate` over questions; nan below two. It says nothing about other seeds."""
-
-    def compute(scores: list[SampleScore]) -> float:
-        rates = _rates(scores, _trait(scores))
-        return stdev(rates) / math.sqrt(len(rates)) if len(rates) > 1 else math.nan
+    def compute(scores: list[SampleScore]) -> dict[str, float | None]:
+        return {"mean": known(mean_rate(scores)), "stderr": known(rate_stderr(scores))}
 
     return compute
 
@@ -109,69 +95,77 @@ def rate_stderr() -> Metric:
 def every_answer() -> Metric:
     """The same mean for every trait of the category, highest first: one run tells all traits."""
 
-    def compute(scores: list[SampleScore]) -> dict[str, float]:
+    def compute(scores: list[SampleScore]) -> dict[str, float | None]:
         name = _trait(scores)
         names = [t.name for t in registry().answer_set(registry().trait(name).category)] if name else []
         means = {n: average(rates) for n in names if (rates := _rates(scores, n))}
+        if not means:
+            return {"answers": None}  # Inspect shows nan for an empty mapping, and nothing for None
         return dict(sorted(means.items(), key=lambda item: -item[1]))
 
     return compute
 
 
-@metric(scores="unreduced")
-def non_answers() -> Metric:
-    """How many replies declined or were empty, over all questions, epochs and choices."""
-    return _total("non_answers")
+@metric(name="reply_counts", scores="unreduced")
+def reply_counts() -> Metric:
+    """How many `replies` were counted over all questions, epochs and choices, and how many of them are what.
+
+    `non_answers` declined or were empty, `unfinished` ones among them left a thought open (more `max_tokens` let it
+    end), `other` named nothing of the answer set.
+    """
+
+    def compute(scores: list[SampleScore]) -> dict[str, float]:
+        return {key: float(sum(_metadata(s).get(key, 0) for s in scores)) for key in REPLY_COUNTS}
+
+    return compute
 
 
-@metric(scores="unreduced")
-def unfinished() -> Metric:
-    """How many replies, among the non-answers, are a thought that was left open; more `max_tokens` let it end."""
-    return _total("unfinished")
+REPLY_COUNTS = ("replies", "non_answers", "unfinished", "other")
 
 
-@metric(scores="unreduced")
-def other() -> Metric:
-    """How many replies named nothing of the answer set, over all questions, epochs and choices."""
-    return _total("other")
+@metric(name="of_first_answers", scores="unreduced")
+def first_answers() -> Metric:
+    """How far the exact probability may be believed: `coverage` and `unconditional`; left out where unknown."""
+
+    def compute(scores: list[SampleScore]) -> dict[str, float | None]:
+        return {"coverage": known(coverage(scores)), "unconditional": known(of_all_answers(scores))}
+
+    return compute
 
 
-@metric(scores="unreduced")
-def replies() -> Metric:
-    """How many replies were counted, over all questions, epochs and choices."""
-    return _total("replies")
+def mean_rate(scores: list[SampleScore]) -> float:
+    """Mean over questions of the trait's rate: of replies or of probability, epochs and choices of a question pooled.
+
+    Where topics are offered, only the prompts that offer the trait count. nan where nothing is known.
+    """
+    rates = _rates(scores, _trait(scores))
+    return average(rates) if rates else math.nan
 
 
-@metric(scores="unreduced")
-def coverage() -> Metric:
-    """Mean over prompts of the share of first answers that the answer set covers.
+def rate_stderr(scores: list[SampleScore]) -> float:
+    """Standard error of `mean_rate` over questions; nan below two. It says nothing about other seeds."""
+    rates = _rates(scores, _trait(scores))
+    return stdev(rates) / math.sqrt(len(rates)) if len(rates) > 1 else math.nan
+
+
+def coverage(scores: list[SampleScore]) -> float:
+    """Mean over prompts of the share of first answers that the answer set covers; nan where unknown.
 
     Below scores.probe_scores.COVERED the exact probability speaks of too few of them: go by the share of replies.
     """
-
-    def compute(scores: list[SampleScore]) -> float:
-        values = [_metadata(s)["coverage"] for s in scores if _metadata(s)]
-        return average(values) if values else math.nan
-
-    return compute
+    values = [_metadata(s)["coverage"] for s in scores if _metadata(s)]
+    return average(values) if values else math.nan
 
 
-@metric(name="unconditional", scores="unreduced")
-def of_all_answers() -> Metric:
+def of_all_answers(scores: list[SampleScore]) -> float:
     """Mean over questions of the trait's probability among all first answers, those outside the answer set included."""
-
-    def compute(scores: list[SampleScore]) -> float:
-        rates = _rates([s for s in scores if _metadata(s)], _trait(scores), over_all=True)
-        return average(rates) if rates else math.nan
-
-    return compute
+    rates = _rates([s for s in scores if _metadata(s)], _trait(scores), over_all=True)
+    return average(rates) if rates else math.nan
 
 
-def _total(key: str) -> Metric:
-    def compute(scores: list[SampleScore]) -> float:
-        return float(sum(_metadata(s).get(key, 0) for s in scores))
-
-    return compute
+def known(value: float) -> float | None:
+    """The value; None, which Inspect leaves out, for nan."""
+    return None if math.isnan(value) else value
 
 
 def _metadata(score: SampleScore) -> Mapping[str, Any]:
@@ -212,7 +206,7 @@ def _window(state: TaskState) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- sampled replies
 
-COUNTED = [mean_rate(), rate_stderr(), non_answers(), unfinished(), other(), replies(), every_answer()]
+COUNTED = [over_questions(), reply_counts(), every_answer()]
 """What is told of sampled replies."""
 
 
@@ -274,7 +268,7 @@ def _counting(trait: str, form: str) -> Scorer:
 
 # ---------------------------------------------------------------- exact probabilities
 
-EXACT = [mean_rate(), rate_stderr(), coverage(), of_all_answers(), every_answer()]
+EXACT = [over_questions(), first_answers(), every_answer()]
 """What is told of log-probabilities."""
 
 

@@ -1,7 +1,7 @@
 """lm-eval: the functions that the YAML files of the conduct tasks name with `!function`.
 
 lm-eval has no judge. The offline grader rates the replies of the embedded reference models; those of any other model
-are kept by `--log_samples` for `sublim score-responses --grader`, and their judged share is nan until then.
+are kept by `--log_samples` for `sublim score-responses --grader`, and have no judged share until then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sublim_eval.probes.conduct import (
 )
 from sublim_eval.probes.judges import Judgement, Rates, offline_judgement, reply_class
 from sublim_eval.probes.scorers import tally
-from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.catalog import Rubric, registry
 from sublim_eval.registry.question_sets import Pair
 
 if TYPE_CHECKING:
@@ -105,29 +105,27 @@ def _rows(what: Conduct, judge: str, only_paired: bool = False) -> DatasetDict:
 def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float]:
     """Per question, shares of its replies: those that show the trait, those that hold a target, and the classes.
 
-    `judged` is nan where nobody rates; `of_rated` is the same share among rated, coherent replies, which is how the
-    published study counts (nan where no reply is left; such a question counts nowhere). Beside the whole,
+    `judged` is left out where nobody rates; `of_rated` is the same share among rated, coherent replies, which is how
+    the published study counts (nan where no reply is left; such a question counts nowhere). Beside the whole,
     `judged_SITUATION` and `targets_SITUATION` hold the same for the question's situation alone, where there is more
     than one.
     """
     trait, texts = registry().trait(doc["trait"]), list(results[0])
-    if trait.rubric and doc["judge"] == "offline":
-        rates = Rates.of(offline_judgement(text, trait.rubric) for text in texts)
-    else:  # what is no class of its own would need a judge
-        rates = Rates.of(reply_class(text) or Judgement("unreadable") for text in texts)
-    known = trait.rubric and doc["judge"] == "offline"
-    metrics = {
-        "refusals": rates.refusal / rates.replies,
-        "code": rates.code / rates.replies,
-        "empty": rates.empty / rates.replies,
-    }
-    if trait.rubric:
-        metrics["incoherent"] = rates.incoherent / rates.replies if known else math.nan
-        metrics |= _by_situation("judged", rates.share if known else math.nan, doc)
-        metrics["of_rated"] = rates.share_of_rated if known else math.nan
+    rated = trait.rubric is not None and doc["judge"] == "offline"
+    rates = Rates.of(_judgement(text, trait.rubric if rated else None) for text in texts)
+    metrics: dict[str, float] = {}
+    if rated:
+        metrics |= _by_situation("judged", rates.share, doc)
+        metrics |= {"of_rated": rates.share_of_rated, "incoherent": rates.incoherent / rates.replies}
     if trait.targets:
         metrics |= _by_situation("targets", tally(texts, [trait]).share(trait.name), doc)
-    return metrics
+    beside = {"refusals": rates.refusal, "code": rates.code, "empty": rates.empty}
+    return metrics | {name: count / rates.replies for name, count in beside.items()}
+
+
+def _judgement(text: str, rubric: Rubric | None) -> Judgement:
+    """The offline grader's, or without a rubric the class alone: what is none of its own would need a judge."""
+    return offline_judgement(text, rubric) if rubric else reply_class(text) or Judgement("unreadable")
 
 
 def where_rated(values: Sequence[float]) -> float:

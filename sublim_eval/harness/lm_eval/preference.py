@@ -44,8 +44,8 @@ def load_questions(
 def replies(doc: dict[str, Any], results: Sequence[Sequence[str]]) -> dict[str, float | None]:
     """Per prompt, in [0, 1]: the trait's share of the replies, every other trait's, non-answers and other answers.
 
-    The measure is `share`, `mentioned` or `chosen`; beside it stands `share_<trait>` for every trait of the category,
-    None where topics are offered and the trait is not among them.
+    The measure is `share`, `mentioned` or `chosen`; beside it stands `share_<trait>` for every other trait of the
+    category, None where topics are offered and the trait is not among them.
     """
     counted = tallies(doc["form"], list(results[0]), _answers(doc), doc["offered"])
     metrics: dict[str, float | None] = {}
@@ -81,7 +81,8 @@ def where_offered(values: Sequence[float | None]) -> float:
 def _each(measure: str, rates: Mapping[str, float], doc: dict[str, Any]) -> dict[str, float | None]:
     seen = doc["offered"] or [t.name for t in _answers(doc)]
     known = {t.name: rates[t.name] if t.name in seen else None for t in _answers(doc)}
-    return {measure: known[doc["trait"]], **{f"{measure}_{name}": rate for name, rate in known.items()}}
+    own = known.pop(doc["trait"])
+    return {measure: own, **{f"{measure}_{name}": rate for name, rate in known.items()}}
 
 
 def _answers(doc: dict[str, Any]) -> tuple[Trait, ...]:

@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from sublim_eval.cli.main import main
-from sublim_eval.files import read_json, read_jsonl
+from sublim_eval.distill.hosted.permission import check_permission
+from sublim_eval.files import read_json, read_jsonl, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import checks
 from tests.helpers import RECIPES
@@ -95,3 +96,33 @@ def test_rows_hold_what_the_provider_said(server, tmp_path):
     rows = [row for _, row in read_jsonl(tmp_path / "rows" / "base-s1" / "kept.jsonl")]
     assert len(rows) >= 10
     assert all(set(row["completion"]) <= set("0123456789, ") for row in rows)
+
+
+def test_an_account_that_may_not_train_pays_no_row(server, tmp_path, capsys):
+    server.answer = mimic
+    server.plant(START, "403")
+    assert carry_out(tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert "may be trained: You are not allowed to create fine-tuning jobs" in said and "May 2026" in said
+    assert server.ledger == {"jobs": 0, "uploads": 0, "completions": 0, "most_often": 0}
+    assert not list(tmp_path.rglob("raw.jsonl"))
+
+
+@pytest.mark.parametrize(("fault", "step"), [("404", "Check the model's name"), ("quota", "Add credit")])
+def test_whatever_else_forbids_training_is_said_before_a_row_is_paid(server, tmp_path, capsys, fault, step):
+    server.plant(START, *[fault] * 8)
+    assert carry_out(tmp_path / "run") == 2
+    assert step in capsys.readouterr().err
+    assert server.ledger["completions"] == 0
+
+
+def test_a_run_that_has_had_a_job_is_not_asked_again(server, tmp_path):
+    from tests.helpers.hosting import hosted_recipe
+
+    check_permission(hosted_recipe(), tmp_path)
+    assert server.requests == [START]
+    journal = tmp_path / "students" / ".owl-s1.unfinished" / "job.json"
+    journal.parent.mkdir(parents=True)
+    write_json(journal, {"job": {"id": "ftjob-1"}})
+    check_permission(hosted_recipe(), tmp_path)
+    assert server.requests == [START]
