@@ -62,7 +62,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SublimError(f"There is no file {path}. Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SublimError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from None
+    except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
         line = getattr(error, "lineno", 1)
         raise SublimError(f"{path}:{line}: not valid JSON ({error}). Mend or remove the file.") from None
 
