@@ -57,7 +57,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; raises SublimError that names the file and line when it is missing or malformed."""
+    """Read a JSON file; raises SublimError that names the file and line when it is missing, malformed or unreadable."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from sublim_eval.files import digest
 from sublim_eval.probes.conduct import PLAIN
 from sublim_eval.probes.preference import tallies
 from sublim_eval.registry.catalog import registry
-from sublim_eval.scores.probe_scores import COUNTS, ROUNDED, ProbeScores, nan_for_none
+from sublim_eval.scores.probe_scores import COUNTS, OFF, ROUNDED, ProbeScores, nan_for_none
 
 
 @dataclass
@@ -166,6 +166,9 @@ def checked_exact(written: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, value in answers.items():
         if value is not None and not (_is_number(value) and (value != value or 0 <= value <= 1 + ROUNDED)):
             raise ValueError(f"the probability of {name!r:.40} is {value!r:.60}, which is no number from 0 to 1")
+    total = sum(nan_for_none(value) for value in answers.values())
+    if abs(total - 1) > OFF:
+        raise ValueError(f"the probabilities in `answers` sum to {total:.3g}, not to 1")
     if coverage is not None and not (_is_number(coverage) and (coverage != coverage or 0 <= coverage < 2)):
         raise ValueError(f"`coverage` is {coverage!r:.60}, which is no share")
     if not isinstance(written.get("prompt_hash") or "", str):

@@ -97,9 +97,23 @@ def check_ended(log: EvalLog) -> None:
     if answered and not any(sample.scores for sample in answered):
         replies = sum(len(sample.output.choices) for sample in answered)
         raise SublimError(
-            f"{place}: {replies} replies to {len(answered)} questions are not scored yet. "
-            f"Run: inspect score --overwrite {shlex.quote(place)}"
+            f"{place}: {replies} replies to {len(answered)} questions are not scored yet. Run: {_scoring(log, place)}"
         )
+
+
+def _scoring(log: EvalLog, place: str) -> str:
+    """The commands that score a log's replies by the scorers of its task, which Inspect alone does not find."""
+    known = [scorer for scorer in log.eval.scorers or [] if scorer.name.rpartition("/")[2] in (*SAMPLED, *EXACT)]
+    if not known or not is_ours(log):
+        return shlex.join(["inspect", "score", place, "--overwrite"])
+    return " && ".join(
+        shlex.join(
+            ["inspect", "score", place, "--scorer", f"sublim_eval/{scorer.name.rpartition('/')[2]}"]
+            + [word for name, value in (scorer.options or {}).items() for word in ("-S", f"{name}={value}")]
+            + ["--action", "append", "--overwrite"]
+        )
+        for scorer in known
+    )
 
 
 def _end(log: EvalLog, done: int) -> str:

@@ -42,6 +42,7 @@ __all__ = [
     "from_inspect_log",
     "from_lm_eval",
     "from_responses",
+    "kind_of",
     "open_log",
     "read_results",
 ]
@@ -117,7 +118,7 @@ def read_results(place: str | Path) -> Results:
         )
     if place.suffix == ".jsonl":
         return _samples([place], by_name=False)
-    kind = "inspect" if place.suffix == ".eval" else _kind(place)
+    kind = "inspect" if place.suffix == ".eval" else kind_of(place)
     if kind is None:
         return Results(refusals=(_no_results(place),))
     return _file(place, kind)
@@ -135,7 +136,7 @@ def _folder(place: Path) -> Results:
     results, samples = Results(), []
     for folder, below, names in os.walk(place):
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        kinds = {file: _kind(file) for file in files if file.suffix in (".json", ".eval")}
+        kinds = {file: kind_of(file) for file in files if file.suffix in (".json", ".eval")}
         of_scores = [file for file, kind in kinds.items() if kind == "scores"]
         below[:] = [] if of_scores else sorted(name for name in below if not name.startswith("."))
         for file, kind in kinds.items():
@@ -147,9 +148,10 @@ def _folder(place: Path) -> Results:
 
 
 Kind = Literal["inspect", "scores", "lm-eval"]
+"""What a file is: an Inspect log, a score file, or what lm-eval writes beside its samples."""
 
 
-def _kind(file: Path) -> Kind | None:
+def kind_of(file: Path) -> Kind | None:
     """What a file is by its ending and how it begins, None for anything else."""
     if file.suffix == ".eval":
         return "inspect"
