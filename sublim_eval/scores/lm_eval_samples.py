@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,31 +76,36 @@ def samples_files(place: Path) -> list[Path]:
     return sorted(files, key=lambda file: (time_in_name(file), str(file)))
 
 
-def ours_of(files: Iterable[Path]) -> tuple[list[Samples], list[str]]:
-    """(samples files of our tasks, what is wrong with those that should be ones, in words)."""
-    ours, refusals = [], []
+def ours_of(
+    files: Iterable[Path], ours: Callable[[Mapping[str, Any]], bool] = is_ours
+) -> tuple[list[Samples], list[str]]:
+    """(samples files of our tasks, what is wrong with those that should be ones, in words).
+
+    ours: whether the document of a first row is of a task that is meant.
+    """
+    opened, refusals = [], []
     for file in files:
         try:
-            if (samples := _opened(file)) is not None:
-                ours.append(samples)
+            if (samples := _opened(file, ours)) is not None:
+                opened.append(samples)
         except SublimError as error:
             refusals.append(str(error))
-    return ours, refusals
+    return opened, refusals
 
 
-def _opened(file: Path) -> Samples | None:
+def _opened(file: Path, ours: Callable[[Mapping[str, Any]], bool]) -> Samples | None:
     """A samples file by its name and its first row; None where it is of somebody else's task."""
     task = file.name.removeprefix("samples_").rsplit("_", 1)[0]
     try:
         with file.open("rb") as opened:
             row = json.loads(opened.readline(FIRST).decode("utf-8-sig"))
         doc = row["doc"]
-        ours = isinstance(doc, dict) and is_ours(doc)
+        meant = isinstance(doc, dict) and ours(doc)
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         if task.removesuffix("_logprob") not in registry().probes:
             return None
         raise SublimError(f"{file}:1: not a row of lm-eval samples ({error!s:.80}). Run lm_eval again.") from None
-    if not ours:
+    if not meant:
         return None
     exact = task.endswith("_logprob") or bool(set(EXACT) & set(row))
     return Samples(file, str(doc["probe"]), str(doc.get("form", "")), exact, time_in_name(file), asked(file))
