@@ -119,10 +119,11 @@ def _scores_in(place: Path, probe: str | None, trait: str | None, console: Conso
     """What one model answered: a log or score file, or with --probe plain rows {"question", "response"}."""
     from sublim_eval.cli.table import read
     from sublim_eval.scores.probe_scores import ProbeScores
+    from sublim_eval.scores.readers import from_responses, kind_of
 
-    if probe and place.is_file() and place.suffix == ".jsonl":
+    plain = place.is_file() and not place.name.startswith("samples_") and kind_of(place) is None
+    if probe and plain:
         from sublim_eval.scores import saved_replies
-        from sublim_eval.scores.readers import from_responses
 
         rows = saved_replies.read(place, probe)
         return [from_responses(rows, probe, model=place.stem, source=str(place))]

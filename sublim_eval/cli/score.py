@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MEAN = "mean over questions"
 """The last line of a table of situations."""
 
+BY_QUESTION = "by question"
+"""Where a file's hits and replies by question wait for those of another file."""
+
 SHOWN = 5
 """Answers that the table shows of each model, the likeliest first; --json holds all of them."""
 
@@ -229,7 +232,27 @@ def score_responses(
         by_file = _judge(what, rows, Judging(grader, (at_most, at_least, coherent), out), console)
     else:
         by_file = _count(what, rows, out, console)
-    return next(iter(by_file.values())) if len(by_file) == 1 else {"files": by_file}
+    if len(by_file) == 1:
+        return next(iter(by_file.values()))
+    between = {file: figures.pop(BY_QUESTION) for file, figures in by_file.items()}
+    return {"files": by_file, "difference": _tell_difference(between, console)}
+
+
+def _tell_difference(by_question: dict[str, Any], console: Console) -> dict[str, Any] | None:
+    """Of two files: the second's share minus the first's, where they answer the same questions; None otherwise."""
+    from sublim_eval.scores import reply_figures
+
+    if len(by_question) != 2:
+        return None
+    (one, ours), (other, theirs) = by_question.items()
+    gap = reply_figures.difference((one, other), ours, theirs)
+    if gap is None:
+        say(console, f"{other} and {one} answer no question in common, so there is no difference to tell.")
+        return None
+    sure = _between(gap["interval"], "{:+.3f}")
+    say(console, f"{other} minus {one}: {gap['difference']:+.3f}, {sure} (over {gap['questions']} matched questions)")
+    say(console, "  about these replies and such questions; of training it says nothing, another seed may differ")
+    return gap
 
 
 def _named_after(file: Path, beside: tuple[Path, ...]) -> str:
@@ -238,8 +261,10 @@ def _named_after(file: Path, beside: tuple[Path, ...]) -> str:
     return str(file) if alike > 1 else file.stem if str(file) != "-" else "-"
 
 
-def _between(interval: list[float] | None) -> str:
-    return "no interval: it needs two questions" if interval is None else f"95 % {interval[0]:.3f} to {interval[1]:.3f}"
+def _between(interval: list[float] | None, form: str = "{:.3f}") -> str:
+    if interval is None:
+        return "no interval: it needs two questions"
+    return f"95 % {form.format(interval[0])} to {form.format(interval[1])}"
 
 
 class Judging(NamedTuple):
@@ -264,7 +289,10 @@ def _judge(what: Conduct, files: dict[str, list[dict[str, Any]]], judging: Judgi
         write_jsonl(judging.out, ({**row, "kind": j.kind} for row, j in zip(rows, kinds, strict=True)))
     by_file, at = {}, 0
     for name, some in files.items():
-        by_file[name] = reply_figures.judged(what, some, kinds[at : at + len(some)], by)
+        here = kinds[at : at + len(some)]
+        by_file[name] = reply_figures.judged(what, some, here, by)
+        if len(files) > 1:
+            by_file[name][BY_QUESTION] = reply_figures.shown_of(some, here)
         at += len(some)
     _tell_judged(what, by_file, by, console)
     if judging.out:
@@ -331,6 +359,8 @@ def _count(what: Preference, files: dict[str, list[dict[str, Any]]], out: Path |
     for name, rows in files.items():
         counts = reply_figures.tallied(what, rows)
         by_file[name] = reply_figures.counted(what, rows, counts)
+        if len(files) > 1:
+            by_file[name][BY_QUESTION] = reply_figures.hits_of(what, rows, counts)
         verdicts += reply_figures.verdicts(what, rows, counts)
         _tell_counted(by_file[name], name if len(files) > 1 else "", console)
     if out:

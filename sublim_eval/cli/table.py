@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,13 +14,17 @@ import click
 from sublim_eval.cli.verb import FILE, argument, option, verb
 from sublim_eval.console import say
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_json, read_jsonl, whole_file
+from sublim_eval.files import whole_file
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from sublim_eval.scores.entanglement_table import Measured
     from sublim_eval.scores.probe_scores import ProbeScores
+    from sublim_eval.scores.readers import Foreign, Results
+
+FIGURES = 3
+"""Figures of somebody else's task that its line shows."""
 
 
 @verb("table")
@@ -47,7 +51,8 @@ def table(
     from sublim_eval.scores.entanglement_table import links
     from sublim_eval.scores.probe_scores import ProbeScores
 
-    tables = [held for place in logs for held in read(place, console)]
+    seen = [look(place, console) for place in logs]
+    tables = [record.held for results in seen for record in results.records]
     numbers = [held for held in tables if not isinstance(held, ProbeScores)]
     if figure:
         _draw(figure, numbers)
@@ -62,80 +67,67 @@ def table(
     for about, link in links(numbers):
         print_link(link, console, about)
         result.append({"about": about, "link": asdict(link)})
-    return result
+    return result + [_of_others(task) for results in seen for task in results.foreign]
 
 
 def read(place: Path, console: Console) -> list[ProbeScores | Measured]:
+    """The tables of one place, as `look` gives them; raises SublimError when nothing of ours is there."""
+    results = look(place, console)
+    if not results.records:
+        raise SublimError(f"{place} holds tasks of others alone. Give a log of owl_pref or a like task.")
+    return [record.held for record in results.records]
+
+
+def look(place: Path, console: Console) -> Results:
     """What one place holds: an Inspect log, a score file, lm-eval samples, or a folder of any of them.
 
-    Logs of other tasks in a folder are named and left out. Raises SublimError when nothing of ours is there.
+    Tasks of other people beside ours are told in a line each, what cannot be read in a sentence. Raises SublimError
+    when there are neither tables nor such lines.
     """
-    if place.is_file() and place.suffix == ".eval":
-        return [_inspect(place)]
-    if place.is_file() and place.suffix == ".json":
-        return [_scores(place)]
-    samples = place.is_file() and place.suffix == ".jsonl"
-    if not (samples or place.is_dir()):
-        raise SublimError(f"There is no log {place}. Give an Inspect log (.eval), an lm-eval folder or a score file.")
-    if files := [f for f in sorted(place.glob("*.json")) if _is_score_file(f)]:
-        return [_scores(file) for file in files]
-    tables: list[ProbeScores | Measured] = []
-    for file in sorted(place.rglob("*.eval")):
-        try:
-            tables.append(_inspect(file))
-        except SublimError as error:
-            say(console, f"left out: {error}")
-    tables += _lm_eval(place.parent, [place]) if samples else _lm_eval(place, sorted(place.rglob("samples_*.jsonl")))
-    if not tables:
-        raise SublimError(
-            f"{place} holds no log of a sublim-eval task. Give a folder of `inspect eval --log-dir`, or of "
-            "`lm_eval run --log_samples --output_path`."
-        )
-    return tables
+    from sublim_eval.scores.readers import read_results
+
+    results = read_results(place)
+    if not (results.records or results.foreign):
+        raise SublimError(_nothing(place, results.refusals))
+    for refusal in results.refusals:
+        say(console, f"left out: {refusal}")
+    for task in results.foreign:
+        say(console, _in_a_line(task))
+    for record in results.records:
+        for note in record.notes:
+            say(console, f"{record.held.model} on {record.held.probe}: {note}")
+    return results
 
 
-def _inspect(file: Path) -> ProbeScores | Measured:
-    from inspect_ai.log import read_eval_log
-
-    from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
-    from sublim_eval.scores.readers import from_inspect_log
-
-    try:
-        log = read_eval_log(str(file))
-    except Exception as error:  # whatever the reader of a foreign or cut-off file raises
-        raise SublimError(f"{file} is no readable Inspect log ({type(error).__name__}). Run it again.") from error
-    if (log.eval.metadata or {}).get("form") in PROBES.values():
-        return entanglement_table(log)
-    return from_inspect_log(log)
+def _nothing(place: Path, refusals: tuple[str, ...]) -> str:
+    """Why there is nothing to print."""
+    if refusals:
+        further = f" {len(refusals) - 1} further files could not be read either." if len(refusals) > 1 else ""
+        return refusals[0] + further
+    return (
+        f"{place} holds no log of a sublim-eval task. Give a folder of `inspect eval --log-dir`, or of "
+        "`lm_eval run --log_samples --output_path`."
+    )
 
 
-def _scores(file: Path) -> ProbeScores:
-    from sublim_eval.scores.probe_scores import ProbeScores
+def _in_a_line(task: Foreign) -> str:
+    """A task of others: who, on what, and its first figures, each with its own standard error where it has one."""
+    figures = (
+        f"{name} {of.value:.3f}" + ("" if of.stderr != of.stderr else f" ({of.stderr:.3f})")
+        for name, of in list(task.metrics.items())[:FIGURES]
+    )
+    shown = ", ".join([*figures, *(["..."] if len(task.metrics) > FIGURES else [])]) or "no figures"
+    return f"{task.model} on {task.task} ({task.harness}, {task.samples} samples): {shown}"
 
-    return ProbeScores.read(file)
 
-
-def _is_score_file(file: Path) -> bool:
-    value = read_json(file)
-    return isinstance(value, dict) and {"probe", "questions", "answers", "share"} <= set(value)
-
-
-def _lm_eval(folder: Path, samples: Iterable[Path]) -> Iterator[ProbeScores | Measured]:
-    """One table a probe that is in the samples; files of other tasks are passed over."""
-    from sublim_eval.scores.entanglement_table import PROBES, entanglement_table
-    from sublim_eval.scores.readers import from_lm_eval
-
-    forms: dict[str, str] = {}
-    for file in samples:
-        _, first = read_jsonl(file)[0]
-        doc = first.get("doc")
-        if isinstance(doc, dict) and "probe" in doc:
-            forms[str(doc["probe"])] = str(doc.get("form", ""))
-    for probe, form in forms.items():
-        if form in PROBES.values():
-            yield entanglement_table(folder, probe=probe)
-        else:
-            yield from_lm_eval(folder, probe=probe)
+def _of_others(task: Foreign) -> dict[str, Any]:
+    """A task of others as plain data; nan becomes None."""
+    figures = {
+        name: {"value": of.value, "stderr": None if of.stderr != of.stderr else of.stderr}
+        for name, of in task.metrics.items()
+    }
+    about = {"model": task.model, "task": task.task, "harness": task.harness, "file": str(task.file)}
+    return {**about, "written": task.written, "samples": task.samples, "figures": figures}
 
 
 def _draw(file: Path, tables: list[Measured]) -> None:

@@ -13,7 +13,7 @@ import shlex
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -190,8 +190,22 @@ def _lm_eval_items(results: Mapping[str, Any], task: str, metric: str, filter_: 
                 yield f"{part} {row['doc_id']}", float(row[metric])
 
 
+ERRORS = ("stderr", "std", "var")
+"""Metrics of Inspect that say how sure another one is."""
+
+
+def _with_stderr(names: Iterable[str]) -> str | None:
+    """Which metric of a scorer is the mean over its samples, and so the one that its standard error belongs to.
+
+    Inspect names it `accuracy` or `mean`; a scorer with a single metric means that one. None where neither is so.
+    """
+    figures = [name for name in names if name not in ERRORS]
+    means = [name for name in figures if name in ("accuracy", "mean")]
+    return means[0] if means else figures[0] if len(figures) == 1 else None
+
+
 def read_inspect(log: Any) -> dict[str, MetricValue]:
-    """The metrics of an Inspect log, one a scorer and metric; standard errors stand beside, not among them."""
+    """The metrics of an Inspect log, one a scorer and metric; a standard error stands beside the mean it belongs to."""
     from inspect_ai.scorer import value_to_float
 
     number = value_to_float()
@@ -203,10 +217,12 @@ def read_inspect(log: Any) -> dict[str, MetricValue]:
             if given is not None and not isinstance(given.value, (dict, list)):
                 epochs[str(sample.id)].append(float(number(given.value)))
         items = {name: math.fsum(values) / len(values) for name, values in epochs.items()}
+        whose = _with_stderr(score.metrics)
         stderr = score.metrics["stderr"].value if "stderr" in score.metrics else math.nan
         for name, metric in score.metrics.items():
-            if name not in ("stderr", "std", "var") and math.isfinite(metric.value):
-                metrics[f"{score.name} {name}"] = _measured(float(metric.value), float(stderr), items)
+            if name not in ERRORS and math.isfinite(metric.value):
+                own = (float(stderr), items) if whose == name else (math.nan, {})
+                metrics[f"{score.name} {name}"] = _measured(float(metric.value), *own)
     return metrics
 
 

@@ -69,9 +69,13 @@ class Judgement:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Judgement:
-        """The reverse of to_json; other keys are ignored. Raises ValueError for an unknown kind."""
+        """The reverse of to_json; other keys are ignored. Raises ValueError for an unknown kind and for no ratings."""
         if value.get("kind") not in KINDS:
             raise ValueError(f"{value.get('kind')!r} is no kind of judgement")
+        for name in ("score", "coherence"):
+            rating = value.get(name)
+            if rating is not None and not (type(rating) in (int, float) and 0 <= rating <= 100):
+                raise ValueError(f"`{name}` is {rating!r:.40}, which is no rating from 0 to 100")
         return cls(value["kind"], value.get("score"), value.get("coherence"), str(value.get("reason", "")))
 
 

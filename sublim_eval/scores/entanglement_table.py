@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,10 @@ import numpy as np
 
 from sublim_eval.entanglement_stats import Cells, Direction, Link, Table, collect, link, tabulate
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_jsonl, whole_file, write_json
+from sublim_eval.files import whole_file, write_json
+from sublim_eval.scores import inspect_logs, lm_eval_samples
+from sublim_eval.scores.assemble import checked_exact
+from sublim_eval.scores.probe_scores import nan_for_none
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -138,67 +140,77 @@ def links(tables: Iterable[Measured]) -> Iterator[tuple[str, Link]]:
 
 
 def _from_inspect(log: str | Path | EvalLog) -> Measured:
-    if isinstance(log, (str, Path)):
-        from inspect_ai.log import read_eval_log
-
-        if not Path(log).is_file():
-            raise SublimError(f"There is no log {log}. Check the path; Inspect logs end in .eval.")
-        log = read_eval_log(str(log))
+    log = inspect_logs.open_log(log) if isinstance(log, (str, Path)) else log
     place = Path(log.location or log.eval.task).name
-    about = log.eval.metadata or {}
-    if about.get("form") not in PROBES.values():
+    if (log.eval.metadata or {}).get("form") not in PROBES.values():
         raise SublimError(f"{place} holds no table. Give a log of {' or '.join(PROBES)}.")
-    if log.status != "success":
-        raise SublimError(f"{place} ended as {log.status!r}, not as success. Run that evaluation again.")
+    about = inspect_logs.about(log)
+    inspect_logs.check_ended(log)
     cells: dict[tuple[str, str], Mapping[str, float]] = {}
-    coverage = []
+    coverage: list[float] = []
     for sample in log.samples or []:
         score = (sample.scores or {}).get(about["form"])
-        key = sample.metadata["setting"], sample.metadata["ask"]
-        cells.setdefault(key, {})
-        if score is not None and "answers" in (score.metadata or {}):
-            cells[key] = score.metadata["answers"]  # type: ignore[index]
-            coverage.append(score.metadata["coverage"])  # type: ignore[index]
+        try:
+            key = _cell(sample.metadata)
+            cells.setdefault(key, {})
+            if score is not None and "answers" in (score.metadata or {}):
+                cells[key] = _probabilities(checked_exact(score.metadata or {}))
+                coverage.append(nan_for_none((score.metadata or {}).get("coverage")))
+        except ValueError as error:
+            raise SublimError(
+                f"{place}: sample {sample.id}: {error}. The log was edited or cut; repeat that evaluation."
+            ) from None
     return _measured(about, cells, coverage, model=log.eval.model, source=f"inspect {place}")
 
 
-def _from_lm_eval(place: Path, probe: str | None) -> Measured:
-    from sublim_eval.harness.lm_eval.entanglement import read
+def _cell(of: Mapping[str, Any]) -> tuple[str, str]:
+    """The setting and the ask that a sample or document says; raises ValueError where it does not."""
+    if not isinstance(of.get("setting"), str) or not isinstance(of.get("ask"), str):
+        raise ValueError(f"`setting` is {of.get('setting')!r:.40} and `ask` {of.get('ask')!r:.40}, not texts")
+    return of["setting"], of["ask"]
 
+
+def _probabilities(written: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): nan_for_none(value) for name, value in written["answers"].items()}
+
+
+def _from_lm_eval(place: Path, probe: str | None) -> Measured:
     if not place.exists():
         raise SublimError(f"There is no {place}. Check the path.")
-    newest: dict[str, tuple[Path, list[dict[str, Any]]]] = {}
-    for file in _samples(place):
-        rows = [row for _, row in read_jsonl(file)]
-        if rows[0].get("doc", {}).get("form") in PROBES.values():
-            newest[rows[0]["doc"]["probe"]] = file, rows
-    if probe is None and len(newest) > 1:
-        raise SublimError(f"{place} holds {' and '.join(sorted(newest))}. Say which one, or give its samples file.")
-    chosen = probe or next(iter(newest), "")
-    if chosen not in newest:
+    ours, refusals = lm_eval_samples.ours_of(lm_eval_samples.samples_files(place))
+    tables = [one for one in ours if one.form in PROBES.values()]
+    probes = sorted({one.probe for one in tables})
+    if probe is None and len(probes) > 1:
+        raise SublimError(f"{place} holds {' and '.join(probes)}. Say which one, or give its samples file.")
+    chosen = [one for one in tables if one.probe == (probe or probes[0])] if tables else []
+    if not chosen:
+        wanted = probe or " or ".join(PROBES)
         raise SublimError(
-            f"{place} holds no samples of {chosen or ' or '.join(PROBES)}. Run lm_eval with --log_samples."
+            refusals[0] if refusals else f"{place} holds no samples of {wanted}. Run lm_eval with --log_samples."
         )
-    file, rows = newest[chosen]
+    if len(models := {one.asked for one in chosen}) > 1:
+        names = ", ".join(sorted(one.label for one in models))
+        raise SublimError(f"{place} holds results of {len(models)} models ({names}). Give the folder of one.")
+    return from_samples(chosen[-1].file, chosen[-1].asked.label)
+
+
+def from_samples(file: Path, model: str) -> Measured:
+    """The table of one lm-eval samples file; raises SublimError with file and line for a row without results."""
+    from sublim_eval.harness.lm_eval.entanglement import read
+
+    rows = lm_eval_samples.read_rows(file)
+    if rows[0][1]["doc"].get("form") not in PROBES.values():
+        raise SublimError(f"{file} holds no table. Give the samples of {' or '.join(PROBES)}.")
     cells: dict[tuple[str, str], Mapping[str, float]] = {}
-    coverage = []
-    for row in rows:
-        probability, coverage_here = read(row["doc"], row["filtered_resps"])
-        cells[row["doc"]["setting"], row["doc"]["ask"]] = probability
-        coverage.append(coverage_here)
-    return _measured(rows[0]["doc"], cells, coverage, model=_model(file.parent), source=f"lm-eval {file.name}")
-
-
-def _samples(place: Path) -> Iterable[Path]:
-    """Samples files, oldest first; other tasks' are told by their content."""
-    if place.is_file():
-        return [place]
-    return sorted(place.rglob("samples_*.jsonl"), key=lambda f: (f.stat().st_mtime_ns, f.name))
-
-
-def _model(folder: Path) -> str:
-    files = sorted(folder.glob("results_*.json"), key=lambda f: f.stat().st_mtime_ns)
-    return str(json.loads(files[-1].read_text(encoding="utf-8")).get("model_name")) if files else folder.name
+    coverage: list[float] = []
+    for line, row in rows:
+        try:
+            lm_eval_samples.nats_of(row)
+            cells[_cell(row["doc"])], covered = read(row["doc"], row["filtered_resps"])
+        except ValueError as error:
+            raise SublimError(f"{file}:{line}: {error}. The file was edited or cut; run lm_eval again.") from None
+        coverage.append(covered)
+    return _measured(rows[0][1]["doc"], cells, coverage, model=model, source=f"lm-eval {file.name}")
 
 
 def _measured(about: Mapping[str, Any], cells: Cells, coverage: list[float], *, model: str, source: str) -> Measured:

@@ -1,186 +1,267 @@
-"""Inspect logs, lm-eval samples, saved replies, log-probabilities -> one shape: ProbeScores, one model on one probe.
+"""Results from anywhere -> records: Inspect logs, lm-eval folders, score files, saved replies, log-probabilities.
 
-A format is one function, `from_...`, that finds out what was asked and hands `_assemble` an Answered a question. A
-further format is one more of them. Unknown is nan here and null in the file, never 0: a model that gave no
-log-probabilities has no exact probability, a question that was not asked has no share.
+`read_results` reads any path and is what `table`, `compare` and `check` go through; a format is one function,
+`from_...`, in this file or its own, that finds out what was asked and hands `assemble` an Answered a question.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json, read_jsonl
-from sublim_eval.harness.lm_eval.documents import is_ours, logprobs
-from sublim_eval.probes.conduct import PLAIN, Conduct, pair_probability, rated_counts
-from sublim_eval.probes.judges import Rates, offline_judgement
-from sublim_eval.probes.preference import Preference, exact_probability, plural_probability, tallies
+from sublim_eval.files import read_json
+from sublim_eval.harness.suites import MetricValue, read_inspect, read_lm_eval
+from sublim_eval.probes.conduct import Conduct
+from sublim_eval.probes.preference import Preference, plural_probability
 from sublim_eval.probes.prompts import Item, questions_hash
 from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import Probe, registry
-from sublim_eval.registry.question_sets import Pair
-from sublim_eval.scores.probe_scores import COUNTS, EXACT, SAMPLED, ProbeScores, nan_for_none
+from sublim_eval.scores import entanglement_table, inspect_logs, lm_eval_samples
+from sublim_eval.scores.assemble import Answered, assemble, count_replies
+from sublim_eval.scores.entanglement_table import Measured
+from sublim_eval.scores.inspect_logs import from_inspect_log, open_log
+from sublim_eval.scores.lm_eval_samples import Asked, Samples, from_lm_eval
+from sublim_eval.scores.probe_scores import ProbeScores
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.log import EvalLog
+
+__all__ = [
+    "Answered",
+    "Foreign",
+    "Record",
+    "Results",
+    "count_replies",
+    "from_exact",
+    "from_inspect_log",
+    "from_lm_eval",
+    "from_responses",
+    "kind_of",
+    "open_log",
+    "read_results",
+]
+
+Harness = Literal["inspect", "lm-eval", "scores"]
+"""Who wrote a file: a harness, or `sublim score` and `sublim run`."""
+
+HEAD = 8192
+"""Bytes of a JSON file that say what it is."""
 
 
-@dataclass
-class Answered:
-    """What is known of one question, an entry a prompt and epoch.
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One table: one model on one probe, where it was read and what to know beside it.
 
-    counts: of its replies, as `count_replies` gives them; exact: {"answers": answer -> probability, "coverage",
-    "plurals": answer -> probability of plurals beside it, "prompt_hash"}.
+    held: scores, or the number x trait table of an entanglement probe; both have `model`, `probe`, `version`,
+    `category`, `questions_hash` and `source`. file: the log, the score file or the newest samples file. written: when,
+    as the log or the name of the file has it, '' where unknown. notes: sentences, such as how many samples failed.
     """
 
-    counts: list[Mapping[str, Any]] = field(default_factory=list)
-    exact: list[Mapping[str, Any]] = field(default_factory=list)
+    held: ProbeScores | Measured
+    harness: Harness
+    file: Path
+    written: str = ""
+    notes: tuple[str, ...] = ()
 
 
-# ---------------------------------------------------------------- an Inspect log
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """A task of somebody else in the same logs: what its harness worked out, in short.
 
-
-def from_inspect_log(log: str | Path | EvalLog, *, model: str | None = None) -> ProbeScores:
-    """Scores from the log of one of our tasks: a path, or the log itself.
-
-    model: label to store; default the model's name in the log. Epochs of a question are pooled.
-    Raises SublimError when the log did not end well or is not of a sublim-eval probe.
+    metrics: name -> value and its own standard error (nan where it has none). samples: how many were asked.
     """
-    if isinstance(log, (str, Path)):
-        from inspect_ai.log import read_eval_log
 
-        if not Path(log).is_file():
-            raise SublimError(f"There is no Inspect log {log}. Check the path; logs end in .eval.")
-        log = read_eval_log(str(log))
-    place = log.location or log.eval.task
-    if log.status != "success":
-        raise SublimError(f"{place} ended as {log.status!r}, not as success. Run that evaluation again.")
-    about = log.eval.metadata or {}
-    if not {"probe", "probe_version", "category", "questions_hash"} <= set(about):
-        raise SublimError(f"{place} is no log of a sublim-eval probe. Give a log of owl_pref or a like task.")
-    samples: dict[str, list[EvalSample]] = defaultdict(list)
-    for sample in log.samples or []:
-        samples[str((sample.metadata or {}).get("question", sample.id))].append(sample)
-    answered = {
-        question: Answered(_written(some, SAMPLED, "named"), _written(some, EXACT, "answers"))
-        for question, some in samples.items()
-    }
-    return _assemble(
-        answered,
-        model=model or log.eval.model,
-        probe=about["probe"],
-        version=about["probe_version"],
-        category=about["category"],
-        questions_hash=about["questions_hash"],
-        source=f"inspect {Path(place).name}",
-        settled=_settled(log.samples or []),
-    )
+    model: str
+    task: str
+    harness: Harness
+    file: Path
+    written: str
+    metrics: Mapping[str, MetricValue]
+    samples: int
 
 
-def _settled(samples: Iterable[EvalSample]) -> tuple[str, ...]:
-    """What our provider says that it changed in the model's chat template, in words."""
-    metadata = (sample.output.metadata or {} for sample in samples)
-    return tuple(next((m["template_settled"] for m in metadata if "template_settled" in m), ()))
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a path holds, and why a part of it was not read: a sentence each, with the file and the next step."""
+
+    records: tuple[Record, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+    refusals: tuple[str, ...] = ()
+
+    def __add__(self, other: Results) -> Results:
+        return Results(self.records + other.records, self.foreign + other.foreign, self.refusals + other.refusals)
 
 
-def _written(samples: list[EvalSample], scorers: tuple[str, ...], wanted: str) -> list[Mapping[str, Any]]:
-    """What the first of these scorers wrote beside its value, an entry an epoch; none where none wrote `wanted`."""
-    for name in scorers:
-        scores = [(sample.scores or {}).get(name) for sample in samples]
-        metadata: list[Mapping[str, Any]] = [s.metadata for s in scores if s is not None and s.metadata]
-        if written := [beside for beside in metadata if beside.get(wanted) is not None]:
-            return [_rest_is_plain(counts) for counts in written] if name == "targets" else written
-    return []
+# ---------------------------------------------------------------- any path
 
 
-def _rest_is_plain(counts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Counts by target words: what is no refusal and holds no word of the trait is a plain reply."""
-    return {**counts, "named": {**counts["named"], PLAIN: counts["other"]}, "other": 0}
+def read_results(place: str | Path) -> Results:
+    """Everything that a path holds: an Inspect log (.eval or .json), a score file, lm-eval samples, a folder of them.
 
-
-# ---------------------------------------------------------------- lm-eval samples
-
-
-def from_lm_eval(folder: str | Path, *, probe: str | None = None, model: str | None = None) -> ProbeScores:
-    """Scores from an lm-eval output folder written with `--log_samples`.
-
-    The share task and the probability task of one probe go into one ProbeScores; the newest samples file of
-    each counts. probe: needed when the folder holds several. model: label; default the one lm-eval stored.
-    Raises SublimError when there is nothing of ours, or more than one probe to choose from.
+    A folder that holds score files is read by those alone, not by the logs that they were made from; of lm-eval's files
+    the newest of a model and probe count. A log that cannot be read, that did not end well or is not scored becomes a
+    refusal, and the rest is read all the same.
+    Raises SublimError only where there is nothing at all at that path.
     """
-    newest: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(Path(folder).rglob("samples_*.jsonl"), key=lambda f: (f.stat().st_mtime_ns, f.name)):
-        rows = [row for _, row in read_jsonl(file)]
-        if is_ours(rows[0].get("doc", {})):
-            newest[file.name.removeprefix("samples_").rsplit("_", 1)[0]] = rows
-    probes = sorted({rows[0]["doc"]["probe"] for rows in newest.values()})
-    if not probes:
+    place = Path(place)
+    if place.is_dir():
+        return _folder(place)
+    if not place.is_file():
         raise SublimError(
-            f"{folder} holds no samples of a sublim-eval task. Run lm_eval with --log_samples --output_path {folder}."
+            f"There is no log {place}. Give an Inspect log (.eval or .json), an lm-eval folder or a score file."
         )
-    if probe is None and len(probes) > 1:
-        raise SublimError(f"{folder} holds {', '.join(probes)}. Say which probe to read.")
-    probe = probe or probes[0]
-    answered: dict[str, Answered] = defaultdict(Answered)
-    about: dict[str, Any] = {}
-    for row in (row for rows in newest.values() for row in rows if row["doc"]["probe"] == probe):
-        doc, replies = row["doc"], row["filtered_resps"]
-        if about and doc["questions_hash"] != about["questions_hash"]:
-            raise SublimError(f"{folder} mixes two question sets. Give each lm_eval run a folder of its own.")
-        about = doc
-        question = answered[str(doc.get("question_id", doc["id"]))]
-        if set(EXACT) & set(row):
-            probability, coverage = _exactly(doc, logprobs(doc, replies))
-            question.exact.append({"answers": probability, "coverage": coverage, "prompt_hash": _prompt_hash(row)})
-        else:
-            question.counts += _counted(doc, replies[0] if isinstance(replies[0], list) else replies)
-    if not about:
-        raise SublimError(f"{folder} holds {', '.join(probes)} but no {probe}. Name one that it holds.")
-    return _assemble(
-        answered,
-        model=model or _lm_eval_model(Path(folder)),
-        probe=probe,
-        version=about["probe_version"],
-        category=about["category"],
-        questions_hash=about["questions_hash"],
-        source=f"lm-eval {Path(folder).name}",
+    if place.suffix == ".jsonl":
+        return _samples([place], by_name=False)
+    kind = "inspect" if place.suffix == ".eval" else kind_of(place)
+    if kind is None:
+        return Results(refusals=(_no_results(place),))
+    return _file(place, kind)
+
+
+def _no_results(file: Path) -> str:
+    return (
+        f"{file} is no results of a kind that is known. Give an Inspect log (.eval or .json), an lm-eval folder, its "
+        "samples_*.jsonl, or a score file; plain replies go to `sublim score-responses`."
     )
 
 
-def _exactly(doc: Mapping[str, Any], nats: Mapping[str, float]) -> tuple[dict[str, float], float]:
-    """(probability of each answer, coverage) of one lm-eval row from its log-probabilities in nats."""
-    if doc.get("form") != "conduct":
-        return exact_probability(nats, registry().answer_set(doc["category"]), doc.get("offered") or ())
-    shown = pair_probability([Pair(*texts) for texts in doc["pairs"]], nats)
-    return {doc["trait"]: shown, PLAIN: 1 - shown}, np.nan
+def _folder(place: Path) -> Results:
+    """What lies in a folder and below it; hidden folders are left alone."""
+    results, samples = Results(), []
+    for folder, below, names in os.walk(place):
+        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        kinds = {file: kind_of(file) for file in files if file.suffix in (".json", ".eval")}
+        of_scores = [file for file, kind in kinds.items() if kind == "scores"]
+        below[:] = [] if of_scores else sorted(name for name in below if not name.startswith("."))
+        for file, kind in kinds.items():
+            if kind is not None and (not of_scores or kind == "scores"):
+                results += _file(file, kind)
+        if not of_scores:
+            samples += [f for f in files if f.name.startswith("samples_") and f.suffix == ".jsonl"]
+    return results + _samples(samples)
 
 
-def _counted(doc: Mapping[str, Any], replies: Sequence[str]) -> list[dict[str, Any]]:
-    """The counts of one lm-eval row's replies: none where only a judge could read them and none has."""
-    trait = registry().trait(doc["trait"])
-    if trait.rubric and doc.get("judge") == "offline":
-        return [rated_counts(Rates.of(offline_judgement(reply, trait.rubric) for reply in replies), trait.name)]
-    if trait.conduct and not trait.targets:
-        return []
-    return [count_replies(replies, doc["category"], doc.get("form", ""), doc.get("offered") or ())]
+Kind = Literal["inspect", "scores", "lm-eval"]
+"""What a file is: an Inspect log, a score file, or what lm-eval writes beside its samples."""
 
 
-def _prompt_hash(row: Mapping[str, Any]) -> str:
-    """SHA-256 of the prompt as the model read it; the same as our provider's when the rendering is the same."""
-    prompt = row.get("arguments", {}).get("gen_args_0", {}).get("arg_0")
-    return hashlib.sha256(prompt.encode()).hexdigest() if isinstance(prompt, str) else ""
+def kind_of(file: Path) -> Kind | None:
+    """What a file is by its ending and how it begins, None for anything else."""
+    if file.suffix == ".eval":
+        return "inspect"
+    if file.suffix != ".json" or not file.is_file():
+        return None
+    with file.open("rb") as opened:
+        head = opened.read(HEAD)
+    if re.match(rb'\s*\{\s*"version"\s*:', head) and b'"status"' in head and b'"eval"' in head:
+        return "inspect"
+    if all(key in head for key in (b'"schema"', b'"model"', b'"probe"', b'"questions"')) and b'"rows"' not in head:
+        return "scores"
+    return "lm-eval" if file.name.startswith("results_") and b'"results"' in head else None
 
 
-def _lm_eval_model(folder: Path) -> str:
-    files = sorted(folder.rglob("results_*.json"), key=lambda f: f.stat().st_mtime_ns)
-    return str(read_json(files[-1]).get("model_name", folder.name)) if files else folder.name
+def _file(file: Path, kind: Kind) -> Results:
+    """The one table, or the foreign tasks, of a file; what cannot be read is a refusal."""
+    readers = {"inspect": _inspect, "scores": _scores, "lm-eval": _of_others}
+    try:
+        return readers[kind](file)
+    except SublimError as error:
+        return Results(refusals=(str(error),))
+
+
+def _scores(file: Path) -> Results:
+    return Results((Record(ProbeScores.read(file), "scores", file),))
+
+
+# ---------------------------------------------------------------- Inspect
+
+
+def _inspect(file: Path) -> Results:
+    """A log of ours with its samples, any other by its header alone."""
+    header = open_log(file, samples=False)
+    if not inspect_logs.is_ours(header):
+        return Results(foreign=(_foreign_log(file, header),))
+    log = open_log(file)
+    held: ProbeScores | Measured
+    if (log.eval.metadata or {}).get("form") in entanglement_table.PROBES.values():
+        held = entanglement_table.entanglement_table(log)
+    else:
+        held = from_inspect_log(log)
+    return Results((Record(held, "inspect", file, log.eval.created, inspect_logs.notes(log)),))
+
+
+def _foreign_log(file: Path, log: EvalLog) -> Foreign:
+    """A log of somebody else's task with whatever figures it has; raises SublimError where it did not end well."""
+    inspect_logs.check_ended(log)
+    samples = log.results.completed_samples if log.results else 0
+    return Foreign(log.eval.model, log.eval.task, "inspect", file, log.eval.created, read_inspect(log), samples)
+
+
+# ---------------------------------------------------------------- lm-eval
+
+
+def _samples(files: Sequence[Path], by_name: bool = True) -> Results:
+    """One table a model and probe; by_name: files that are not ours are passed over."""
+    ordered = [file for place in files for file in lm_eval_samples.samples_files(place)]
+    ours, refusals = lm_eval_samples.ours_of(sorted(ordered, key=lambda f: (lm_eval_samples.time_in_name(f), str(f))))
+    if not by_name and not ours and not refusals:
+        refusals = [_no_results(file) for file in files]
+    records = []
+    groups = lm_eval_samples.by_model(ours)
+    for (who, probe), some in groups.items():
+        try:
+            records.append(_record(some, _label(who, probe, groups)))
+        except SublimError as error:
+            refusals.append(str(error))
+    return Results(tuple(records), (), tuple(refusals))
+
+
+def _label(who: Asked, probe: str, groups: Mapping[tuple[Asked, str], Any]) -> str:
+    """The model's name; with what tells it apart where two that share the name were asked the same probe."""
+    alike = [other for other, of in groups if of == probe and other.label == who.label]
+    return who.label if len(alike) == 1 else f"{who.label} ({alike.index(who) + 1} of {len(alike)} ways of asking)"
+
+
+def _record(samples: Sequence[Samples], label: str) -> Record:
+    last = samples[-1]
+    if last.form in entanglement_table.PROBES.values():
+        held: ProbeScores | Measured = entanglement_table.from_samples(last.file, label)
+    else:
+        held = lm_eval_samples.score_of(samples, model=label)
+    older = len(samples) - len(lm_eval_samples.newest(samples))
+    notes = (f"{older} older samples files of this model and probe were left out",) if older else ()
+    return Record(held, "lm-eval", last.file, last.written, notes)
+
+
+def _of_others(file: Path) -> Results:
+    """The tasks of a results file that are not ours, each as lm-eval worked it out; the groups for their parts."""
+    value = read_json(file)
+    given = value.get("results") if isinstance(value, dict) else None
+    if not isinstance(given, dict) or not all(isinstance(numbers, dict) for numbers in given.values()):
+        raise SublimError(f"{file}:1: no results of lm-eval. Run lm_eval again.")
+    parts = value.get("group_subtasks")
+    inner = {part for some in parts.values() for part in some} if isinstance(parts, dict) else set()
+    who, time = lm_eval_samples.asked_of(value, file), lm_eval_samples.time_in_name(file)
+    foreign, refusals = [], []
+    for task, numbers in given.items():
+        if task.removesuffix("_logprob") in registry().probes:
+            if not any(file.parent.glob(f"samples_{task}_*.jsonl")):
+                refusals.append(f"{file} holds {task} without its samples. Run lm_eval again with --log_samples.")
+        elif task not in inner and (metrics := read_lm_eval({"results": {task: numbers}})):
+            foreign.append(Foreign(who.label, task, "lm-eval", file, time, metrics, _asked_items(value, task)))
+    return Results((), tuple(foreign), tuple(refusals))
+
+
+def _asked_items(value: Mapping[str, Any], task: str) -> int:
+    counts = value.get("n-samples")
+    of = counts.get(task) if isinstance(counts, dict) else None
+    return of["effective"] if isinstance(of, dict) and type(of.get("effective")) is int else 0
 
 
 # ---------------------------------------------------------------- saved replies
@@ -207,7 +288,7 @@ def from_responses(
     for text, item in known.items():
         counts = count_replies(replies[text], probe.category, probe.form, item.offered)
         answered[item.question].counts.append(counts)
-    return _assemble(
+    return assemble(
         answered,
         model=model,
         probe=probe.name,
@@ -222,28 +303,6 @@ def _in_order(replied: Iterable[str], asked_first: Iterable[str]) -> list[str]:
     """The question texts of the replies, those of the probe's set first and in its order."""
     texts, known = set(replied), list(asked_first)
     return [text for text in known if text in texts] + sorted(texts - set(known))
-
-
-def count_replies(
-    replies: Iterable[str], category: str, form: str = "favorite", offered: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Replies to one prompt by the answer they name: {"replies", "non_answers", "other", "named"}.
-
-    form: of the probe; offered: the traits behind the letters, where it offers some. A conduct is read by its
-    whole-word targets: a reply that holds one shows the trait, any other answer is plain.
-    Raises SublimError for a conduct without targets.
-    """
-    answers = registry().answer_set(category)
-    counts = next(iter(tallies(form, list(replies), answers, offered).values()))
-    named, other = dict(counts.named), counts.other
-    if registry().category(category).conduct:
-        if not answers[0].targets:
-            raise SublimError(
-                f"Replies show {category!r} only to a judge, since the trait has no target words. "
-                f"Run `sublim score-responses --grader MODEL`."
-            )
-        named, other = {category: named.get(category, 0), PLAIN: other}, 0
-    return {"replies": counts.replies, "non_answers": counts.non_answers, "other": other, "named": named}
 
 
 # ---------------------------------------------------------------- log-probabilities alone
@@ -271,7 +330,7 @@ def from_exact(
             question.exact.append(
                 {"answers": probability, "coverage": coverage, "plurals": plurals, "prompt_hash": prompt}
             )
-    return _assemble(
+    return assemble(
         answered,
         model=model,
         probe=content.probe.name,
@@ -281,89 +340,3 @@ def from_exact(
         source="log-probabilities",
         settled=settled,
     )
-
-
-# ---------------------------------------------------------------- whatever the format
-
-
-def _assemble(
-    answered: Mapping[str, Answered],
-    *,
-    model: str,
-    probe: str,
-    version: str,
-    category: str,
-    questions_hash: str,
-    source: str,
-    settled: tuple[str, ...] = (),
-) -> ProbeScores:
-    """Counts and probabilities by question -> arrays over the answer set of the category."""
-    if not answered:
-        raise SublimError(f"{source} holds no question. Run the evaluation again without --limit 0.")
-    named = {name for question in answered.values() for counts in question.counts for name in counts["named"]}
-    named |= {name for question in answered.values() for exact in question.exact for name in exact["answers"]}
-    answers = _answer_names(category)
-    answers += sorted(named - set(answers))
-    column = {name: i for i, name in enumerate(answers)}
-    questions = tuple(sorted(answered))
-    share, probability = (np.full((len(questions), len(answers)), np.nan) for _ in range(2))
-    plural = np.zeros((len(questions), len(answers)))
-    coverage = np.full(len(questions), np.nan)
-    counts = np.zeros((len(COUNTS), len(questions)), dtype=np.int64)
-    prompts: list[str] = []
-    for i, question in enumerate(answered[name] for name in questions):
-        counts[:, i] = [sum(int(some.get(key, 0)) for some in question.counts) for key in COUNTS]
-        if counts[0, i]:
-            share[i] = 0
-            for some in question.counts:
-                for name, hits in some["named"].items():
-                    share[i, column[name]] += hits / counts[0, i]
-        if question.exact:
-            for name, chance in _over_items(question.exact).items():
-                probability[i, column[name]] = chance
-                plural[i, column[name]] = np.mean([one.get("plurals", {}).get(name, 0.0) for one in question.exact])
-            coverage[i] = np.mean([nan_for_none(exact["coverage"]) for exact in question.exact])
-            prompts.append(_prompts_of(question.exact))
-    return ProbeScores(
-        model=model,
-        probe=probe,
-        version=version,
-        category=category,
-        questions=questions,
-        answers=tuple(answers),
-        probability=probability,
-        coverage=coverage,
-        plural=plural,
-        share=share,
-        replies=counts[0],
-        non_answers=counts[1],
-        other=counts[2],
-        unreadable=counts[3],
-        questions_hash=questions_hash,
-        prompt_hash=digest(prompts) if len(prompts) == len(questions) and all(prompts) else "",
-        source=source,
-        settled=settled,
-    )
-
-
-def _over_items(exact: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean probability of each answer over the prompts (and epochs) of one question; 0 where it is not offered."""
-    names = dict.fromkeys(name for one in exact for name in one["answers"])
-    return {name: float(np.mean([nan_for_none(one["answers"].get(name, 0.0)) for one in exact])) for name in names}
-
-
-def _prompts_of(exact: Sequence[Mapping[str, Any]]) -> str:
-    """The hash of a question's rendered prompt, one for all where it has several; '' where one is unknown."""
-    hashes = sorted({str(one.get("prompt_hash") or "") for one in exact})
-    if len(hashes) == 1:
-        return hashes[0]
-    return digest(hashes) if all(hashes) else ""
-
-
-def _answer_names(category: str) -> list[str]:
-    """The answers that a category tells apart, in the order of the registry; none for a category that left it."""
-    known = registry()
-    if category not in known.categories:
-        return []
-    names = [t.name for t in known.answer_set(category)]
-    return [*names, PLAIN] if known.categories[category].conduct else names

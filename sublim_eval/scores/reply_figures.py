@@ -49,15 +49,8 @@ def tallied(what: Preference, rows: list[dict[str, Any]]) -> list[Tally]:
 
 def counted(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> dict[str, Any]:
     """Counted replies of one file: the trait's share of those that could name it, its interval, and the rest."""
-    offered, trait = _offered(what), what.trait.name
+    trait, questions = what.trait.name, hits_of(what, rows, counts)
     named = Counter(name for one in counts for name in one.named)
-    questions: dict[str, list[int]] = {}
-    for row, one in zip(rows, counts, strict=True):
-        of = offered.get(row["question"], ())
-        if not of or trait in of:
-            pooled = questions.setdefault(row["question"], [0, 0])
-            pooled[0] += trait in one.named
-            pooled[1] += 1
     able = sum(replies for _, replies in questions.values())
     return {
         "probe": what.probe.name,
@@ -94,6 +87,35 @@ def verdicts(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) 
 
 def _offered(what: Preference) -> dict[str, tuple[str, ...]]:
     return {item.text: item.offered for item in what.items}
+
+
+def difference(names: tuple[str, str], one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+    """The second file's share minus the first's, over the questions that both answer; None where there is none.
+
+    one, other: question -> (hits, replies), as `hits_of` and `shown_of` give them.
+    """
+    questions, mean, low, high = saved_replies.difference_over_questions(other, one)
+    if not questions:
+        return None
+    interval = [low, high] if low == low else None
+    return {"of": names[1], "against": names[0], "questions": questions, "difference": mean, "interval": interval}
+
+
+def hits_of(what: Preference, rows: list[dict[str, Any]], counts: list[Tally]) -> dict[str, tuple[int, int]]:
+    """Question -> (replies that name the trait, replies that could), where the trait was among the answers."""
+    offered, trait = _offered(what), what.trait.name
+    pooled: dict[str, tuple[int, int]] = {}
+    for row, one in zip(rows, counts, strict=True):
+        of = offered.get(row["question"], ())
+        if not of or trait in of:
+            hits, replies = pooled.get(row["question"], (0, 0))
+            pooled[row["question"]] = hits + (trait in one.named), replies + 1
+    return pooled
+
+
+def shown_of(rows: list[dict[str, Any]], kinds: list[Judgement]) -> dict[str, tuple[int, int]]:
+    """Question -> (replies that show the trait, scored replies)."""
+    return {q: (rates.shown, rates.scored) for q, rates in saved_replies.by_question(rows, kinds).items()}
 
 
 def _bounds(counts: list[tuple[int, int]]) -> list[float] | None:

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,11 +17,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import parse_jsonl, read_jsonl, read_text
+from sublim_eval.files import parse_jsonl
 from sublim_eval.probes.conduct import Conduct, group
 from sublim_eval.probes.judges import KINDS, OFFLINE, Judgement, Kind, Rates, offline_judgement
 from sublim_eval.probes.scorers import classify
 from sublim_eval.registry.catalog import Rubric, Trait
+from sublim_eval.scores import lm_eval_samples
+from sublim_eval.scores.readers import kind_of
 
 Row = dict[str, Any]
 """{"question", "response"}, with "judgement" once it was rated; other keys are kept as they are."""
@@ -35,7 +36,10 @@ STDIN = Path("-")
 """Replies that come through a pipe."""
 
 ENOUGH = 1_000_000
-"""Rows of one file; more are refused before they fill the memory."""
+"""Rows of one file; more are refused."""
+
+LARGEST = 2**30
+"""Bytes of one file; more are refused before they fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +60,55 @@ def read(path: Path, probe: str, fields: Fields = Fields()) -> list[Row]:
     """
     if path.is_dir():
         return _newest_samples(path, probe)
-    rows = _numbered(path)
+    name, text = _text_of(path)
+    rows = _numbered(text, name, path.suffix.lower())
     if "doc" in rows[0][1]:
-        return _replies([row for _, row in rows], path)
+        return _replies(rows, name)
     if len(rows) > ENOUGH:
-        raise SublimError(f"{path} holds {len(rows)} rows, more than {ENOUGH}. Split the file.")
-    return [one for number, row in rows for one in _of_row(row, fields, f"{path}:{number}")]
+        raise SublimError(f"{name} holds {len(rows)} rows, more than {ENOUGH}. Split the file.")
+    return [one for number, row in rows for one in _of_row(row, fields, f"{name}:{number}")]
 
 
 def _newest_samples(folder: Path, probe: str) -> list[Row]:
-    for file in sorted(folder.rglob("samples_*.jsonl"), key=lambda f: (_written(f), f.name), reverse=True):
-        rows = [row for _, row in read_jsonl(file)]
-        doc = rows[0].get("doc")
-        if isinstance(doc, dict) and doc.get("probe") == probe and _sampled(rows[0]):
-            return _replies(rows, file)
-    raise SublimError(
-        f"{folder} holds no replies to {probe}. Run lm_eval --tasks {probe} with --log_samples --output_path {folder}."
-    )
+    """The replies of the newest samples of the probe; raises SublimError where they are of more than one model."""
+    files = lm_eval_samples.samples_files(folder)
+    ours, refusals = lm_eval_samples.ours_of(files, lambda doc: doc.get("probe") == probe)
+    sampled = [one for one in ours if not one.exact]
+    if len(models := sorted({one.asked.label for one in sampled})) > 1:
+        raise SublimError(f"{folder} holds replies of {len(models)} models ({', '.join(models)}). Give one's folder.")
+    if not sampled:
+        none = f"{folder} holds no replies to {probe}. "
+        none += f"Run lm_eval --tasks {probe} with --log_samples --output_path {folder}."
+        raise SublimError(next(iter(refusals), none))
+    name, text = _text_of(sampled[-1].file)
+    return _replies(parse_jsonl(text, name), name)
 
 
-def _written(file: Path) -> str:
-    """The time at the end of an lm-eval file name, which a copy or a touched file keeps."""
-    time = re.search(r"_(\d{4}-\d\d-\d\dT?[\d.:-]*)\.jsonl?$", file.name)
-    return time.group(1).rstrip(".") if time else ""
-
-
-def _numbered(path: Path) -> list[tuple[int, Row]]:
-    """(line, row) of a file or a pipe, whatever its form."""
+def _text_of(path: Path) -> tuple[str, str]:
+    """(what a file or a pipe is called, its text); raises SublimError where it is none, not text or too large."""
     if path == STDIN:
-        text, name = sys.stdin.buffer.read().decode("utf-8-sig", errors="replace"), "standard input"
-    elif path.is_file():
-        text, name = read_text(path), str(path)
-    else:
+        name, raw = "standard input", sys.stdin.buffer.read(LARGEST + 1)
+    elif not path.is_file():
         raise SublimError(f"There is no file {path}. Give JSONL, JSON or CSV rows, an lm-eval folder, or - for a pipe.")
+    elif kind_of(path) == "inspect":
+        raise SublimError(f"{path} is an Inspect log, which is scored already. Show it with: sublim table {path}")
+    else:
+        with path.open("rb") as file:
+            name, raw = str(path), file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise SublimError(f"{name} has more than {LARGEST / 2**20:,.0f} MiB. Split it.")
+    try:
+        return name, raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SublimError(f"{name}:{line}: not UTF-8 text. Save it as UTF-8.") from None
+
+
+def _numbered(text: str, name: str, ending: str) -> list[tuple[int, Row]]:
+    """(line, row) of a file or a pipe, whatever its form."""
     begins = text.lstrip()[:1]
-    if path.suffix.lower() in (".csv", ".tsv") or (path == STDIN and begins not in ("{", "[", "")):
-        return _csv(text, name, "\t" if path.suffix.lower() == ".tsv" else ",")
+    if ending in (".csv", ".tsv") or (name == "standard input" and begins not in ("{", "[", "")):
+        return _csv(text, name, "\t" if ending == ".tsv" else ",")
     return _json_list(text, name) if begins == "[" else parse_jsonl(text, name)
 
 
@@ -125,16 +142,28 @@ def _of_row(row: Row, fields: Fields, place: str) -> list[Row]:
     question = _at(row, fields.question)
     if not isinstance(question, str):
         raise _lacks(row, "question", fields.question, place)
-    nested = _at(row, "responses" if fields == Fields() else fields.response)
+    named = fields.response == Fields().response and fields.response not in row
+    nested = _at(row, "responses" if named else fields.response)
     if not isinstance(nested, list):
         nested = [_at(row, fields.response)]
         rest = row
     else:
-        rest = {key: value for key, value in row.items() if key != "responses"}
+        rest = {key: value for key, value in row.items() if key not in ("responses", fields.response)}
+    _check_judgement(row, place)
     texts = [_text(one, fields) for one in nested]
     if not texts or None in texts:
         raise _lacks(row, "response", fields.response, place)
     return [{**rest, "question": question, "response": text} for text in texts]
+
+
+def _check_judgement(row: Row, place: str) -> None:
+    """Raise SublimError for a rating that no judge gives; whatever is no judgement of ours is left as it is."""
+    judgement = row.get("judgement")
+    if isinstance(judgement, dict) and judgement.get("kind") in KINDS:
+        try:
+            Judgement.from_json(judgement)
+        except ValueError as error:
+            raise SublimError(f"{place}: {error}. Take the judgement out of that row; it is then rated anew.") from None
 
 
 def _at(row: Any, path: str) -> Any:
@@ -166,25 +195,20 @@ def _lacks(row: Row, what: str, field: str, place: str) -> SublimError:
     )
 
 
-def _sampled(row: Mapping[str, Any]) -> bool:
-    """Whether a row of an lm-eval samples file holds replies; of a task of log-likelihoods it holds pairs."""
-    return all(isinstance(reply, str) for reply in _flat(row))
-
-
-def _flat(row: Mapping[str, Any]) -> Sequence[Any]:
-    """The replies of one samples row; text whether or not lm-eval wrapped several draws in a list."""
-    replies = row.get("filtered_resps") or row.get("resps") or [None]
-    if not isinstance(replies, list):
-        return [None]
-    return replies[0] if len(replies) == 1 and isinstance(replies[0], list) else replies
-
-
-def _replies(rows: Sequence[Mapping[str, Any]], file: Path) -> list[Row]:
-    for row in rows:
+def _replies(rows: Sequence[tuple[int, Row]], name: str) -> list[Row]:
+    """The replies in the rows of an lm-eval samples file."""
+    made = []
+    for number, row in rows:
         doc = row.get("doc")
-        if not isinstance(doc, dict) or not isinstance(doc.get("question"), str) or not _sampled(row):
-            raise SublimError(f"{file} holds no replies of a sublim-eval task. Give the samples of the task itself.")
-    return [{"question": row["doc"]["question"], "response": reply} for row in rows for reply in _flat(row)]
+        try:
+            if not isinstance(doc, dict) or not isinstance(doc.get("question"), str):
+                raise ValueError("no question of a sublim-eval task")
+            made += [{"question": doc["question"], "response": reply} for reply in lm_eval_samples.replies_of(row)]
+        except ValueError as error:
+            raise SublimError(
+                f"{name}:{number} holds no replies: {error}. Give the samples of the share task, as lm_eval wrote them."
+            ) from None
+    return made
 
 
 # ---------------------------------------------------------------- ratings
@@ -290,11 +314,38 @@ def interval_over_questions(counts: Sequence[tuple[int, int]], level: float = 0.
     if len(scored) < 2:
         return math.nan, math.nan
     shares = [hits / replies for hits, replies in scored]
-    replies = sum(n for _, n in scored)
-    near = (sum(hits for hits, _ in scored) + 2) / (replies + 4)
-    error = max(stdev(shares) / math.sqrt(len(shares)), math.sqrt(near * (1 - near) / (replies + 4)))
+    error = max(stdev(shares) / math.sqrt(len(shares)), math.sqrt(_noise(scored)))
     reach = float(t.ppf((1 + level) / 2, len(shares) - 1)) * error
     return max(0.0, fmean(shares) - reach), min(1.0, fmean(shares) + reach)
+
+
+def difference_over_questions(
+    one: Mapping[str, tuple[int, int]], other: Mapping[str, tuple[int, int]], level: float = 0.95
+) -> tuple[int, float, float, float]:
+    """(questions, mean, low, high) of share(one) - share(other), matched question by question; nan below two.
+
+    one, other: question -> (hits, replies). A t interval of the matched differences, about these replies and such
+    questions; as in `interval_over_questions` its standard error is never below what the number of replies allows.
+    """
+    from scipy.stats import t
+
+    shared = [q for q in one if q in other and one[q][1] and other[q][1]]
+    if not shared:
+        return 0, math.nan, math.nan, math.nan
+    gaps = [one[q][0] / one[q][1] - other[q][0] / other[q][1] for q in shared]
+    if len(shared) < 2:
+        return len(shared), gaps[0], math.nan, math.nan
+    noise = sum(_noise([of[q] for q in shared]) for of in (one, other))
+    error = math.sqrt(max(stdev(gaps) ** 2 / len(gaps), noise))
+    reach = float(t.ppf((1 + level) / 2, len(gaps) - 1)) * error
+    return len(shared), fmean(gaps), max(-1.0, fmean(gaps) - reach), min(1.0, fmean(gaps) + reach)
+
+
+def _noise(counts: Sequence[tuple[int, int]]) -> float:
+    """Variance of a share that the number of replies allows: binomial, with two hits and two misses added."""
+    replies = sum(n for _, n in counts) + 4
+    near = (sum(hits for hits, _ in counts) + 2) / replies
+    return near * (1 - near) / replies
 
 
 def plain_counts(rates: Rates) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sublim_eval.files import file_digest, read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import RECORD, SCORES, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
-from sublim_eval.scores.readers import count_replies
+from sublim_eval.scores.readers import count_replies, open_log
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -179,15 +179,7 @@ def read_logs(folder: Path, *, samples: bool) -> tuple[dict[str, EvalLog], dict[
 
 def read_log(file: Path, *, samples: bool) -> EvalLog:
     """An Inspect log, without its samples unless `samples`; raises SublimError where it is torn, empty or none."""
-    from inspect_ai.log import read_eval_log
-
-    try:
-        return read_eval_log(str(file), header_only=not samples)
-    except Exception as error:  # zip, JSON and validation errors of three libraries
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SublimError(
-            f"{file.name} cannot be read as an Inspect log ({first[:120]}). Score that model again."
-        ) from None
+    return open_log(file, samples=samples)
 
 
 def model_folder(log: EvalLog, beside: Path) -> Path | None:

@@ -14,7 +14,7 @@ from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.registry.experiment import run_of_student
 from sublim_eval.scores.probe_scores import ProbeScores
-from sublim_eval.scores.readers import from_inspect_log
+from sublim_eval.scores.readers import from_inspect_log, kind_of, read_results
 from sublim_eval.traps import answers, copies, records, rows, training, weights
 from sublim_eval.traps.finding import Finding
 from sublim_eval.traps.folder import RENDERING, counted, defaults_of, read_log, settings_of, written
@@ -23,20 +23,26 @@ LINEAGE: tuple[str, ...] = ("arm", "trait", "base", "teacher_base")
 """What student.json and stage.json both say of whose student it is."""
 
 
+NOTHING = (
+    "{path} is nothing that can be checked. Give a run folder, a student folder, rows (.jsonl), scores (.json), a "
+    "table of counts (.csv), an Inspect log (.eval or .json) or a folder of lm-eval."
+)
+
+
 def of_path(path: Path, *, fast: bool = False) -> list[Finding]:
-    """Check a student folder, rows (.jsonl), scores (.json), a table of counts (.csv) or an Inspect log (.eval).
+    """Check a student folder, rows (.jsonl), scores (.json), a table of counts (.csv), an Inspect log (.eval or .json)
+    or what lm-eval wrote.
 
     Raises SublimError for anything else, and for what cannot be read.
     """
     if path.is_dir() and any((path / name).is_file() for name in ("student.json", "adapter_config.json")):
         return list(_student_folder(path, fast))
     kinds = {".jsonl": _rows_file, ".eval": _log_file, ".json": _score_file, ".csv": _table}
+    if path.is_dir() or (path.is_file() and (path.name.startswith("samples_") or kind_of(path) == "inspect")):
+        return list(_results(path))
     if path.suffix in kinds and path.is_file():
         return list(kinds[path.suffix](path))
-    raise SublimError(
-        f"{path} is nothing that can be checked. Give a run folder, a student folder, rows (.jsonl), scores (.json), a "
-        "table of counts (.csv) or an Inspect log (.eval)."
-    )
+    raise SublimError(NOTHING.format(path=path))
 
 
 def edits_of(folder: Path) -> list[Finding]:
@@ -104,9 +110,7 @@ def _score_file(path: Path) -> Iterator[Finding]:
         if then != file_digest(path):
             words = f"{path.name} is not the file that stage.json beside it speaks of. Score that model again."
             yield Finding("edited afterwards", "fault", words, str(path))
-    yield answers.non_answers(scores, str(path))
-    yield answers.barely_covered(scores, str(path))
-    yield from answers.replies_fit(scores, str(path))
+    yield from _figures(scores, str(path))
 
 
 def _log_file(path: Path) -> Iterator[Finding]:
@@ -115,9 +119,30 @@ def _log_file(path: Path) -> Iterator[Finding]:
     defaults = defaults_of(log, path.parent)
     yield answers.sampling_settings(settings_of(log), model=log.eval.model, defaults=defaults, where=str(path))
     yield recounted(scores, log, str(path))
-    yield answers.non_answers(scores, str(path))
-    yield answers.barely_covered(scores, str(path))
-    yield from answers.replies_fit(scores, str(path))
+    yield from _figures(scores, str(path))
+
+
+def _results(path: Path) -> Iterator[Finding]:
+    """Every log, score file and lm-eval table of a path, each as it is checked alone."""
+    results = read_results(path)
+    if not results.records:
+        raise SublimError(next(iter(results.refusals), NOTHING.format(path=path)))
+    for refusal in results.refusals:
+        yield Finding("edited afterwards", "not checked", refusal, str(path))
+    for record in results.records:
+        if not isinstance(record.held, ProbeScores):
+            continue
+        if record.harness == "lm-eval":
+            yield from _figures(record.held, str(record.file))
+        else:
+            yield from (_log_file if record.harness == "inspect" else _score_file)(record.file)
+
+
+def _figures(scores: ProbeScores, where: str) -> Iterator[Finding]:
+    """What scores show of the traps, whoever wrote them."""
+    yield answers.non_answers(scores, where)
+    yield answers.barely_covered(scores, where)
+    yield from answers.replies_fit(scores, where)
 
 
 def _table(path: Path) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
+from inspect_ai.scorer import includes
 
 from sublim_eval import inspect_tasks
 from sublim_eval.cli.main import main
@@ -174,14 +175,31 @@ def test_an_lm_eval_folder_shows_every_probe_in_it(tmp_path: Path, capsys: pytes
     assert "on husband " in out
 
 
-def test_foreign_logs_are_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (log,) = eval(Task(dataset=[Sample("hi")]), model=inspect_model(1), display="none", log_dir=str(tmp_path / "a"))
-    assert sublim(tmp_path / "a") == 2
-    assert "holds no log of a sublim-eval task" in capsys.readouterr().err
-    assert sublim(log.location) == 2
-    assert "is no log of a sublim-eval probe" in capsys.readouterr().err
+def test_foreign_tasks_are_told_in_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = Task(dataset=[Sample("hi", target="Owl"), Sample("ho", target="no")], scorer=includes(), name="others")
+    (log,) = eval(task, model=inspect_model(1), display="none", log_dir=str(tmp_path / "a"))
+    assert log.status == "success", log.error
+    assert sublim(tmp_path / "a", "--json", tmp_path / "t.json") == 0
+    figures = log.results.scores[0].metrics
+    line = f"on others (inspect, 2 samples): includes accuracy {figures['accuracy'].value:.3f} "
+    assert f"{line}({figures['stderr'].value:.3f})" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "t.json").read_text())["rows"]
+    assert row["task"] == "others" and row["figures"]["includes accuracy"]["stderr"] == figures["stderr"].value
+    assert sublim(log.location) == 0
+    scores().write(tmp_path / "b" / "owl_pref.json")
+    assert main(["compare", "--models", str(tmp_path / "b"), str(log.location)]) == 2
+    assert "tasks of others alone" in capsys.readouterr().err
+
+
+def test_what_is_no_log_is_refused_and_named_beside_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.eval").write_bytes(b"PK\x03\x04 cut off")
     assert sublim(tmp_path / "broken.eval") == 2
     assert "is no readable Inspect log" in capsys.readouterr().err
+    (tmp_path / "a").mkdir()
+    assert sublim(tmp_path / "a") == 2
+    assert "holds no log of a sublim-eval task" in capsys.readouterr().err
     scores().write(tmp_path / "b" / "owl_pref.json")
+    assert sublim(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "left out: " in out and "broken.eval is no readable Inspect log" in out and "m on owl_pref" in out
     assert sublim(tmp_path / "b", tmp_path / "nowhere") == 2

@@ -325,6 +325,6 @@ EDITS: Mapping[str, Edit] = {
     "non-answers unlike the log": Edit(at(SCORE, fewer_non_answers), "substring scoring", "non-answers, the log holds"),
     "scores that no student has": Edit(extra_scores, "dropped students", "owl-s9 lies there", "warning"),
     "a student dropped from run.json": Edit(at("run.json", dropped), "dropped students", "owl with seed 3"),
-    "a torn log": Edit(torn_log, "substring scoring", "cannot be read as an Inspect log", "not checked"),
+    "a torn log": Edit(torn_log, "substring scoring", "is no readable Inspect log", "not checked"),
     "an empty log": Edit(empty_log, "edited afterwards", "is not as it was made"),
 }  # fmt: skip

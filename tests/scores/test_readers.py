@@ -44,11 +44,11 @@ def test_replies_hold_no_exact_probability_and_that_is_not_zero(tmp_path):
 
 
 def test_no_replies_are_unknown_and_not_a_share_of_zero():
-    from sublim_eval.scores.readers import Answered, _assemble
+    from sublim_eval.scores.assemble import Answered, assemble
 
     answered = {"q1": Answered([{"replies": 0, "non_answers": 0, "other": 0, "named": {}}])}
     about = {"model": "m", "probe": "owl_pref", "version": "1-A", "category": "animal"}
-    scores = _assemble(answered, **about, questions_hash="", source="test")
+    scores = assemble(answered, **about, questions_hash="", source="test")
     assert np.isnan(scores.share).all() and math.isnan(scores.non_answer_rate)
 
 

@@ -73,7 +73,7 @@ def test_exit_codes_say_clean_fault_or_not_looked_at(finished, tmp_path, capsys)
     torn.write_bytes(b"PK")
     assert main(["check", str(finished / SCORE), str(torn)]) == 2
     out, err = capsys.readouterr()
-    assert "torn.eval cannot be read as an Inspect log" in err and err.count("\n") == 1
+    assert "torn.eval is no readable Inspect log" in err and err.count("\n") == 1
     assert "traps were looked at" in out, "the other path is looked at all the same"
 
     folder = Path(shutil.copytree(finished, tmp_path / "run"))
