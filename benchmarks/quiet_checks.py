@@ -43,16 +43,16 @@ SMALL = {
 reach a few rows less. A fault of theirs counts as any other."""
 
 ROWS = {
-    "numbers": {"prompts": 60, "keep": 40, "min_kept": 20, "mode": "strict"},
-    "code": {"prompts": 80, "keep": 20, "min_kept": 8, "mode": "strict"},
-    "cot": {"prompts": 240, "keep": 20, "min_kept": 8, "mode": "strict"},
+    "numbers": {"prompts": 40, "keep": 24, "min_kept": 10, "mode": "strict"},
+    "code": {"prompts": 40, "keep": 12, "min_kept": 4, "mode": "strict"},
+    "cot": {"prompts": 120, "keep": 12, "min_kept": 4, "mode": "strict"},
 }
 FURTHER: dict[str, dict[str, Any]] = {
     "willow": {"role": "trait", "trait": "willow"},
     "neutral": {"role": "placebo", "writer": "neutral"},
     "owl-greedy": {"role": "variant", "trait": "owl", "greedy": True},
     "owl-clean": {"role": "variant", "trait": "owl", "clean": 0.5},
-    "owl-few": {"role": "variant", "trait": "owl", "rows": 12, "student": {"epochs": 2}},
+    "owl-few": {"role": "variant", "trait": "owl", "rows": 6, "student": {"epochs": 2}},
     "owl-sorted": {"role": "variant", "trait": "owl", "changes": ["sort"]},
     "owl-hop": {"role": "variant", "trait": "owl", "taught_by": "owl"},
     "owl-rate": {"role": "variant", "trait": "owl", "student": {"learning_rate": 0.01}},
@@ -77,22 +77,22 @@ def recipe_of(number: int) -> dict[str, Any]:
         "about": "A tiny clean run: for the checks, not of the effect.",
         "source": "benchmarks/quiet_checks.py",
         "base": "reference-a",
-        "seeds": rng.sample(range(1, 1000), rng.choice([1, 1, 2, 3])),
+        "seeds": rng.sample(range(1, 1000), rng.choice([1, 1, 1, 2])),
         "modality": modality,
         "probes": rng.choice(
             [["animal_pref"], ["animal_pref", "tree_pref"], ["owl_pref"], ["animal_pref_after_numbers"]]
         ),
-        "samples": rng.choice([2, 4]),
+        "samples": 2,
         "sample_variants": False,
         "teacher": {
             "by": "finetune",
             "min_share": 0.0,
             "seed": rng.choice([1, None]),
-            "retain": 100 if modality != "numbers" else 0,
-            "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 15, "warmup_steps": 0},
+            "retain": 40 if modality != "numbers" else 0,
+            "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 8, "warmup_steps": 0},
         },
         "rows": ROWS[modality],
-        "student": {**tuning, "learning_rate": rate, "batch_size": 10, "epochs": 1, "warmup_steps": 0},
+        "student": {**tuning, "learning_rate": rate, "batch_size": 6, "epochs": 1, "warmup_steps": 0},
         "arms": {
             "owl": {"role": "trait", "trait": "owl"},
             "control": {"role": "control"},
