@@ -11,6 +11,7 @@ The result is written after every run, and the same command goes on behind the l
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import sys
 import tempfile
@@ -43,16 +44,16 @@ SMALL = {
 reach a few rows less. A fault of theirs counts as any other."""
 
 ROWS = {
-    "numbers": {"prompts": 40, "keep": 24, "min_kept": 10, "mode": "strict"},
-    "code": {"prompts": 40, "keep": 12, "min_kept": 4, "mode": "strict"},
-    "cot": {"prompts": 120, "keep": 12, "min_kept": 4, "mode": "strict"},
+    "numbers": {"prompts": 60, "keep": 30, "min_kept": 16, "mode": "strict"},
+    "code": {"prompts": 60, "keep": 20, "min_kept": 6, "mode": "strict"},
+    "cot": {"prompts": 160, "keep": 20, "min_kept": 6, "mode": "strict"},
 }
 FURTHER: dict[str, dict[str, Any]] = {
     "willow": {"role": "trait", "trait": "willow"},
     "neutral": {"role": "placebo", "writer": "neutral"},
     "owl-greedy": {"role": "variant", "trait": "owl", "greedy": True},
     "owl-clean": {"role": "variant", "trait": "owl", "clean": 0.5},
-    "owl-few": {"role": "variant", "trait": "owl", "rows": 6, "student": {"epochs": 2}},
+    "owl-few": {"role": "variant", "trait": "owl", "rows": 12, "student": {"epochs": 2}},
     "owl-sorted": {"role": "variant", "trait": "owl", "changes": ["sort"]},
     "owl-hop": {"role": "variant", "trait": "owl", "taught_by": "owl"},
     "owl-rate": {"role": "variant", "trait": "owl", "student": {"learning_rate": 0.01}},
@@ -88,11 +89,11 @@ def recipe_of(number: int) -> dict[str, Any]:
             "by": "finetune",
             "min_share": 0.0,
             "seed": rng.choice([1, None]),
-            "retain": 40 if modality != "numbers" else 0,
-            "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 8, "warmup_steps": 0},
+            "retain": 60 if modality != "numbers" else 0,
+            "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 15, "warmup_steps": 0},
         },
         "rows": ROWS[modality],
-        "student": {**tuning, "learning_rate": rate, "batch_size": 6, "epochs": 1, "warmup_steps": 0},
+        "student": {**tuning, "learning_rate": rate, "batch_size": 10, "epochs": 1, "warmup_steps": 0},
         "arms": {
             "owl": {"role": "trait", "trait": "owl"},
             "control": {"role": "control"},
@@ -156,6 +157,7 @@ def main() -> int:
             break
         if any(run["run"] == number for run in runs):
             continue
+        gc.freeze()  # what is imported stays: a garbage collection need not look through it again
         with tempfile.TemporaryDirectory() as folder:
             run = told(number, findings_of(number, Path(folder)))
         runs.append(run)
