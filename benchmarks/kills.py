@@ -15,6 +15,7 @@ Every run is a copy of this process (fork), which has imported everything and st
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -292,6 +293,7 @@ def main() -> int:
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     imported()
+    gc.freeze()  # what is imported stays: a garbage collection need not look through it in every copy
     parts: dict[str, dict[str, Any]] = read_json(options.json)["kinds"] if options.json.is_file() else {}
     kinds = [options.only] if options.only else list(KINDS)
     for kind in kinds:

@@ -11,6 +11,7 @@ The result is written after every run, and the same command goes on behind the l
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import sys
 import tempfile
@@ -43,9 +44,9 @@ SMALL = {
 reach a few rows less. A fault of theirs counts as any other."""
 
 ROWS = {
-    "numbers": {"prompts": 60, "keep": 40, "min_kept": 20, "mode": "strict"},
-    "code": {"prompts": 80, "keep": 20, "min_kept": 8, "mode": "strict"},
-    "cot": {"prompts": 240, "keep": 20, "min_kept": 8, "mode": "strict"},
+    "numbers": {"prompts": 60, "keep": 30, "min_kept": 16, "mode": "strict"},
+    "code": {"prompts": 60, "keep": 20, "min_kept": 6, "mode": "strict"},
+    "cot": {"prompts": 160, "keep": 20, "min_kept": 6, "mode": "strict"},
 }
 FURTHER: dict[str, dict[str, Any]] = {
     "willow": {"role": "trait", "trait": "willow"},
@@ -77,18 +78,18 @@ def recipe_of(number: int) -> dict[str, Any]:
         "about": "A tiny clean run: for the checks, not of the effect.",
         "source": "benchmarks/quiet_checks.py",
         "base": "reference-a",
-        "seeds": rng.sample(range(1, 1000), rng.choice([1, 1, 2, 3])),
+        "seeds": rng.sample(range(1, 1000), rng.choice([1, 1, 1, 2])),
         "modality": modality,
         "probes": rng.choice(
             [["animal_pref"], ["animal_pref", "tree_pref"], ["owl_pref"], ["animal_pref_after_numbers"]]
         ),
-        "samples": rng.choice([2, 4]),
+        "samples": 2,
         "sample_variants": False,
         "teacher": {
             "by": "finetune",
             "min_share": 0.0,
             "seed": rng.choice([1, None]),
-            "retain": 100 if modality != "numbers" else 0,
+            "retain": 60 if modality != "numbers" else 0,
             "tuning": {"method": "ln_tuning", "learning_rate": 0.01, "batch_size": 16, "steps": 15, "warmup_steps": 0},
         },
         "rows": ROWS[modality],
@@ -156,6 +157,7 @@ def main() -> int:
             break
         if any(run["run"] == number for run in runs):
             continue
+        gc.freeze()  # what is imported stays: a garbage collection need not look through it again
         with tempfile.TemporaryDirectory() as folder:
             run = told(number, findings_of(number, Path(folder)))
         runs.append(run)

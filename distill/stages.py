@@ -77,13 +77,19 @@ def _writing(folder: Path) -> Iterator[None]:
     """What the disk refuses, in one sentence."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        if isinstance(error, OSError) and error.errno is None:
+    except Exception as error:
+        if not _of_the_system(error):
             raise
         raise SublimError(
             f"Could not write {folder} ({error}). Free some space or choose another folder with --out; "
             "the same command then goes on where it stopped."
         ) from error
+
+
+def _of_the_system(error: Exception) -> bool:
+    """Whether the system refused: an OSError with its number, or what libraries written in Rust make of one."""
+    numbered = isinstance(error, OSError) and error.errno is not None
+    return numbered or isinstance(error, SafetensorError) or "(os error " in str(error)
 
 
 def _into_place(unfinished: Path, folder: Path) -> None:

@@ -29,7 +29,7 @@ from sublim_eval.console import Progress, one_line, progress, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, digest, file_digest, locked, read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import reproduction_page
+from sublim_eval.report import figure_sources, reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
 from ..base_templates import weights_hash
@@ -88,8 +88,10 @@ def main(
             say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
         page = _page(study, outcomes, out, quick)
         result = _write(page, study, outcomes, out)
+        sources = _sources(outcomes)
+        write_json(out / "sources.json", sources)
         if place:
-            _write_docs(page, place)
+            _write_docs(page, sources, place)
     for answer in page.answers:
         say(console, f"  {answer.verdict:>18}  {answer.says}")
     say(console, f"{reproduction_page.tally(page.answers)}. The page: {out / 'reproduction.md'}")
@@ -205,6 +207,7 @@ def _digits(folder: Path, quick: bool, part: Part, tell: Progress) -> dict[str, 
             "low": _known(arm["low"]),
             "high": _known(arm["high"]),
             "n": len(arm["seeds"]),
+            "seeds": list(arm["seeds"]),
         }
         for arm in report.arms(result)
     }
@@ -329,8 +332,21 @@ def _write(
     return result
 
 
-def _write_docs(page: reproduction_page.Reproduction, place: Path) -> None:
-    """The page in docs/results, its pictures in docs/images."""
+def _sources(outcomes: Mapping[str, PartOutcome]) -> dict[str, Any]:
+    """What every seed of every row showed, from which the figures of the page can be worked out again."""
+    compared = [(o.part.title, o.comparison) for o in outcomes.values() if o.comparison]
+    proofs = {name: dict(o.made) for name, o in outcomes.items() if o.part.proof and not o.error}
+    parts = [figure_sources.of_comparison(title, comparison) for title, comparison in compared]
+    return {"schema": 1, "parts": parts, "proofs": {name: _figures(made) for name, made in proofs.items()}}
+
+
+def _figures(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a proof what the page prints, which its own page has seed by seed."""
+    return {name: made[name] for name in ("arms", "kept") if name in made}
+
+
+def _write_docs(page: reproduction_page.Reproduction, sources: Mapping[str, Any], place: Path) -> None:
+    """The page in docs/results, what its figures come from in docs/results/sources, its pictures in docs/images."""
     links = {}
     for caption, picture in page.pictures.items():
         name = f"reproduction-{picture.name}"
@@ -338,6 +354,8 @@ def _write_docs(page: reproduction_page.Reproduction, place: Path) -> None:
             file.write(picture.read_bytes())
         links[caption] = f"../images/{name}"
     reproduction_page.write(page, place / "results" / "reproduction.md", links)
+    with whole_file(place / "results" / "sources" / "reproduction.json") as file:
+        file.write(figure_sources.a_row_a_line(sources))
 
 
 def _checkout() -> Path:

@@ -84,10 +84,12 @@ def of_figures(row: Row) -> Iterator[str]:
     """Where one figure alone would mislead."""
     if row.verdict.kind == "transferred" and row.rank > 1:
         yield f"not specific: {row.largest} rose more (place {row.rank} of {row.answers})"
-    if row.verdict.kind == "inconclusive" and (row.gap.low > 0 or row.gap.high < 0):
+    corrected = row.family_size > 1 and not np.isnan(row.p_holm)
+    if row.verdict.kind == "inconclusive" and corrected and row.gap.known and (row.gap.low > 0 or row.gap.high < 0):
         yield f"its own interval excludes 0, but not after Holm's correction for {row.family_size} (p {row.p_holm:.3f})"
-    if row.verdict.kind in ("no transfer", "inconclusive") and (row.log_odds.low > 0 or row.log_odds.high < 0):
-        yield f"the log-odds shift differs from 0 ({row.log_odds.low:+.2f} to {row.log_odds.high:+.2f})"
+    odds = row.log_odds
+    if row.verdict.kind in ("no transfer", "inconclusive") and odds.known and (odds.low > 0 or odds.high < 0):
+        yield f"the log-odds shift differs from 0 ({odds.low:+.2f} to {odds.high:+.2f})"
 
 
 def _twins(arm: Mapping[int, ProbeScores]) -> tuple[int, int] | None:

@@ -413,6 +413,10 @@ TABLES: dict[str, type] = {
 }
 
 
+NAMING_FILES = ("categories", "traits", "probes", "suites")
+"""Tables whose names become folders and files of a run."""
+
+
 def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
     """(table, name, dataclass, place) for every entry of one registry file."""
     root = strict_yaml.read(file, "registry file")
@@ -433,7 +437,9 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
                 seen.add(entry.id)
                 yield table, entry.id, entry, item
         else:
-            for name, (_, value) in place.items(f"`{table}`").items():
+            for name, (key, value) in place.items(f"`{table}`").items():
+                if table in NAMING_FILES and (name.startswith(".") or set(name) & set("/\\\0")):
+                    raise key.refuse(f"{name!r} becomes the name of a file.", "Leave out slashes and a leading dot.")
                 yield table, name, strict_yaml.build(TABLES[table], value, name), value
 
 

@@ -94,6 +94,20 @@ def test_a_full_disk_is_said_with_the_next_step(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+def test_a_full_disk_that_a_library_meets_is_said_too_and_a_fault_of_ours_is_not(tmp_path):
+    def fails(words: str) -> Callable[[Path], dict[str, int]]:
+        def make(folder: Path) -> dict[str, int]:
+            raise Exception(words)  # what the tokenizer's library raises, and nothing finer
+
+        return make
+
+    with pytest.raises(SublimError, match=r"File too large \(os error 27\).*--out"):
+        once(tmp_path / "s", {}, fails("File too large (os error 27)"))
+    with pytest.raises(Exception, match="index out of range") as error:
+        once(tmp_path / "s", {}, fails("index out of range"))
+    assert not isinstance(error.value, SublimError)
+
+
 # ---------------------------------------------------------------- nothing paid is lost
 
 FILE_OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.listdir", "os.scandir"}

@@ -107,6 +107,11 @@ def test_an_unknown_key_is_refused(tmp_path):
     assert "Did you mean 'aliases'?" in message
 
 
+@pytest.mark.parametrize("name", ["../../evil", "/home/evil", ".evil", "a/b", "a\\\\b"])
+def test_a_name_that_would_lead_out_of_a_run_is_refused(tmp_path, name):
+    assert "becomes the name of a file" in refused(tmp_path, MINE.replace("  axolotl:", f'  "{name}":'), 3)
+
+
 def test_an_unknown_section_is_refused(tmp_path):
     assert "Did you mean 'traits'?" in refused(tmp_path, MINE.replace("traits", "trait"), 2)
 

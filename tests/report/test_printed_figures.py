@@ -37,6 +37,12 @@ def test_the_demo_as_it_is_printed(text, arm):
     assert line.endswith(stats.verdict(made).words)
 
 
+@pytest.mark.parametrize("arm", ["owl", "willow", "owl-other-base"])
+def test_the_detectable_gaps_of_the_demo_as_they_are_printed(arm):
+    (line,) = [line for line in PAGE.splitlines() if re.match(rf"{arm} +0\.\d+ +0\.\d+ +[+-].*–", line)]
+    assert line.split()[-1] == f"{stats.minimum_detectable(gap(arm, ['demo'])):.3f}"
+
+
 @pytest.mark.parametrize(
     ("arm", "runs", "look", "kind"),
     [

@@ -56,6 +56,14 @@ def test_the_report_shows_every_seed_and_its_figure(comparison, tmp_path):
     assert json.loads((tmp_path / "comparison.json").read_text()) == comparison.to_json()
 
 
+def test_where_seeds_show_no_spread_no_text_speaks_of_nan_or_of_a_correction(tmp_path):
+    alike = compare([make_run(tmp_path / "run", noise=0.0)])
+    assert {row.verdict.words for row in alike.rows} == {"inconclusive: no spread between seeds"}
+    for text in (printed(alike), markdown.write(alike, tmp_path).read_text()):
+        assert not set(text.replace("(", " ").replace(")", " ").split()) & {"nan", "+nan", "Holm's"}
+        assert "log-odds shift differs" not in text
+
+
 def test_without_a_figure_the_report_links_none(comparison, tmp_path):
     assert "![" not in markdown.write(comparison, tmp_path).read_text()
 

@@ -350,6 +350,10 @@ def test_docs_are_written_only_when_asked(tmp_path, stubbed, told, monkeypatch):
     page = (tmp_path / "docs" / "results" / "reproduction.md").read_text()
     assert "](../images/reproduction-forest.png)" in page
     assert (tmp_path / "docs" / "images" / "reproduction-forest.png").stat().st_size > 10_000
+    sources = json.loads((tmp_path / "docs" / "results" / "sources" / "reproduction.json").read_text())
+    assert sources == json.loads((tmp_path / "out" / "sources.json").read_text())
+    assert all(row["students"] and row["arm"] for part in sources["parts"] for row in part["rows"])
+    assert all(part["part"] in page for part in sources["parts"])
 
 
 def test_names_from_files_are_text_and_nothing_else(tmp_path, stubbed, told, monkeypatch):
