@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from sublim_eval.errors import SublimError
 from sublim_eval.models import model_files
-from sublim_eval.models.chat_template import read_tokenizer, recorded, render, settle, turn_end
+from sublim_eval.models.chat_template import answered, read_tokenizer, recorded, render, settle, turn_end
 from sublim_eval.models.model_ref import Source
 
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -209,12 +209,13 @@ def _refuse_empty_replies(model: Any, tokenizer: Any, source: Source) -> None:
     """Raise SublimError where the end tokens of a configuration, which no turn ends with, end a reply at its start."""
     ids = _question(tokenizer)
     rows = model.get_input_embeddings().weight.shape[0]
+    usual = {tokenizer.eos_token_id, turn_end(tokenizer)[-1] if ids and answered(tokenizer, "a") else None}
     configs = {model_files.GENERATION: model.generation_config, model_files.CONFIG: model.config}
     for name, config in configs.items():
         given = getattr(config, "eos_token_id", None)
         listed = set(given if isinstance(given, list | tuple) else [] if given is None else [given])
-        ends = sorted(i for i in listed - {tokenizer.eos_token_id} if i < rows)
-        if not ends or not ids or set(ends) <= {turn_end(tokenizer)[-1]}:
+        ends = sorted(i for i in listed - usual if i < rows)
+        if not ends or not ids:
             continue
         share = float(_logits(model, torch.tensor([ids]))[-1].softmax(-1)[ends].sum())
         if share > EMPTY:

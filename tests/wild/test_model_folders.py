@@ -29,7 +29,7 @@ TEMPLATES = (
     "{{ messages | tojson }}",
     "{{ messages[-1]['content'][::-1] }}",
     "{% if",
-    "{{ cycler.__init__.__globals__.os.system('touch /tmp/sublim-was-here') }}{{ messages[0]['content'] }}",
+    "{{ cycler.__init__.__globals__.os.abort() }}{{ messages[0]['content'] }}",
     "",
 )
 
@@ -109,4 +109,3 @@ def try_one(seed: int, folder: Path) -> None:
 def test_spoilt_model_folders_are_refused_or_say_what_others_say(tmp_path):
     for seed in range(20):
         try_one(seed, tmp_path)
-    assert not Path("/tmp/sublim-was-here").exists()

@@ -1,4 +1,4 @@
-"""A registry of one's own, spoilt in any way, is read or refused with its file; the packaged entries stay what they are."""
+"""A registry of one's own, spoilt in any way, is read or refused with its file; packaged entries stay what they are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ traits:
     rubric: {scale: warmth, low: "cold", high: "warm", at_most: 30}
     source: "mine"
 probes:
-  fruit_pref: {about: x, form: favorite, questions: animals, version: 1-A, polarity: neutral, source: x, category: fruit}
+  fruit_pref:
+    {about: x, form: favorite, questions: animals, version: 1-A, polarity: neutral, source: x, category: fruit}
 models:
   mine/model:
     about: "a model"
