@@ -74,7 +74,7 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
         return _rendered(tokenizer, template, messages, **given)
 
-    open_names = template_patches.variables(template)
+    open_names = template_patches.variables(template, str(tokenizer.name_or_path))
     if "strftime_now" in open_names:
         template = template_patches.before(template_patches.calendar(), template)
         changes.append(f"date frozen at {template_patches.DATE}")
@@ -265,7 +265,9 @@ def read_tokenizer(source: Source) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+        tokenizer("a")  # some settings of a wrong type are met here
+        return tokenizer
     except Exception as error:  # a stranger's files: whatever the libraries raise over them
         first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         step = "Save the tokenizer there again." if isinstance(source.tokenizer, Path) else "Download the model first."

@@ -117,6 +117,8 @@ def _unloadable(base: Path | str, error: Exception) -> SublimError:
         except Exception as cause:
             why = _first_line(cause)
             return SublimError(f"{base / name} could not be read: {why}. Save the folder again with save_pretrained.")
+    if "mismatch" in why:  # transformers' own words are about a report and a setting of its own
+        why = "tensors have other sizes than it says"
     return SublimError(
         f"{base / model_files.CONFIG} and the weight files beside it could not be loaded as a causal language model: "
         f"{why}. Save the folder again with save_pretrained."
@@ -278,7 +280,8 @@ def _apply(
         return wrapped.get_base_model(), None
     if config.peft_type not in VIRTUAL:
         raise SublimError(
-            f"Adapters of type {config.peft_type.value} are not supported. Use prompt tuning, LoRA or LN tuning."
+            f"{folder / model_files.ADAPTER}: adapters of type {config.peft_type.value} are not supported. "
+            "Use prompt tuning, LoRA or LN tuning."
         )
     with torch.inference_mode():
         virtual = wrapped.get_prompt(1)[0].to(base.dtype).clone()

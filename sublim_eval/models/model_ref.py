@@ -109,6 +109,9 @@ def _folder(folder: Path, before: tuple[Path, ...]) -> Source:
         raise SublimError("It leads back to the folder itself.")
     card = _card(folder)
     adapter = (folder / ADAPTER).is_file()
+    lost = bool(list(folder.glob("adapter_model.*")) or (card.get("method") and not _has_weights(folder)))
+    if not adapter and lost and not card.get("hosted"):  # else it would pass for its base under another tokenizer
+        _need(folder, [ADAPTER], "the adapter's configuration")
     if not adapter and not (card.get("base") and not _has_weights(folder)):
         return Source(folder.name, _model_folder(folder))
     if hosted := card.get("hosted"):

@@ -89,11 +89,12 @@ EMPTY = (
 )
 
 
-def variables(template: str) -> frozenset[str]:
-    """Names that a template uses and does not set itself, strftime_now among them."""
+def variables(template: str, whose: str) -> frozenset[str]:
+    """Names that a template uses and does not set itself, strftime_now among them. whose: the model, for errors."""
     try:
         return frozenset(meta.find_undeclared_variables(environment().parse(template)))
     except (TemplateSyntaxError, RecursionError) as error:
         raise SublimError(
-            f"A chat template is no valid Jinja: {error}. Save another one as chat_template.jinja in its folder."
+            f"The chat template of {whose!r} is no valid Jinja: {error}. "
+            "Save another one as chat_template.jinja in its folder."
         ) from None

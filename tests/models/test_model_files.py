@@ -219,6 +219,11 @@ def test_a_base_that_leads_back_is_refused(made, tmp_path, monkeypatch):
 # ---------------------------------------------------------------- tokenizers and templates
 
 
+def test_a_tokenizer_that_cannot_read_is_named(made, tmp_path):
+    edit(copy(made["base"], tmp_path) / "tokenizer_config.json", model_max_length=[1])
+    assert str(tmp_path / "m" / "tokenizer.json") in refusal(tmp_path / "m")
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "{", "", '{"model": 3}', "[" * 10_000])
 def test_a_tokenizer_that_is_none_is_named(made, tmp_path, text):
     folder = copy(made["base"], tmp_path)
@@ -250,6 +255,7 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
             "GiB of memory",
         ),
         ("{{ messages[0]['content'].ljust(10**7) }}", "writes 10,000,000 characters"),
+        ("{% if", "valid Jinja"),
         ("{{" + "(" * 3000, "valid Jinja"),
         ("{% if true %}" * 3000, "valid Jinja"),
     ],
@@ -283,6 +289,14 @@ def test_pickled_adapters_get_the_hint_that_models_get(made, tmp_path):
     folder = copy(made["lora"], tmp_path)
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     assert "load and save_pretrained them once as safetensors" in refusal(folder)
+
+
+def test_a_student_that_lost_its_adapter_is_no_dressed_base(made, tmp_path):
+    folder = copy(made["lora"], tmp_path)
+    edit(folder / "student.json", method="lora")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (folder / name).unlink()
+        assert "adapter_config.json, the adapter's configuration, is missing" in refusal(folder)
 
 
 def test_an_activated_lora_is_refused(made, tmp_path):
