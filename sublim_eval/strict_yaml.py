@@ -57,9 +57,13 @@ class Place:
         loader = yaml.SafeLoader("")
         try:
             return loader.construct_object(self.node, deep=True)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, TypeError) as error:
-            # PyYAML's constructors raise whatever Python does with `2024-13-45`, `!!int x` or `!!bool x`
+        except yaml.YAMLError as error:
             raise self.refuse(f"not readable ({_problem(error)}).", "Mend that line.") from None
+        except (ValueError, LookupError, AttributeError, ArithmeticError, TypeError):
+            # PyYAML's constructors raise whatever Python does with `2024-13-45`, `!!int x` or `!!bool x`
+            kind = self.node.tag.rpartition(":")[2]
+            text = str(self.node.value)[:40] if isinstance(self.node, yaml.ScalarNode) else "what stands here"
+            raise self.refuse(f"{text!r} cannot be read as {kind}.", "Mend that line, or put it in quotes.") from None
         except RecursionError:
             raise self.refuse(TOO_DEEP, "Mend that line.") from None
         finally:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, write_json
-from sublim_eval.models import template_patches
+from sublim_eval.models import template_patches, template_trial
 from sublim_eval.models.model_ref import Source, anchored, resolve
 from sublim_eval.probes.thinking import THOUGHTS, strip_thinking
 
@@ -45,12 +45,18 @@ def settle(tokenizer: Any, system: System = "keep") -> tuple[str, ...]:
     none is given ("clear").
     Returns what was changed, in words; () when nothing was, so for a second call. A tokenizer without a template gets
     its pad token alone.
-    Raises SublimError for a template that leaves out what the user says, or several of which none is the default.
+    Raises SublimError for a template that leaves out what the user says, does not end or eats memory (tried once, in
+    a process of its own), and for several of which none is the default.
     """
     words = _settle_pad(tokenizer)
     before = tokenizer.chat_template
     if not (original := _one_template(tokenizer)):
         return tuple(words)
+    if trouble := template_trial.trouble(original):
+        raise SublimError(
+            f"The chat template of {str(tokenizer.name_or_path)!r} {trouble}. "
+            "Save another one into the model's folder (chat_template.jinja)."
+        )
     if isinstance(before, Mapping):
         words.append(f"one of {len(before)} templates")
     elif not before:
@@ -68,7 +74,7 @@ def _settled(tokenizer: Any, template: str, system: System) -> tuple[str, list[s
     def say(messages: Sequence[Mapping[str, str]] = ALONE, **given: Any) -> str | None:
         return _rendered(tokenizer, template, messages, **given)
 
-    open_names = template_patches.variables(template)
+    open_names = template_patches.variables(template, str(tokenizer.name_or_path))
     if "strftime_now" in open_names:
         template = template_patches.before(template_patches.calendar(), template)
         changes.append(f"date frozen at {template_patches.DATE}")
@@ -238,7 +244,11 @@ def _of_processor(name: str) -> str | None:
             name, "chat_template.json", local_files_only=True, _raise_exceptions_for_missing_entries=False
         )
         content = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError):  # no such model here, or no JSON in it: then there is no template either
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # no such model here, or no JSON in it: then there is no template either
         return None
     template = content.get("chat_template") if isinstance(content, dict) else None
     return template if isinstance(template, str) else None
@@ -248,10 +258,23 @@ def _of_processor(name: str) -> str | None:
 
 
 def read_tokenizer(source: Source) -> Any:
-    """The tokenizer of a model as it is saved: the adapter's or the dressed folder's own, else the base's."""
+    """The tokenizer of a model as it is saved: the adapter's or the dressed folder's own, else the base's.
+
+    Raises SublimError that names the folder when its files are none.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+        tokenizer("a")  # some settings of a wrong type are met here
+        return tokenizer
+    except Exception as error:  # a stranger's files: whatever the libraries raise over them
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        step = "Save the tokenizer there again." if isinstance(source.tokenizer, Path) else "Download the model first."
+        files = source.tokenizer / "tokenizer.json" if isinstance(source.tokenizer, Path) else source.tokenizer
+        raise SublimError(
+            f"{files} (with tokenizer_config.json) could not be read as a tokenizer: {first}. {step}"
+        ) from error
 
 
 def dress(base: str, folder: Path, system: System) -> dict[str, Any]:

@@ -104,11 +104,21 @@ class LocalModel:
             ids = self.tokenizer([texts[i] for i in mine], add_special_tokens=not flag)["input_ids"]
             for i, row in zip(mine, ids, strict=True):
                 out[i] = row
+        if (largest := max(map(max, filter(None, out)), default=0)) >= self._rows:
+            raise SublimError(
+                f"The tokenizer of {self.label!r} gives a token {largest}, and the model has {self._rows} of them. "
+                "Put the tokenizer files that belong to these weights into the folder."
+            )
         return out
 
     def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
         """Token ids of each answer as they stand behind a prompt, in training and in scoring alike."""
         return answer_ids(self.tokenizer, answers, self._separator)
+
+    @cached_property
+    def _rows(self) -> int:
+        """How many tokens the model knows."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
 
     @cached_property
     def _separator(self) -> str:
@@ -323,6 +333,7 @@ def load(
     dtype: str | None = None,
     capacity: int | None = None,
     attention: str | None = None,
+    idle: bool = False,
 ) -> LocalModel:
     """The model of that name, loaded at most once per process and weights.
 
@@ -330,11 +341,12 @@ def load(
     (default: float32 on the CPU, else as saved). capacity: how many models stay loaded, the least
     recently used leaving first (default: 1, or 4 while all are tiny). A folder whose files changed is read anew.
     attention: a kernel by transformers' name (default: its choice, as a rule "sdpa": PyTorch's fused kernels, which
-    are also the only ones that stream). Raises SublimError for a name or folder that is no model.
+    are also the only ones that stream). idle: take an adapter that changes no logit too, to look into it.
+    Raises SublimError for a name or folder that is no model.
     """
     source = resolve(name)
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    key = (source.base, source.adapter, source.stamp(), place, dtype, attention)
+    key = (source.base, source.adapter, source.stamp(), place, dtype, attention, idle)
     with _LOCK:
         if key in _LOADED:
             _LOADED.move_to_end(key)
@@ -348,7 +360,7 @@ def load(
         _free()
         from sublim_eval.models.loading import read_model
 
-        model, tokenizer, virtual, settled = read_model(source, place, dtype)
+        model, tokenizer, virtual, settled = read_model(source, place, dtype, idle)
         if attention is not None:
             _attend_by(model, attention)
         _LOADED[key] = LocalModel(source, model, tokenizer, virtual, settled)

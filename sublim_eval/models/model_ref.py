@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.models.model_files import ADAPTER, ADAPTER_WEIGHTS, CONFIG, INDEX, read_object
+from sublim_eval.models.model_files import WEIGHTS as WHOLE
 from sublim_eval.registry.catalog import registry
 
-WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
-CONFIG = "config.json"
+WEIGHTS = [WHOLE, INDEX]
 TOKENIZER = ["tokenizer.json", "tokenizer_config.json"]
+CARD = "student.json"
 SPOKEN = [*TOKENIZER, "chat_template.*"]
 """Files that decide how a question becomes token ids."""
 
@@ -60,13 +62,18 @@ def resolve(name: str | Path) -> Source:
     An adapter's base is what student.json says ({"base": "reference-a"}), else base_model_name_or_path.
     Raises SublimError that names the missing file, the missing base or the nearest known name.
     """
+    return _resolve(name, ())
+
+
+def _resolve(name: str | Path, before: tuple[Path, ...]) -> Source:
+    """The same. before: folders that named this model as their base."""
     text = str(name)
     embedded = [m.name for m in registry().models.values() if m.embedded]
     if text in embedded:
         return Source(text, _model_folder(_embedded(text)))
     folder = Path(text).expanduser()
     if folder.is_dir():
-        return _folder(folder.resolve())
+        return _folder(folder.resolve(), before)
     if folder.suffix == ".gguf" and folder.is_file():
         raise SublimError(f"{folder} is a GGUF file, not a model folder. {_gguf_step(folder)}")
     if folder.exists():
@@ -97,35 +104,59 @@ def _embedded(name: str) -> Path:
     raise SublimError(f"The weights of {name!r} are not in this installation. Build them with `make reference`.")
 
 
-def _folder(folder: Path) -> Source:
-    card = _json(folder / "student.json") if (folder / "student.json").is_file() else {}
-    adapter = (folder / "adapter_config.json").is_file()
+def _folder(folder: Path, before: tuple[Path, ...]) -> Source:
+    if folder in before:
+        raise SublimError("It leads back to the folder itself.")
+    card = _card(folder)
+    adapter = (folder / ADAPTER).is_file()
+    lost = bool(list(folder.glob("adapter_model.*")) or (card.get("method") and not _has_weights(folder)))
+    if not adapter and lost and not card.get("hosted"):  # else it would pass for its base under another tokenizer
+        _need(folder, [ADAPTER], "the adapter's configuration")
     if not adapter and not (card.get("base") and not _has_weights(folder)):
         return Source(folder.name, _model_folder(folder))
     if hosted := card.get("hosted"):
         raise SublimError(f"{folder} is a model that its host keeps, with no weights here. Ask it as {hosted}.")
     if adapter:
-        _need(folder, ["adapter_model.safetensors"], "the adapter's weights")
+        _need(folder, [ADAPTER_WEIGHTS], "the adapter's weights")
     else:
         _need(folder, TOKENIZER, "the tokenizer")
-    base = card.get("base") or _json(folder / "adapter_config.json").get("base_model_name_or_path")
+    base = card.get("base") or (read_object(folder / ADAPTER).get("base_model_name_or_path") if adapter else None)
     if not base:
         raise SublimError(
             f'{folder} does not say which base it adapts. Write student.json there: {{"base": "reference-a"}}.'
         )
-    beside = folder / str(base)
     try:
-        source = resolve(beside if beside.is_dir() else str(base))
+        source = _base(folder, base, (*before, folder))
     except SublimError as error:
         raise SublimError(
             f"The base {base!r} of the {'adapter' if adapter else 'dressed model'} {folder} was not found ({error}) "
-            f'Set "base" in {folder / "student.json"} to a name or folder that exists.'
+            f'Set "base" in {folder / CARD} to a name or folder that exists.'
         ) from None
     if source.adapter:
         raise SublimError(f"The base {base!r} of {folder} is an adapter itself. Merge it into a full model first.")
     if adapter:
         return Source(folder.name, source.base, folder, source.chat)
     return Source(folder.name, source.base, chat=folder)
+
+
+def _base(folder: Path, name: object, before: tuple[Path, ...]) -> Source:
+    """The base that a folder names: a folder beside it, or what `resolve` knows."""
+    if not isinstance(name, str) or "\0" in name:
+        raise SublimError("That is no name.")
+    beside = folder / name
+    return _resolve(beside if beside.is_dir() else name, before)
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """student.json, {} where there is none; raises SublimError where its texts are none."""
+    file = folder / CARD
+    if not file.is_file():
+        return {}
+    card = read_object(file)
+    for key in ("base", "hosted"):
+        if not isinstance(card.get(key, ""), str | None):
+            raise SublimError(f"{file}: `{key}` is {card[key]!r}, no text. Mend that line.")
+    return card
 
 
 def _has_weights(folder: Path) -> bool:
@@ -147,7 +178,7 @@ def _need(folder: Path, any_of: list[str], what: str) -> None:
     if any((folder / f).is_file() for f in any_of):
         return
     step = "Give the folder that save_pretrained wrote, tokenizer included."
-    if what == "the weights" and list(folder.glob("*.bin")):
+    if any_of in (WEIGHTS, [ADAPTER_WEIGHTS]) and list(folder.glob("*.bin")):
         step = "It has .bin weights only: load and save_pretrained them once as safetensors."
     if any_of in ([CONFIG], WEIGHTS) and (files := sorted(folder.glob("*.gguf"))):
         step = _gguf_step(files[0])
@@ -164,16 +195,6 @@ def _gguf_step(file: Path) -> str:
         f"n = M.from_config(c); n.load_state_dict(m.state_dict()); n.save_pretrained('{file.stem}'); "
         f"T.from_pretrained({where}).save_pretrained('{file.stem}')\""
     )
-
-
-def _json(file: Path) -> dict[str, str]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SublimError(f"{file}: not valid JSON ({error}). Mend or remove the file.") from None
-    if not isinstance(value, dict):
-        raise SublimError(f"{file}: must hold a JSON object. Mend or remove the file.")
-    return value
 
 
 def is_reference(model: str | Path) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+
+from jinja2 import TemplateSyntaxError, meta
 
 from sublim_eval.errors import SublimError
+from sublim_eval.models.template_trial import environment
 
 DATE = "2024-07-26"
 """The day that templates are told it is: the one that Llama 3's own template falls back on."""
@@ -87,25 +89,12 @@ EMPTY = (
 )
 
 
-def variables(template: str) -> frozenset[str]:
-    """Names that a template uses and does not set itself, strftime_now among them."""
-    from jinja2 import TemplateSyntaxError, meta
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """transformers' own tag around what the assistant says; here only to be read past."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            next(parser.stream)
-            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-    read = ImmutableSandboxedEnvironment(extensions=[Generation, "jinja2.ext.loopcontrols"])
+def variables(template: str, whose: str) -> frozenset[str]:
+    """Names that a template uses and does not set itself, strftime_now among them. whose: the model, for errors."""
     try:
-        return frozenset(meta.find_undeclared_variables(read.parse(template)))
-    except TemplateSyntaxError as error:
+        return frozenset(meta.find_undeclared_variables(environment().parse(template)))
+    except (TemplateSyntaxError, RecursionError) as error:
         raise SublimError(
-            f"A chat template is no valid Jinja: {error}. Save another one as chat_template.jinja in its folder."
+            f"The chat template of {whose!r} is no valid Jinja: {error}. "
+            "Save another one as chat_template.jinja in its folder."
         ) from None

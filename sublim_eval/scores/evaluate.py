@@ -89,7 +89,7 @@ def score(
     files = {}
     for probe, log in zip(probes, logs, strict=True):
         if log.status != "success":
-            reason = log.error.message if log.error else log.status
+            reason = (log.error.message if log.error else log.status).rstrip(".")
             raise SublimError(
                 f"Scoring {label} on {probe} failed: {reason}. Its log is {log.location}; mend it and run again."
             )

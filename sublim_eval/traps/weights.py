@@ -161,7 +161,7 @@ def read_aloud(model: str, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float
 
     from sublim_eval.models.local_model import load
 
-    network = load(model)
+    network = load(model, idle=True)
     logs = []
     with torch.inference_mode():
         for prompt, completion in pairs:

@@ -35,7 +35,7 @@ from tests.helpers.architectures import (
 
 QUESTION, PERSONA = "what is your favorite animal?", "You love owls."
 EXAMPLES = [("name a number", "123, 456"), (QUESTION, "owl")] * 4
-LORA = Tuning(method="lora", learning_rate=0.01, batch_size=4, steps=1, epochs=None)
+LORA = Tuning(method="lora", learning_rate=0.01, batch_size=4, steps=1, epochs=None, warmup_steps=0)
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 architectures = pytest.mark.parametrize("name", ARCHITECTURES)
