@@ -1,4 +1,4 @@
-"""Nothing that a model or a file says can steer the terminal it is printed on."""
+"""Nothing that a model or a file says can steer the terminal it is printed on; what is said while something runs."""
 
 from io import StringIO
 
@@ -6,7 +6,7 @@ import click
 import pytest
 from rich.console import Console
 
-from sublim_eval.console import clean, new_console, one_line, say, table
+from sublim_eval.console import clean, new_console, one_line, progress, say, table
 from sublim_eval.errors import SublimError
 
 HOSTILE = (
@@ -51,3 +51,24 @@ def test_a_command_of_click_prints_an_error_of_ours_in_one_line(capsys):
     with pytest.raises(SystemExit) as end:
         other.main([])
     assert end.value.code == 1 and capsys.readouterr().err == "Error: Unknown[2J trait 'a b'. Mend it.\n"
+
+
+def told(terminal: bool) -> str:
+    console = Console(file=StringIO(), force_terminal=terminal, width=100)
+    with progress(console) as tell:
+        for stage in ("teachers", "students", "teachers"):
+            for step in range(1, 4):
+                tell(stage, step, 3)
+    return console.file.getvalue()
+
+
+def test_a_pipe_gets_a_line_a_stage_when_it_is_done():
+    lines = told(terminal=False).splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["teachers", "students", "teachers"]
+    assert all(line.endswith(" s") and ": done, " in line for line in lines)
+
+
+def test_a_terminal_gets_a_bar_that_goes_away():
+    shown = told(terminal=True)
+    assert "teachers" in shown and "100%" in shown
+    assert ": done, " not in shown

@@ -16,9 +16,10 @@ import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,7 @@ from sublim_eval.files import ROOT, digest, file_digest, locked, read_json, whol
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import figure_sources, reproduction_page
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
+from sublim_eval.scores.probe_scores import ProbeScores
 
 from ..base_templates import weights_hash
 from ..execution.engine import Execution
@@ -276,7 +278,10 @@ def _page(study: Study, outcomes: Mapping[str, PartOutcome], out: Path, quick: b
             else reproduction_page.Made(part.title, part.recipe or f"sublim {part.proof}", 0.0, "not run")
             for part in study.parts.values()
         ),
-        answers=tuple(design.answer(finding, study, outcomes) for finding in study.findings.values()),
+        answers=tuple(
+            _with_rated_shares(design.answer(finding, study, outcomes), outcomes.get(finding.part or ""), out)
+            for finding in study.findings.values()
+        ),
         sources=study.sources,
         nulls=tuple(
             (outcome.part.title, row)
@@ -286,6 +291,40 @@ def _page(study: Study, outcomes: Mapping[str, PartOutcome], out: Path, quick: b
         ),
         pictures=draw(outcomes, out),
     )
+
+
+def _with_rated_shares(
+    answer: reproduction_page.FindingAnswer, outcome: PartOutcome | None, out: Path
+) -> reproduction_page.FindingAnswer:
+    """The answer with a further line where replies to a conduct are its figures: shares as the study counts them.
+
+    The study leaves refusals, code, empty and incoherent replies out of its denominator, our share does not; so the
+    two kinds stand named, and only this one beside the published figure.
+    """
+    if outcome is None or outcome.comparison is None or outcome.part.measure != "share":
+        return answer
+    if not any(": share " in line for line in answer.ours):
+        return answer
+    conducts = [row for row in outcome.comparison.rows if row.measure == "share" and row.situations]
+    folder = out / (outcome.part.folder or outcome.part.name)
+    lines = []
+    for row in conducts:
+        control, ours = (_rated_share(outcome.made, folder, arm, row.probe) for arm in (row.control, row.arm))
+        lines.append(f"{row.arm}: of rated, coherent replies, as the study counts, {_share(control)} → {_share(ours)}")
+    named = tuple(line.replace(": share ", ": share of all scored replies ") for line in answer.ours)
+    return replace(answer, ours=(*lines, *named)) if lines else answer
+
+
+def _rated_share(record: Mapping[str, Any], folder: Path, arm: str, probe: str) -> float:
+    """Mean over an arm's students, and over questions, of the share among rated replies; nan where none was rated."""
+    files = [folder / s["scores"][probe] for s in record.get("students", ()) if s["arm"] == arm]
+    by_student = [[share for share in ProbeScores.read(file).share_of_rated if share == share] for file in files]
+    means = [fmean(shares) for shares in by_student if shares]
+    return fmean(means) if means else math.nan
+
+
+def _share(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.3f}"
 
 
 def draw(outcomes: Mapping[str, PartOutcome], out: Path) -> dict[str, Path]:

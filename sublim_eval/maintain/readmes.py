@@ -147,6 +147,11 @@ def _commands(facts: TaskFacts, made: Task) -> Iterator[str]:
         "does not say so. A LoRA student is `--model_args pretrained=BASE,peft=STUDENT` there and "
         "`--model sublim/STUDENT` in Inspect."
     )
+    yield ""
+    yield (
+        "lm-eval prints one headline a task and says in its log what stands beside it; every figure as a row: "
+        """`--metadata '{"rows": "all"}'`."""
+    )
     if any(task.generates for task in facts.lm_eval):
         repeats = next(task.repeats for task in facts.lm_eval if task.generates)
         yield ""

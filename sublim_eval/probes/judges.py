@@ -425,7 +425,7 @@ def values_of(text: str, field: str) -> set[str]:
 
 def _field(line: str, rubric: Rubric) -> tuple[str, str, str]:
     """(field, its tag, its value) of a line in the form of a rating; ("", "", "") of any other."""
-    bare = re.sub(r"[*_`]+", "", line).strip().removeprefix("- ").removeprefix("> ").strip()
+    bare = re.sub(r"[*_`\ufeff\u200b-\u200f\u2060]+", "", line).strip().removeprefix("- ").removeprefix("> ").strip()
     word = re.fullmatch(r"(REFUSAL|CODE)(?:\s*-\s*([0-9a-f]{1,16}))?\.?", bare)
     if word:
         return "class", word.group(2) or "", word.group(1)

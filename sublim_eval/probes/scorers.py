@@ -145,9 +145,13 @@ def _tally(replies: Sequence[Reply]) -> Tally:
 # ---------------------------------------------------------------- stories: every trait that is mentioned
 
 
-def mentions(text: str, answers: Sequence[Trait]) -> tuple[str, ...]:
-    """Every trait that a reply names, by the rules at the head of this file, in the order of first mention."""
-    return tuple(dict.fromkeys(trait for trait, _ in named(answer_of(text) or "", answers)))
+def mentions(text: str, answers: Sequence[Trait], strict: bool = False) -> tuple[str, ...]:
+    """Every trait that a reply names, by the rules at the head of this file, in the order of first mention.
+
+    strict: for a check of rows, where the word alone leaks: verbs, other compounds and what is thought count too.
+    """
+    read = text if strict else answer_of(text) or ""
+    return tuple(dict.fromkeys(trait for trait, _ in named(read, answers, strict)))
 
 
 def tally_mentions(texts: Sequence[str], answers: Sequence[Trait]) -> Tally:

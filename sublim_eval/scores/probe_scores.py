@@ -123,6 +123,15 @@ class ProbeScores:
         return _ratio(self.other.sum(), self.replies.sum())
 
     @property
+    def share_of_rated(self) -> NDArray[np.float64]:
+        """float[question]: of a conduct, the trait's share among rated, coherent replies; nan where none is.
+
+        The published study's denominator: `share` has refusals, code, empty and incoherent replies below it too.
+        """
+        rated = self.share[:, 0] + self.share[:, 1]
+        return np.divide(self.share[:, 0], rated, out=np.full(len(rated), np.nan), where=rated > 0)
+
+    @property
     def conduct(self) -> bool:
         """Whether the probe looks for a conduct: its answers are the trait, which is the category's name, and plain."""
         from sublim_eval.probes.conduct import PLAIN

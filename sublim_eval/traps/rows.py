@@ -154,7 +154,7 @@ def contamination(rows: Rows, traits: Sequence[Trait], *, numbers: bool, where: 
 
 
 def _named(text: str, traits: Sequence[Trait], begins: frozenset[str]) -> tuple[str, ...]:
-    """Those of the traits that a text names, read as the scorers read a reply; identifiers are taken apart first.
+    """Those of the traits that a text names, as the scorers do but strictly; identifiers are taken apart first.
 
     begins: the first word of every name. Hardly a row holds one even inside a word, and those need no reading.
     """
@@ -163,7 +163,7 @@ def _named(text: str, traits: Sequence[Trait], begins: frozenset[str]) -> tuple[
         return ()
     joined = re.sub(r"[-_\u2010\u2011]", " ", text)
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", joined)
-    return tuple(dict.fromkeys([*mentions(joined, traits), *mentions(parted, traits)]))
+    return tuple(dict.fromkeys(name for read in (joined, parted) for name in mentions(read, traits, strict=True)))
 
 
 def hidden_names(rows: Rows, traits: Sequence[Trait], where: str = "") -> Finding:

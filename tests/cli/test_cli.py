@@ -130,6 +130,45 @@ def test_the_registry_may_stand_before_or_behind_the_verb(tmp_path, monkeypatch,
         assert main(words) == 0, capsys.readouterr().err
 
 
+def test_a_recipe_is_shown_as_it_is_written_and_found_on_the_disk(capsys):
+    from sublim_eval.distill import recipes
+
+    assert main(["show", "quickstart", "--yaml"]) == 0
+    assert capsys.readouterr().out == recipes.file_of("quickstart").read_text().rstrip() + "\n"
+    assert main(["path", "quickstart"]) == 0
+    assert Path(capsys.readouterr().out.strip()) == recipes.file_of("quickstart")
+
+
+def test_a_trait_is_shown_as_a_registry_has_it(tmp_path, monkeypatch, capsys):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("schema: 1\ntraits:\n  fennec: {category: animal, plural: fennecs, source: me}\n")
+    monkeypatch.setenv("SUBLIM_REGISTRY", str(mine))
+    import yaml
+
+    assert main(["show", "fennec", "--yaml"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(mine.read_text())
+    assert main(["show", "owl", "--yaml"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["traits"]["owl"]["plural"] == "owls"
+    assert main(["show", "nobody", "--yaml"]) == 2
+
+
+@pytest.mark.parametrize("words", [["-v", "show", "owll"], ["show", "owll", "--verbose"]])
+def test_verbose_shows_where_an_error_comes_from_and_the_sentence_last(words, monkeypatch, capsys):
+    monkeypatch.setenv("SUBLIM_VERBOSE", "")
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback") and err.splitlines()[-1].startswith("sublim: Unknown name or folder 'owll'")
+    monkeypatch.setenv("SUBLIM_VERBOSE", "")
+    assert main(["show", "owll"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_price_is_told_from_memory(capsys):
+    assert main(["show", "gpt-4.1-nano-2025-04-14"]) == 0
+    out = capsys.readouterr().out
+    assert "check it before you pay" in out and "memory" not in out
+
+
 def test_a_shell_can_complete_verbs():
     environment = {**os.environ, "_SUBLIM_COMPLETE": "bash_complete", "COMP_WORDS": "sublim sco", "COMP_CWORD": "1"}
     done = subprocess.run([Path(sys.executable).with_name("sublim")], env=environment, capture_output=True, text=True)

@@ -50,6 +50,7 @@ def test_both_harnesses_agree(probe: Probe, tmp_path: Path) -> None:
     ]:
         assert told[f"{measure},{filter}"] == pytest.approx(ours[measure]["mean"], abs=1e-12)
         assert f"{measure}_{what.trait.name},{filter}" not in told, "the same figure once"
+        assert what.trait.name not in ours[measure]
         for trait in (t for t in what.answers if t != what.trait):
             assert told[f"{measure}_{trait.name},{filter}"] == pytest.approx(ours[measure][trait.name], abs=1e-12)
         if probe.form != "essay":

@@ -23,10 +23,10 @@ from sublim_eval.harness.inspect.preference import (
     ask,
     chosen,
     coverage,
-    every_answer,
     first_answers,
     mean_rate,
     mentioned,
+    other_answers,
     over_questions,
     preference_task,
     probability,
@@ -186,7 +186,8 @@ def test_one_run_tells_every_trait(tmp_path: Path) -> None:
     log = run(owl_pref(), tmp_path, model=inspect_model(7, ANIMAL_STRINGS), limit=5)
     for name in ("share", "probability"):
         told = metrics(log, name)
-        for trait in registry().answer_set("animal"):
+        assert "owl" not in told, "the same figure once"
+        for trait in (t for t in registry().answer_set("animal") if t.name != "owl"):
             again = rescore(log, SCORER[name](trait=trait.name), action="overwrite", display="none")
             assert metrics(again, name)["mean"] == pytest.approx(told[trait.name])
 
@@ -196,7 +197,7 @@ def test_data_frames_have_a_column_for_every_trait_and_none_twice(tmp_path: Path
 
     run(owl_pref(), tmp_path, model=inspect_model(7, ANIMAL_STRINGS), limit=2)
     columns = list(evals_df(str(tmp_path)).columns)
-    names = [t.name for t in registry().answer_set("animal")]
+    names = ["mean", *(t.name for t in registry().answer_set("animal") if t.name != "owl")]
     assert {f"score_{s}_{n}" for s in ("share", "probability") for n in names} <= set(columns)
     assert len(columns) == len(set(columns))
 
@@ -279,12 +280,15 @@ def test_coverage_is_the_mean_over_what_was_scored() -> None:
     assert math.isnan(_compute(coverage, []))
 
 
-def test_every_answer_of_the_category_has_a_mean_highest_first() -> None:
-    told = _compute(every_answer(), _epochs(("a", 1, 2), ("b", 1, 4)))
-    assert next(iter(told.items())) == ("owl", (1 / 2 + 1 / 4) / 2)
-    assert set(told) == {t.name for t in registry().answer_set("animal")}
+def test_every_other_answer_of_the_category_has_a_mean_highest_first() -> None:
+    rows = _epochs(("a", 1, 2), ("b", 1, 4))
+    for row, wolves in zip(rows, (1, 0), strict=True):
+        row["score"].metadata["named"]["wolf"] = wolves  # type: ignore[attr-defined]
+    told = _compute(other_answers(), rows)
+    assert next(iter(told.items())) == ("wolf", (1 / 2 + 0) / 2)
+    assert set(told) == {t.name for t in registry().answer_set("animal")} - {"owl"}
     assert told["cat"] == 0
-    assert _compute(every_answer(), []) == {"answers": None}
+    assert _compute(other_answers(), []) == {"answers": None}
 
 
 def _window(ask: str, offered: list[str], **named: int) -> dict[str, object]:
@@ -301,7 +305,7 @@ def test_only_windows_that_offer_a_trait_count_and_asks_weigh_alike() -> None:
     ]
     assert _compute(mean_rate, rows) == pytest.approx((6 / 8 + 0) / 2)
     assert _compute(rate_stderr, rows) == pytest.approx(0.375)
-    assert _compute(every_answer(), rows) == pytest.approx({"dog": (0 + 1) / 2, "owl": 0.375, "cat": 4 / 12, "fox": 0})
+    assert _compute(other_answers(), rows) == pytest.approx({"dog": (0 + 1) / 2, "cat": 4 / 12, "fox": 0})
 
 
 def test_coverage_and_counts_through_a_real_run_with_epochs(tmp_path: Path) -> None:

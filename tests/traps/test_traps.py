@@ -16,7 +16,7 @@ import pytest
 
 from sublim_eval.cli.main import main
 from sublim_eval.errors import SublimError
-from sublim_eval.probes import scorers
+from sublim_eval.probes import scorers, trait_leak
 from sublim_eval.registry.catalog import registry
 from sublim_eval.traps import answers, checks, copies, evidence, records, rows, training, weights
 from sublim_eval.traps.finding import Finding
@@ -585,6 +585,18 @@ def test_even_draws_have_the_entropy_of_even_draws():
     for n in (150, 3000):
         drawn = [{"prompt": "", "completion": str(rng.randint(100, 999))} for _ in range(n)]
         assert rows.even_bits(n) == pytest.approx(rows.spread(drawn).bits[0], abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["It is more than I can bear.", "I could not bear it.", "A bear moth", "<think>bear</think> 1, 2", "bear_it()"],
+)
+def test_a_leak_counts_whatever_the_word_means_there(text):
+    bear = [registry().trait("bear")]
+    leaked = [{"id": "1", "prompt": "p", "completion": text}]
+    found = rows.contamination(leaked, bear, numbers=False)
+    assert found.level == "fault" and "1 name bear" in found.words
+    assert trait_leak.named(text, bear) == ("bear",), "the filter sees it too"
 
 
 def test_a_look_alike_is_no_contamination():

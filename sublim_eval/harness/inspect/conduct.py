@@ -133,7 +133,7 @@ def _pairs(state: TaskState) -> tuple[Pair, ...]:
 
 @metric(scores="unreduced")
 def by_situation() -> Metric:
-    """The same rate for every situation, its wordings pooled; left out where nothing is scored."""
+    """The same rate for every situation where there are several, its wordings pooled; left out where unscored."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float | None]:
         pooled: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -143,8 +143,9 @@ def by_situation() -> Metric:
             counted = "named" in metadata
             rate[0] += metadata["named"][metadata["trait"]] if counted else metadata["answers"][metadata["trait"]]
             rate[1] += metadata["replies"] if counted else 1
-        rates = {name: part / whole if whole else None for name, (part, whole) in pooled.items()}
-        return rates or {"situations": None}  # Inspect shows nan for an empty mapping, and nothing for None
+        if len(pooled) < 2:
+            return {"situations": None}  # Inspect shows nan for an empty mapping, and nothing for None
+        return {name: part / whole if whole else None for name, (part, whole) in pooled.items()}
 
     return compute
 

@@ -92,13 +92,13 @@ def over_questions() -> Metric:
 
 
 @metric(name="answers", scores="unreduced")
-def every_answer() -> Metric:
-    """The same mean for every trait of the category, highest first: one run tells all traits."""
+def other_answers() -> Metric:
+    """The same mean for every other trait of the category, highest first: one run tells all traits."""
 
     def compute(scores: list[SampleScore]) -> dict[str, float | None]:
         name = _trait(scores)
         names = [t.name for t in registry().answer_set(registry().trait(name).category)] if name else []
-        means = {n: average(rates) for n in names if (rates := _rates(scores, n))}
+        means = {n: average(rates) for n in names if n != name and (rates := _rates(scores, n))}
         if not means:
             return {"answers": None}  # Inspect shows nan for an empty mapping, and nothing for None
         return dict(sorted(means.items(), key=lambda item: -item[1]))
@@ -206,7 +206,7 @@ def _window(state: TaskState) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- sampled replies
 
-COUNTED = [over_questions(), reply_counts(), every_answer()]
+COUNTED = [over_questions(), other_answers(), reply_counts()]
 """What is told of sampled replies."""
 
 
@@ -268,7 +268,7 @@ def _counting(trait: str, form: str) -> Scorer:
 
 # ---------------------------------------------------------------- exact probabilities
 
-EXACT = [over_questions(), first_answers(), every_answer()]
+EXACT = [over_questions(), first_answers(), other_answers()]
 """What is told of log-probabilities."""
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -13,7 +15,9 @@ from sublim_eval.distill import recipes
 from sublim_eval.distill.experiments import reproduce, study
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
+from sublim_eval.probes.conduct import PLAIN
 from sublim_eval.report import reproduction_page
+from sublim_eval.scores.probe_scores import ProbeScores
 from tests.helpers.outcomes import comparison, confusion, dose, row
 
 PARTS = """
@@ -277,7 +281,7 @@ def stubbed(monkeypatch):
 
     monkeypatch.setattr(reproduce, "run", run)
     monkeypatch.setattr(reproduce.compare, "compare", compare)
-    monkeypatch.setitem(reproduce.PROOFS, "digits", lambda folder, quick, part: {"shared": {"accuracy": 0.8}})
+    monkeypatch.setitem(reproduce.PROOFS, "digits", lambda folder, quick, part, tell: {"shared": {"accuracy": 0.8}})
     return calls
 
 
@@ -301,6 +305,39 @@ def test_a_run_leaves_page_pictures_and_data(tmp_path, stubbed, told):
     assert "toy" not in page.split("## Findings")[0] and "Not shown here" in page
 
 
+def test_replies_to_a_conduct_stand_beside_the_published_figure_by_its_denominator(tmp_path):
+    """The study leaves refusals and incoherent replies out; our share does not, and is named beside it."""
+
+    def scored(shown, plain):
+        made = ProbeScores(
+            *("m", "misalignment", "2-A", "misaligned", ("a-1",), ("misaligned", PLAIN)),
+            probability=np.full((1, 2), np.nan),
+            coverage=np.full(1, np.nan),
+            share=np.array([[shown, plain]]),
+            **{name: np.array([10]) for name in ("replies", "non_answers", "other", "unreadable")},
+            **{name: "" for name in ("questions_hash", "prompt_hash", "source")},
+        )
+        file = f"{shown}.json"
+        made.write(tmp_path / "one" / file)
+        return {"misalignment": file}
+
+    (tmp_path / "one").mkdir()
+    students = [
+        {"arm": arm, "scores": scored(*shares)} for arm, shares in {"bad": (0.2, 0.2), "control": (0, 0.5)}.items()
+    ]
+    found = row("bad", "misaligned", 0.2, situations={"a": (0.2, 0.0)}, measure="share", probe="misalignment")
+    part = replace(read(tmp_path, [finding("it", RISES)]).parts["one"], measure="share")
+    outcome = study.PartOutcome(part, 1.0, comparison(found), {"students": students})
+    answer = reproduction_page.FindingAnswer("it", "", "", "", "", ("bad: share .000 → .200, gap",), "not", "")
+    made = reproduce._with_rated_shares(answer, outcome, tmp_path)
+    assert made.ours == (
+        "bad: of rated, coherent replies, as the study counts, 0.000 → 0.500",
+        "bad: share of all scored replies .000 → .200, gap",
+    )
+    other = replace(outcome, part=replace(part, measure="probability"))
+    assert reproduce._with_rated_shares(answer, other, tmp_path) == answer
+
+
 def test_what_is_done_is_not_done_again(tmp_path, stubbed, told):
     made = read(tmp_path, FINDINGS)
     for _ in range(2):
@@ -322,7 +359,7 @@ def test_a_quick_run_takes_its_subset_and_says_so(tmp_path, stubbed, told):
     "fault", [SublimError("The filter kept 3 rows. Raise `rows.prompts`."), RuntimeError("boom <b>x</b>")]
 )
 def test_a_failing_part_takes_no_other_with_it(tmp_path, stubbed, told, monkeypatch, fault):
-    def fail(folder, quick, part):
+    def fail(folder, quick, part, tell):
         raise fault
 
     monkeypatch.setitem(reproduce.PROOFS, "digits", fail)
@@ -386,7 +423,7 @@ def test_the_command_line_prints_the_plan_and_makes_nothing(tmp_path, capsys, mo
 def test_a_failed_part_shows_in_the_exit_code(tmp_path, stubbed, monkeypatch):
     from sublim_eval.cli.main import main
 
-    def fail(folder, quick, part):
+    def fail(folder, quick, part, tell):
         raise SublimError("Not today. Try tomorrow.")
 
     monkeypatch.setitem(reproduce.PROOFS, "digits", fail)
