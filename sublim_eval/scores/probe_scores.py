@@ -32,6 +32,9 @@ COUNTS = ("replies", "non_answers", "other", "unreadable")
 """What is counted of the replies to a question."""
 
 
+TEXTS = ("model", "probe", "version", "category", "questions_hash", "prompt_hash", "source")
+"""Fields of a score file that hold a text."""
+
 COVERED = 0.2
 """Share of a model's first answers that the answer set must hold for its exact probability to be believed.
 
@@ -136,11 +139,12 @@ class ProbeScores:
         """The reverse of to_json; raises ValueError for what is missing, of another shape, or no share or count."""
         if value.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
-        later = {"unreadable": [0] * len(value.get("questions", ())), "settled": ()}  # not in older files
+        later = {"unreadable": [0] * len(value.get("questions") or ()), "settled": []}  # not in older files
         value = {**later, **value}
         missing = [f.name for f in fields(cls) if f.name not in value]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}")
+        _check_texts(value)
         q, a = len(value["questions"]), len(value["answers"])
         made = {f.name: value[f.name] for f in fields(cls)}
         for name in ("probability", "share"):
@@ -164,6 +168,19 @@ class ProbeScores:
             return cls.from_json(value)
         except (ValueError, TypeError, AttributeError) as error:
             raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
+
+
+def _check_texts(value: Mapping[str, Any]) -> None:
+    """Raise ValueError where a name is no text, or a question or answer stands twice."""
+    for name in TEXTS:
+        if not isinstance(value[name], str):
+            raise ValueError(f"`{name}` is {value[name]!r:.60}, not text")
+    for name in ("questions", "answers", "settled"):
+        texts = value[name]
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"`{name}` is {texts!r:.60}, not a list of texts")
+        if name != "settled" and len(set(texts)) < len(texts):
+            raise ValueError(f"one of its {name} stands twice")
 
 
 def _flat(value: Any) -> list[Any]:
