@@ -17,6 +17,7 @@ from tests.helpers import logs
 from tests.helpers.logs import inspect_log, lm_eval_rows, sample, what_of, write_lm_eval, write_log
 
 SAMPLED, EXACT = lm_eval_rows()
+LOG_LIKE = b'{"version": 2, "status": "success", "eval": '
 FAILED = EvalError(message="CUDA out of memory", traceback="", traceback_ansi="")
 
 
@@ -117,7 +118,7 @@ def test_answers_asked_for_by_an_older_version_count_as_it_worked_them_out(tmp_p
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], None, {"a": 1}, "Owl", [3], [[]], [["Owl", None]], [["x", "False"]], 7], ids=repr
+    "wrong", [[], None, {"a": 1}, "Owl", [3], [[]], [["Owl", None]], [["x", "False"]], 7, False, [False]], ids=repr
 )
 @pytest.mark.parametrize("exact", [False, True], ids=["replies", "logprobs"])
 def test_a_row_without_results_is_one_sentence_with_file_and_line(wrong, exact, tmp_path):
@@ -283,7 +284,15 @@ def test_a_log_that_says_nothing_of_a_probe_is_a_task_of_others(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"PK\x03\x04", b"[" * 100_000, b'{"version": 2, "status": "success", "eval": {}}', b"{}", b"\xff\xfe"],
+    [
+        b"",
+        b"PK\x03\x04",
+        b"[" * 100_000,
+        b'{"version": 2, "status": "success", "eval": ' + b"[" * 20_000,
+        b'{"version": 2, "status": "success", "eval": {}}',
+        b"{}",
+        b"\xff\xfe",
+    ],
     ids=lambda t: t[:12],
 )
 def test_torn_logs_are_one_sentence(text, tmp_path):

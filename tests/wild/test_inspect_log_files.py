@@ -48,6 +48,8 @@ def a_log(rng: Random) -> tuple[str, bytes]:
         members = dict(members)
         name = rng.choice(list(members))
         members[name] = as_json(edited(json.loads(members[name]), rng, rng.randrange(3)))
+        if rng.random() < 0.15:
+            members[name] = torn(members[name], rng)
         if rng.random() < 0.1:
             members.pop(name)
         return "eval", as_zip(members)

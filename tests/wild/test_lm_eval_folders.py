@@ -17,7 +17,7 @@ from sublim_eval.scores.readers import read_results
 from tests.helpers.logs import lm_eval_rows, write_lm_eval
 from tests.helpers.mutations import as_json, edited, torn
 
-SHORT = 25
+SHORT = 8
 MODELS = ("org/a", "b", "\u00fc", "a b")
 
 
