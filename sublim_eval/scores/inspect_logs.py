@@ -50,6 +50,8 @@ def open_log(file: str | Path, *, samples: bool = True) -> EvalLog:
         _keep_within_limits(file)
         if zipfile.is_zipfile(file):
             return read_eval_log(str(file), header_only=not samples)
+        if file.suffix == ".eval":
+            raise zipfile.BadZipFile("it is cut off, or was something else from the beginning")
         json.loads(
             file.read_bytes()
         )  # endless nesting ends here in an exception, in Inspect's reader of heads in a crash

@@ -203,7 +203,7 @@ def _texts(value: Any) -> bool:
 
 def replies_of(row: Row) -> list[str]:
     """The replies of a row of sampled text; raises ValueError where it holds none, or something else."""
-    given = row.get("filtered_resps")
+    given = row.get("filtered_resps", row.get("resps"))
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list):
         given = given[0]
     if not given or not _texts(given):

@@ -96,8 +96,9 @@ class ProbeScores:
 
     @property
     def covered(self) -> float:
-        """Mean over questions of the share of first answers that the answer set holds; nan where unknown."""
-        return float(np.mean(self.coverage)) if len(self.coverage) else float("nan")
+        """Mean over the measured questions of the share of first answers that the answer set holds; nan without any."""
+        known = self.coverage[~np.isnan(self.coverage)]
+        return float(known.mean()) if len(known) else float("nan")
 
     @property
     def barely_covered(self) -> bool:

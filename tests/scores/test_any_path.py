@@ -318,6 +318,36 @@ def test_a_log_that_unpacks_to_far_more_than_it_has_is_not_opened(tmp_path):
         open_log(bomb, samples=False)
 
 
+def test_a_log_that_was_cut_off_says_so(tmp_path):
+    file = write_log(inspect_log(), tmp_path / "log.eval")
+    file.write_bytes(file.read_bytes()[:3000])
+    assert "is no readable Inspect log (it is cut off" in refusal(file)
+
+
+def test_two_tables_of_a_probe_are_no_one_model_to_compare(tmp_path, capsys):
+    from sublim_eval.cli.main import main
+
+    write_log(inspect_log(model="sublim/a"), tmp_path / "two" / "a.eval")
+    write_log(inspect_log(model="sublim/b"), tmp_path / "two" / "b.json")
+    assert main(["compare", "--models", str(tmp_path / "two"), str(tmp_path / "two" / "a.eval")]) == 2
+    assert "holds more than one table of owl_pref: sublim/a" in capsys.readouterr().err
+    assert main(["compare", "--models", str(tmp_path / "two" / "a.eval"), str(tmp_path / "two" / "b.json")]) == 0
+
+
+def test_check_looks_at_logs_of_every_form_and_says_which_samples_failed(tmp_path, capsys):
+    from sublim_eval.cli.main import main
+
+    what = what_of()
+    write_log(inspect_log([sample(what, 0), sample(what, 1, error=FAILED)]), tmp_path / "a" / "log.json")
+    write_lm_eval(tmp_path / "b", SAMPLED, EXACT)
+    assert main(["check", str(tmp_path / "a"), str(tmp_path / "a" / "log.json"), str(tmp_path / "b")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("1 of 2 samples ended in an error") == 2 and "traps were looked at" in out
+    (tmp_path / "c").mkdir()
+    assert main(["check", str(tmp_path / "c")]) == 2
+    assert "is nothing that can be checked" in capsys.readouterr().err
+
+
 def test_a_json_log_beyond_the_limit_is_not_opened(tmp_path, monkeypatch):
     file = write_log(inspect_log(), tmp_path / "log.json")
     monkeypatch.setattr(inspect_logs, "LARGEST", 1000)
