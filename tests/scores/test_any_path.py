@@ -11,7 +11,7 @@ from inspect_ai.log import EvalError, EvalSampleLimit
 
 from sublim_eval.errors import SublimError
 from sublim_eval.harness.suites import read_inspect
-from sublim_eval.scores import inspect_logs
+from sublim_eval.scores import unpacking
 from sublim_eval.scores.readers import from_inspect_log, from_lm_eval, open_log, read_results
 from tests.helpers import logs
 from tests.helpers.logs import inspect_log, lm_eval_rows, sample, what_of, write_lm_eval, write_log
@@ -318,6 +318,24 @@ def test_a_log_that_unpacks_to_far_more_than_it_has_is_not_opened(tmp_path):
         open_log(bomb, samples=False)
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, 93], ids=["deflate", "zstd"])
+def test_a_log_that_lies_about_what_it_unpacks_to_is_not_opened(packing, tmp_path):
+    file = write_log(inspect_log(), tmp_path / "log.eval")
+    honest = tmp_path / "honest.eval"
+    with zipfile.ZipFile(file) as log:
+        members = {name: log.read(name) for name in log.namelist()}
+    large = next(name for name in members if name.startswith("samples/animal-01"))
+    members[large] += b" " * 2**21
+    with zipfile.ZipFile(honest, "w", packing) as out:
+        for name, content in members.items():
+            out.writestr(name, content)
+    true, said = (size.to_bytes(4, "little") for size in (len(members[large]), 4000))
+    data = honest.read_bytes()
+    assert true in data and read_results(honest).records
+    (tmp_path / "lie.eval").write_bytes(data.replace(true, said))
+    assert "has 4,000 bytes, and it unpacks to more. It was not opened" in refusal(tmp_path / "lie.eval")
+
+
 def test_a_log_that_was_cut_off_says_so(tmp_path):
     file = write_log(inspect_log(), tmp_path / "log.eval")
     file.write_bytes(file.read_bytes()[:3000])
@@ -350,7 +368,7 @@ def test_check_looks_at_logs_of_every_form_and_says_which_samples_failed(tmp_pat
 
 def test_a_json_log_beyond_the_limit_is_not_opened(tmp_path, monkeypatch):
     file = write_log(inspect_log(), tmp_path / "log.json")
-    monkeypatch.setattr(inspect_logs, "LARGEST", 1000)
+    monkeypatch.setattr(unpacking, "LARGEST", 1000)
     assert "It was not opened" in refusal(file)
 
 
