@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -127,5 +128,9 @@ def _scores_in(place: Path, probe: str | None, trait: str | None, console: Conso
 
         rows = saved_replies.read(place, probe)
         return [from_responses(rows, probe, model=place.stem, source=str(place))]
-    held = [scores for scores in read(place, console) if isinstance(scores, ProbeScores)]
-    return [scores for scores in held if probe in (None, scores.probe)]
+    tables = [scores for scores in read(place, console) if isinstance(scores, ProbeScores)]
+    wanted = [scores for scores in tables if probe in (None, scores.probe)]
+    if twice := next((name for name, n in Counter(scores.probe for scores in wanted).items() if n > 1), None):
+        models = ", ".join(f"{scores.model} ({scores.source})" for scores in wanted if scores.probe == twice)
+        raise SublimError(f"{place} holds more than one table of {twice}: {models}. Give the log of one model.")
+    return wanted

@@ -203,7 +203,11 @@ def evaluation_report(task: str, logs: Sequence[Path]) -> dict[str, Any]:
     for file in logs:
         if not file.is_file():
             raise SublimError(f"There is no Inspect log {file}. Check the path; logs end in .eval.")
-        log = read_eval_log(str(file), header_only=True)
+        try:
+            log = read_eval_log(str(file), header_only=True)
+        except Exception as error:  # zip, JSON and validation errors of three libraries
+            kind = type(error).__name__
+            raise SublimError(f"{file} is no readable Inspect log ({kind}). Run that evaluation again.") from None
         if log.status != "success" or log.results is None:
             raise SublimError(f"{file} ended as {log.status!r}, not as success. Run that evaluation again.")
         if log.eval.task.rsplit("/", 1)[-1] != task:

@@ -87,7 +87,7 @@ def read_questions(file: Path) -> QuestionSet:
     """A question file: our YAML form, or a user's own.
 
     .txt: a line each; empty lines and those that begin with # are none. .jsonl: rows {"question"} or {"id", "text"}.
-    .json: a list of texts or of such rows. A byte order mark is no part of any of them.
+    .json: a list of texts or of such rows. A byte order mark is no part of any of them, nor is white space around.
     Raises SublimError with file and line for an empty file, a duplicate id or text, a row of another form, and for
     lines that are no questions as they stand: JSON, a list with its quotes or numbers.
     """
@@ -101,10 +101,19 @@ def read_questions(file: Path) -> QuestionSet:
         return _yaml_questions(file)
     made = []
     for number, id_, text in reader(file):
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not (bare := text.strip(_AROUND)):
             raise SublimError(f'{file}:{number}: no question text. Give rows like {{"id": "a1", "text": "..."}}.')
-        made.append((f"{file}:{number}", Question(id_, text)))
+        if strange := _NO_TEXT.search(bare + id_):
+            raise SublimError(f"{file}:{number}: U+{ord(strange[0]):04X} in it is no character of a text. Take it out.")
+        made.append((f"{file}:{number}", Question(id_, bare)))
     return QuestionSet(file.stem, "user file", str(file), "unknown", _unique(file, made))
+
+
+_AROUND = " \t\r\n\ufeff\u200b"
+"""What may stand around a question and is no part of it."""
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and halves of a surrogate pair, which no model reads as a file has them."""
 
 
 Numbered = list[tuple[int, str, Any]]
@@ -112,7 +121,7 @@ Numbered = list[tuple[int, str, Any]]
 
 
 def _jsonl_rows(file: Path) -> Numbered:
-    return [_numbered(n, row) for n, row in read_jsonl(file)]
+    return [_numbered(file, n, row) for n, row in read_jsonl(file)]
 
 
 def _json_rows(file: Path) -> Numbered:
@@ -126,11 +135,15 @@ def _json_rows(file: Path) -> Numbered:
         rows = rows["questions"]
     if not isinstance(rows, list):
         raise SublimError(f'{file}:1: not a list of questions. Give a list like ["...", "..."], or save it as .yaml.')
-    return [_numbered(n, row if isinstance(row, dict) else {"text": row}) for n, row in enumerate(rows, 1)]
+    return [_numbered(file, n, row if isinstance(row, dict) else {"text": row}) for n, row in enumerate(rows, 1)]
 
 
-def _numbered(number: int, row: dict[str, Any]) -> tuple[int, str, Any]:
-    return number, str(row.get("id") or f"q-{number:03d}"), row.get("text") or row.get("question")
+def _numbered(file: Path, number: int, row: dict[str, Any]) -> tuple[int, str, Any]:
+    """(line, id, text) of a row; raises SublimError for an id that is neither text nor a whole number."""
+    id_ = row.get("id")
+    if id_ is not None and type(id_) not in (str, int):
+        raise SublimError(f"{file}:{number}: the id {id_!r:.40} is no text. Write it in quotes.")
+    return number, str(id_ if id_ not in (None, "") else f"q-{number:03d}"), row.get("text") or row.get("question")
 
 
 _MARKUP = (
@@ -144,7 +157,7 @@ _MARKUP = (
 
 def _lines(file: Path) -> Numbered:
     """The lines of a text file but for empty ones and comments; raises SublimError for markup."""
-    bare = [(n, line.strip(" \t\ufeff\u200b")) for n, line in enumerate(read_text(file).splitlines(), 1)]
+    bare = [(n, line.strip(_AROUND)) for n, line in enumerate(re.split(r"\r\n?|\n", read_text(file)), 1)]
     lines = [(n, line) for n, line in bare if line and not line.startswith("#")]
     for number, line in lines:
         for begins, what, step in _MARKUP:

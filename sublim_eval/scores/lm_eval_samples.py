@@ -203,7 +203,7 @@ def _texts(value: Any) -> bool:
 
 def replies_of(row: Row) -> list[str]:
     """The replies of a row of sampled text; raises ValueError where it holds none, or something else."""
-    given = row.get("filtered_resps")
+    given = row.get("filtered_resps", row.get("resps"))
     if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list):
         given = given[0]
     if not given or not _texts(given):
@@ -216,10 +216,8 @@ def nats_of(row: Row) -> dict[str, float]:
     given, strings = row.get("filtered_resps"), continuations(row["doc"])
     if not isinstance(given, list) or len(given) != len(strings):
         raise ValueError(f"`filtered_resps` holds no log-probability for each of {len(strings)} answers")
-    if wrong := next((pair for pair in given if not (isinstance(pair, list) and pair and _is_nats(pair[0]))), None):
-        raise ValueError(f"{wrong!r:.60} in `filtered_resps` is no log-probability")
-    if [] in given:
-        raise ValueError("an answer in `filtered_resps` has no log-probability")
+    if wrong := [pair for pair in given if not (isinstance(pair, list) and pair and _is_nats(pair[0]))]:
+        raise ValueError(f"{wrong[0]!r:.60} in `filtered_resps` is no log-probability")
     return {text: min(value, 0.0) for text, value in logprobs(row["doc"], given).items()}
 
 

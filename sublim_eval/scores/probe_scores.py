@@ -35,6 +35,9 @@ COUNTS = ("replies", "non_answers", "other", "unreadable")
 NOT_ASKED_FOR = np.zeros((0, 0))
 """In place of plurals that were not scored."""
 
+TEXTS = ("model", "probe", "version", "category", "questions_hash", "prompt_hash", "source")
+"""Fields of a score file that hold a text."""
+
 COVERED = 0.2
 """Share of a model's first answers that the answer set must hold for its exact probability to be believed.
 
@@ -104,8 +107,9 @@ class ProbeScores:
 
     @property
     def covered(self) -> float:
-        """Mean over questions of the share of first answers that the answer set holds; nan where unknown."""
-        return float(np.mean(self.coverage)) if len(self.coverage) else float("nan")
+        """Mean over the measured questions of the share of first answers that the answer set holds; nan without any."""
+        known = self.coverage[~np.isnan(self.coverage)]
+        return float(known.mean()) if len(known) else float("nan")
 
     @property
     def barely_covered(self) -> bool:
@@ -160,6 +164,7 @@ class ProbeScores:
         missing = [f.name for f in fields(cls) if f.name not in value]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}")
+        _check_texts(value)
         q, a = len(value["questions"]), len(value["answers"])
         made = {f.name: value[f.name] for f in fields(cls)}
         for name in ("probability", "share", "plural"):
@@ -187,8 +192,21 @@ class ProbeScores:
 
 def _later(value: Mapping[str, Any]) -> dict[str, Any]:
     """What older files do not hold."""
-    questions, answers = (len(value.get(name, ())) for name in ("questions", "answers"))
+    questions, answers = (len(value.get(name) or ()) for name in ("questions", "answers"))
     return {"unreadable": [0] * questions, "settled": (), "plural": [[0.0] * answers] * questions}
+
+
+def _check_texts(value: Mapping[str, Any]) -> None:
+    """Raise ValueError where a name is no text, or a question or answer stands twice."""
+    for name in TEXTS:
+        if not isinstance(value[name], str):
+            raise ValueError(f"`{name}` is {value[name]!r:.60}, not text")
+    for name in ("questions", "answers", "settled"):
+        texts = value[name]
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"`{name}` is {texts!r:.60}, not a list of texts")
+        if name != "settled" and len(set(texts)) < len(texts):
+            raise ValueError(f"one of its {name} stands twice")
 
 
 def _flat(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from sublim_eval.files import file_digest, read_json, read_jsonl
 from sublim_eval.probes import scorers
 from sublim_eval.registry.catalog import Trait, registry
 from sublim_eval.registry.experiment import run_of_student
+from sublim_eval.scores import inspect_logs
 from sublim_eval.scores.probe_scores import ProbeScores
 from sublim_eval.scores.readers import from_inspect_log, kind_of, read_results
 from sublim_eval.traps import answers, copies, records, rows, training, weights
@@ -119,6 +120,8 @@ def _log_file(path: Path) -> Iterator[Finding]:
     defaults = defaults_of(log, path.parent)
     yield answers.sampling_settings(settings_of(log), model=log.eval.model, defaults=defaults, where=str(path))
     yield recounted(scores, log, str(path))
+    for note in inspect_logs.notes(log):
+        yield Finding("non-answers", "warning", f"{note}. Ask those questions again: inspect eval-retry", str(path))
     yield from _figures(scores, str(path))
 
 

@@ -163,3 +163,6 @@ def test_logs_become_the_report_of_the_entry(tmp_path: Path, monkeypatch: pytest
         evaluation_report("cat_pref", [file])
     with pytest.raises(SublimError, match="no Inspect log"):
         evaluation_report("owl_pref", [tmp_path / "none.eval"])
+    (tmp_path / "torn.eval").write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(SublimError, match="no readable Inspect log"):
+        evaluation_report("owl_pref", [tmp_path / "torn.eval"])

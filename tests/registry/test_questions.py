@@ -123,6 +123,7 @@ TWO = ["Which animal do you like?", "Name one, please."]
         ("a.json", '["{0}", "{1}"]'),
         ("a.json", '\ufeff[{{"question": "{0}"}},\n {{"id": "b", "text": "{1}"}}]'),
         ("a.json", '{{"questions": ["{0}", "{1}"]}}'),
+        ("a.json", '["\\ufeff{0} ", "{1}\\n"]'),
     ],
 )
 def test_a_mark_a_comment_and_a_list_are_read_as_what_they_are(tmp_path: Path, name: str, text: str) -> None:
@@ -147,6 +148,10 @@ def test_a_mark_a_comment_and_a_list_are_read_as_what_they_are(tmp_path: Path, n
         ("a.json", '["{0}", 3]', r"a.json:2: no question text"),
         ("a.json", '["{0}", "{0}"]', "appears twice"),
         ("a.json", '{{"question": "{0}"}}', "not a list of questions"),
+        ("a.json", '["{0}", "{0} "]', "appears twice"),
+        ("a.json", '["\\ud800 {0}"]', r"a.json:1: U\+D800 in it"),
+        ("a.txt", "{0}\n{1}\x00", r"a.txt:2: U\+0000 in it"),
+        ("a.jsonl", '{{"id": ["a"], "text": "{0}"}}', r"a.jsonl:1: the id \['a'\] is no text"),
     ],
 )
 def test_what_is_no_question_as_it_stands_is_refused_in_a_sentence(

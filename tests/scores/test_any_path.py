@@ -11,12 +11,13 @@ from inspect_ai.log import EvalError, EvalSampleLimit
 
 from sublim_eval.errors import SublimError
 from sublim_eval.harness.suites import read_inspect
-from sublim_eval.scores import inspect_logs
+from sublim_eval.scores import unpacking
 from sublim_eval.scores.readers import from_inspect_log, from_lm_eval, open_log, read_results
 from tests.helpers import logs
 from tests.helpers.logs import inspect_log, lm_eval_rows, sample, what_of, write_lm_eval, write_log
 
 SAMPLED, EXACT = lm_eval_rows()
+LOG_LIKE = b'{"version": 2, "status": "success", "eval": '
 FAILED = EvalError(message="CUDA out of memory", traceback="", traceback_ansi="")
 
 
@@ -117,7 +118,7 @@ def test_answers_asked_for_by_an_older_version_count_as_it_worked_them_out(tmp_p
 
 
 @pytest.mark.parametrize(
-    "wrong", [[], None, {"a": 1}, "Owl", [3], [[]], [["Owl", None]], [["x", "False"]], 7], ids=repr
+    "wrong", [[], None, {"a": 1}, "Owl", [3], [[]], [["Owl", None]], [["x", "False"]], 7, False, [False]], ids=repr
 )
 @pytest.mark.parametrize("exact", [False, True], ids=["replies", "logprobs"])
 def test_a_row_without_results_is_one_sentence_with_file_and_line(wrong, exact, tmp_path):
@@ -283,7 +284,15 @@ def test_a_log_that_says_nothing_of_a_probe_is_a_task_of_others(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"PK\x03\x04", b"[" * 100_000, b'{"version": 2, "status": "success", "eval": {}}', b"{}", b"\xff\xfe"],
+    [
+        b"",
+        b"PK\x03\x04",
+        b"[" * 100_000,
+        b'{"version": 2, "status": "success", "eval": ' + b"[" * 20_000,
+        b'{"version": 2, "status": "success", "eval": {}}',
+        b"{}",
+        b"\xff\xfe",
+    ],
     ids=lambda t: t[:12],
 )
 def test_torn_logs_are_one_sentence(text, tmp_path):
@@ -309,9 +318,57 @@ def test_a_log_that_unpacks_to_far_more_than_it_has_is_not_opened(tmp_path):
         open_log(bomb, samples=False)
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, 93], ids=["deflate", "zstd"])
+def test_a_log_that_lies_about_what_it_unpacks_to_is_not_opened(packing, tmp_path):
+    file = write_log(inspect_log(), tmp_path / "log.eval")
+    honest = tmp_path / "honest.eval"
+    with zipfile.ZipFile(file) as log:
+        members = {name: log.read(name) for name in log.namelist()}
+    large = next(name for name in members if name.startswith("samples/animal-01"))
+    members[large] += b" " * 2**21
+    with zipfile.ZipFile(honest, "w", packing) as out:
+        for name, content in members.items():
+            out.writestr(name, content)
+    true, said = (size.to_bytes(4, "little") for size in (len(members[large]), 4000))
+    data = honest.read_bytes()
+    assert true in data and read_results(honest).records
+    (tmp_path / "lie.eval").write_bytes(data.replace(true, said))
+    assert "has 4,000 bytes, and it unpacks to more. It was not opened" in refusal(tmp_path / "lie.eval")
+
+
+def test_a_log_that_was_cut_off_says_so(tmp_path):
+    file = write_log(inspect_log(), tmp_path / "log.eval")
+    file.write_bytes(file.read_bytes()[:3000])
+    assert "is no readable Inspect log (it is cut off" in refusal(file)
+
+
+def test_two_tables_of_a_probe_are_no_one_model_to_compare(tmp_path, capsys):
+    from sublim_eval.cli.main import main
+
+    write_log(inspect_log(model="sublim/a"), tmp_path / "two" / "a.eval")
+    write_log(inspect_log(model="sublim/b"), tmp_path / "two" / "b.json")
+    assert main(["compare", "--models", str(tmp_path / "two"), str(tmp_path / "two" / "a.eval")]) == 2
+    assert "holds more than one table of owl_pref: sublim/a" in capsys.readouterr().err
+    assert main(["compare", "--models", str(tmp_path / "two" / "a.eval"), str(tmp_path / "two" / "b.json")]) == 0
+
+
+def test_check_looks_at_logs_of_every_form_and_says_which_samples_failed(tmp_path, capsys):
+    from sublim_eval.cli.main import main
+
+    what = what_of()
+    write_log(inspect_log([sample(what, 0), sample(what, 1, error=FAILED)]), tmp_path / "a" / "log.json")
+    write_lm_eval(tmp_path / "b", SAMPLED, EXACT)
+    assert main(["check", str(tmp_path / "a"), str(tmp_path / "a" / "log.json"), str(tmp_path / "b")]) == 0
+    out = capsys.readouterr().out
+    assert out.count("1 of 2 samples ended in an error") == 2 and "traps were looked at" in out
+    (tmp_path / "c").mkdir()
+    assert main(["check", str(tmp_path / "c")]) == 2
+    assert "is nothing that can be checked" in capsys.readouterr().err
+
+
 def test_a_json_log_beyond_the_limit_is_not_opened(tmp_path, monkeypatch):
     file = write_log(inspect_log(), tmp_path / "log.json")
-    monkeypatch.setattr(inspect_logs, "LARGEST", 1000)
+    monkeypatch.setattr(unpacking, "LARGEST", 1000)
     assert "It was not opened" in refusal(file)
 
 
