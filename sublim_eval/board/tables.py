@@ -81,7 +81,7 @@ def _write_csv(rows: Iterable[Row], file: Path) -> None:
 
 
 def csv_lines(rows: Iterable[Row], out: IO[str]) -> None:
-    """Heads and rows as CSV: unknown is an empty cell, a flag `true` or `false`, a number as short as it stays exact."""
+    """Heads and rows as CSV: an empty cell where unknown, flags `true` or `false`, numbers as short as is exact."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_cell(value) for value in row] for row in rows)
@@ -210,4 +210,4 @@ def _checked(given: Mapping[str, Any], place: str) -> Iterator[tuple[str, Any]]:
 
 def _fits(kind: str, value: Any) -> bool:
     kinds = {"text": str, "whole": int, "number": float, "flag": bool}
-    return type(value) is kinds[kind] and (kind != "number" or math.isfinite(value))
+    return type(value) is kinds[kind] and not (isinstance(value, float) and not math.isfinite(value))
