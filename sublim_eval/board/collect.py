@@ -104,6 +104,7 @@ class _Collector:
     def __init__(self, found: Found, cached: kept.Cache, tell: Tell) -> None:
         self.found, self.cached, self.tell = found, cached, tell
         self.left_out: list[LeftOut] = []
+        self.kinds: dict[Path, str] = {}
         self.done = 0
         self.total = len(found.records) + len(found.logs) + len(found.unsure) + len(found.lm_eval)
         self.world = digest([version("sublim-eval"), kept.stamp(registry().files)])
@@ -150,7 +151,12 @@ class _Collector:
         return files
 
     def _kind(self, file: Path) -> str:
-        """What a JSON file is; one that cannot be read is named."""
+        """What a JSON file is; one that cannot be read is named, once."""
+        if file not in self.kinds:
+            self.kinds[file] = self._looked_into(file)
+        return self.kinds[file]
+
+    def _looked_into(self, file: Path) -> str:
         try:
             mark = kept.stamp([file])
             kind = self.cached.get(f"kind {file}", mark)
@@ -158,8 +164,8 @@ class _Collector:
                 kind = kind_of(file)
                 self.cached.put(f"kind {file}", mark, kind)
             return kind
-        except (SublimError, OSError) as error:
-            self._leave_out(file, str(error))
+        except (SublimError, OSError, RecursionError, ValueError) as error:
+            self._leave_out(file, f"{error}"[:300] or type(error).__name__)
             return ""
 
     def _evidence(self, score_files: Iterable[Path]) -> dict[Path, tuple[Path, Evidence]]:

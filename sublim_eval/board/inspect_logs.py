@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sublim_eval.board.reading import Reading, clean, finite, of_metrics, of_scores, settings
+from sublim_eval.board.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -205,7 +204,7 @@ def _task(log: EvalLog) -> dict[str, Any]:
     return {
         "probe": clean(about.get("probe") or spec.task_registry_name or spec.task),
         "version": clean(about.get("probe_version") or about.get("full_task_version") or spec.task_version),
-        "question_set": digest([spec.dataset.name, spec.config.limit, sorted(ids)])[:12],
+        "question_set": fingerprint(spec.dataset.name, spec.config.limit, *sorted(ids)),
         "questions": spec.dataset.samples if spec.config.limit is None else len(ids) or None,
     }
 

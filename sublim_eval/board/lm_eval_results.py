@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.board.reading import Reading, clean, of_metrics, of_scores, settings
+from sublim_eval.board.reading import Reading, clean, fingerprint, of_metrics, of_scores, settings
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json
+from sublim_eval.files import read_json
 
 if TYPE_CHECKING:
     from sublim_eval.scores.probe_scores import ProbeScores
@@ -44,6 +44,8 @@ def read(folder: Path, results: Sequence[Path], samples: Sequence[Path]) -> tupl
         raise SublimError(
             f"{folder} holds results of {', '.join(models)} in one folder. Give each a folder of its own."
         )
+    if models == [""]:
+        raise SublimError(f"{folder}: its results name no model. Run lm_eval again.")
     newest = dict(sorted(((_time(file, RESULTS), value) for file, value in said.items()), key=lambda pair: pair[0]))
     probes, why = _probes(samples, newest)
     readings = []
@@ -202,7 +204,7 @@ def _foreign(value: Said) -> Iterator[Reading]:
             _metrics(metrics, count if isinstance(count, int) else None),
             probe=clean(task),
             version=clean(version),
-            question_set=digest([task, named, shots, count])[:12],
+            question_set=fingerprint(task, named, shots, count),
             questions=count if isinstance(count, int) else None,
             **{**_about(value), "sampling": settings({"num_fewshot": shots})},
         )

@@ -94,7 +94,12 @@ def of_scores(scores: ProbeScores, **about: Any) -> Reading:
 
 def question_set(questions_hash: str, questions: Iterable[str]) -> str:
     """What was asked, in 12 hex digits: the texts by their hash, and which of them."""
-    return digest([questions_hash, sorted(questions)])[:12]
+    return fingerprint(questions_hash, *sorted(questions))
+
+
+def fingerprint(*parts: object) -> str:
+    """12 hex digits of whatever a file says, half surrogates included."""
+    return digest([None if part is None else clean(part) for part in parts])[:12]
 
 
 def _shares(scores: ProbeScores) -> Iterable[Number]:
