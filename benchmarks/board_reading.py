@@ -57,9 +57,8 @@ def main() -> None:
                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
             )
             rows, models = len(board.rows), len({row.model for row in board.rows})
-            print(
-                f"{what}: {took:.2f} s ({busy:.2f} s of one core), {rows} rows of {models} models, {before >> 10} -> {after >> 10} MiB"
-            )
+            print(f"{what}: {took:.2f} s, {busy:.2f} s of them busy, {before >> 10} -> {after >> 10} MiB", end="; ")
+            print(f"{rows} rows of {models} models")
             sys.stdout.flush()
     finally:
         shutil.rmtree(folder)
