@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sublim_eval.board import cache as kept
 from sublim_eval.board import over_seeds
 from sublim_eval.board.columns import LeftOut, Row
+from sublim_eval.board.formats.reading import Reading, of_metrics, of_scores
 from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names
 from sublim_eval.board.left_out import Entry, comparable
 from sublim_eval.board.places import Found, find, kind_of
-from sublim_eval.board.reading import Reading, of_metrics, of_scores
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import RECORD
 
 if TYPE_CHECKING:
-    from sublim_eval.board.inspect_logs import Evidence
+    from sublim_eval.board.formats.inspect_logs import Evidence
     from sublim_eval.compare.comparison import Comparison
     from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -184,7 +184,7 @@ class _Collector:
 
     def _header(self, log: Path) -> Evidence | None:
         """The header of a log that ended well; None of others, which are read, and named, on their own."""
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         mark = kept.stamp([log], self.world)
         value = self.cached.get(f"header {log}", mark)
@@ -222,12 +222,12 @@ class _Collector:
             yield from self._of_lm_eval(folder, files, known)
 
     def _of_log(self, file: Path, known: Known) -> Iterator[Entry]:
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         yield from self._named(file, [file], lambda: Parts([inspect_logs.read(file)]), known)
 
     def _of_lm_eval(self, folder: Path, files: Sequence[Path], known: Known) -> Iterator[Entry]:
-        from sublim_eval.board import lm_eval_results
+        from sublim_eval.board.formats import lm_eval_results
 
         results = sorted(file for file in files if file.suffix == ".json")
         samples = sorted(file for file in files if file.suffix == ".jsonl")
@@ -358,11 +358,11 @@ def _scores(file: Path, probe: str, harness: str) -> ProbeScores:
     from sublim_eval.scores.probe_scores import ProbeScores
 
     if harness == "lm-eval":
-        from sublim_eval.board import lm_eval_results
+        from sublim_eval.board.formats import lm_eval_results
 
         return lm_eval_results.scores(file.parent, probe)
     if file.suffix == ".eval" or kind_of(file) == "log":
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         return inspect_logs.scores(file)
     return ProbeScores.read(file)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from sublim_eval.board.columns import Role
-from sublim_eval.board.reading import clean
+from sublim_eval.board.formats.reading import clean
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, STUDENTS, TEACHERS, seeded
 

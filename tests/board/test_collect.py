@@ -264,7 +264,7 @@ def test_a_second_reading_opens_no_file(run, tmp_path, monkeypatch):
     scored_log(tmp_path / "more" / "a.eval", "openai/gpt-x")
     lm_eval_folder(tmp_path / "more" / "m", "org/model")
     first = collect([run, tmp_path / "more"], cache=cache)
-    from sublim_eval.board import inspect_logs, lm_eval_results
+    from sublim_eval.board.formats import inspect_logs, lm_eval_results
 
     def opened(*_):
         raise AssertionError("a file was read again")
@@ -298,7 +298,7 @@ def test_progress_is_told_to_the_end(run):
 
 
 def test_summaries_of_a_log_say_what_the_whole_log_says(tmp_path):
-    from sublim_eval.board import inspect_logs, summaries
+    from sublim_eval.board.formats import inspect_logs, summaries
     from sublim_eval.scores.readers import from_inspect_log
 
     file = scored_log(tmp_path / "a.eval", "openai/gpt-x")
@@ -309,7 +309,7 @@ def test_summaries_of_a_log_say_what_the_whole_log_says(tmp_path):
 
 def test_a_log_whose_summaries_are_shortened_is_read_whole(tmp_path):
     """Inspect drops a long value of a score's metadata from the summary and says so in its place."""
-    from sublim_eval.board import inspect_logs, summaries
+    from sublim_eval.board.formats import inspect_logs, summaries
 
     file = scored_log(tmp_path / "a.eval", "openai/gpt-x", long={"thoughts": ["y" * 100] * 500})
     assert summaries.samples_of(file) is None
