@@ -201,6 +201,7 @@ class _Collector:
     ) -> Iterator[Entry]:
         """Every reading with whose it is, where it stands and the hash of that."""
         claimed = {log for log, _ in evidence.values()}
+        homes: dict[Path, Identity] = {}
         for file, who in score_files.items():
             log, header = evidence.get(file, (None, None))
             about = {} if header is None else {**header.about, "log": self.found.sources[log] if log else ""}
@@ -208,16 +209,20 @@ class _Collector:
                 beside = {name: value for name, value in about.items() if name != "model"}
                 reading = reading._replace(**beside, harness="run" if who else "inspect" if header else "replies")
                 name = header.model if header and who is None else reading.model
-                yield who or known.who(name), reading, self.found.sources[file], sha
+                homes[file.parent] = who or known.who(name)
+                yield homes[file.parent], reading, self.found.sources[file], sha
+        abilities = [file for file in self.found.unsure if file not in score_files and self._kind(file) == "abilities"]
+        for file in abilities:
+            for reading, sha in self._read(file, [file], partial(_of_abilities, file)):
+                who = homes.get(file.parent.parent) or known.who(reading.model)
+                yield who, reading, self.found.sources[file], sha
+        claimed |= {log for log in self.found.logs if log.parent in {file.parent / "logs" for file in abilities}}
         for file in self.found.logs:
             if file not in claimed:
                 yield from self._of_log(file, known)
         for file in self.found.unsure:
-            kind = "" if file in score_files else self._kind(file)
-            if kind == "log":
+            if file not in score_files and self._kind(file) == "log":
                 yield from self._of_log(file, known)
-            elif kind == "abilities":
-                yield from self._named(file, [file], partial(_of_abilities, file), known)
         for folder, files in self.found.lm_eval.items():
             yield from self._of_lm_eval(folder, files, known)
 

@@ -6,6 +6,7 @@ policy lets no script run.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,12 +153,20 @@ def _cells(row: Row) -> tuple[str, ...]:
     between = "" if row.low is None or row.high is None else f"{row.low:.3f} to {row.high:.3f}"
     return (
         *(row.model, row.role, f"{row.probe} {row.version}", row.answer, row.measure),
-        "" if row.value is None else f"{row.value:.4g}",
+        "" if row.value is None else f"{row.value:.3f}",
         between,
         "" if row.n is None else str(row.n),
         "" if row.non_answers is None else f"{row.non_answers:.1%}",
-        row.sampling if row.measure == "share" else "exact",
+        {"share": _in_words(row.sampling), "probability": "exact"}.get(row.measure, _in_words(row.sampling)),
     )
+
+
+def _in_words(sampling: str) -> str:
+    """Settings without the marks of JSON; as they are where they are none."""
+    try:
+        return ", ".join(f"{name} {value}" for name, value in json.loads(sampling).items())
+    except (ValueError, AttributeError):
+        return sampling
 
 
 def _provenance(folders: Sequence[Path]) -> Iterator[str]:

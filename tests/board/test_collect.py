@@ -153,6 +153,23 @@ def test_tasks_of_others_come_along_as_plain_rows(tmp_path):
     assert (foreign.version, foreign.low, foreign.model, foreign.role) == ("1.0", None, "org/model", "other")
 
 
+def test_abilities_stand_with_the_model_whose_scores_lie_beside_them(run, tmp_path):
+    place = tmp_path / "scores" / "owl"
+    planted.write_json(
+        place / "animal_pref.json",
+        json.loads((run / "scores" / "owl-s1" / "animal_pref.json").read_text()),
+    )
+    scored_log(place / "logs" / "a.eval", f"sublim/{run / 'students' / 'owl-s1'}")
+    figures = {"acc": {"value": 0.5, "stderr": 0.05, "items": {str(i): 0.5 for i in range(100)}}}
+    about = {"schema": 1, "model": "owl", "suite": "short", "limit": None, "not_measured": {}}
+    planted.write_json(place / "abilities" / "short.json", {**about, "tasks": {"lm_eval/arc_easy": figures}})
+    scored_log(place / "abilities" / "logs" / "b.eval", "sublim/whatever")
+    rows = collect([run, tmp_path / "scores"]).rows
+    (one,) = [row for row in rows if not row.ours]
+    assert (one.model, one.probe, one.value, one.stderr, one.n) == ("quick/owl-s1", "lm_eval/arc_easy", 0.5, 0.05, 100)
+    assert not [row for row in rows if "abilities/logs" in row.source]
+
+
 def test_no_key_of_a_model_stands_in_a_command(tmp_path):
     lm_eval_folder(tmp_path / "m", "org/model")
     commands = {row.command for row in collect([tmp_path]).rows}
