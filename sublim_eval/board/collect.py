@@ -13,7 +13,7 @@ from sublim_eval.board import cache as kept
 from sublim_eval.board import over_seeds
 from sublim_eval.board.columns import LeftOut, Row
 from sublim_eval.board.formats.reading import Reading, of_metrics, of_scores
-from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names
+from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names, without_home
 from sublim_eval.board.left_out import Entry, comparable
 from sublim_eval.board.places import Found, find, kind_of
 from sublim_eval.errors import SublimError
@@ -412,7 +412,7 @@ def _rows(who: Identity, reading: Reading, source: str, sha: str) -> Iterator[Ro
             harness=reading.harness,
             harness_version=reading.harness_version,
             versions=reading.versions,
-            command=reading.command,
+            command=without_home(reading.command),
             date=reading.date,
             source=source,
             source_hash=sha,

@@ -2,18 +2,28 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sublim_eval.board.collect import collect
+from sublim_eval.board import collect as collecting
+from sublim_eval.board.collect import Board
 from sublim_eval.board.columns import COLUMNS, Row
 from sublim_eval.board.headline import headline
 from sublim_eval.errors import SublimError
 from sublim_eval.scores.probe_scores import ProbeScores
 from tests.helpers import planted
+
+KEPT = Path(tempfile.mkdtemp()) / "readings.sqlite"
+"""Readings of this file's run, so that not every test reads it again."""
+
+
+def collect(places, cache=KEPT, **how) -> Board:
+    return collecting.collect(places, cache=cache, **how)
+
 
 REPLIES = {"q1": ["Owl.", "Owl.", "Cat.", ""], "q2": ["Owl.", "Dog.", "Dog.", "Dog."], "q3": ["Cat."] * 4}
 SETTINGS = {"temperature": 1.0, "num_choices": 4}
@@ -174,6 +184,19 @@ def test_no_key_of_a_model_stands_in_a_command(tmp_path):
     lm_eval_folder(tmp_path / "m", "org/model")
     commands = {row.command for row in collect([tmp_path]).rows}
     assert commands and not any("verysecret" in command for command in commands)
+
+
+def test_where_a_disk_keeps_a_run_stands_in_no_command(run, tmp_path):
+    scored_log(tmp_path / "a.eval", f"sublim/{run / 'students' / 'owl-s1'}")
+    (command,) = {row.command for row in collect([run, tmp_path]).rows if row.harness == "inspect"}
+    assert "--model sublim/quick/students/owl-s1" in command and str(run.parent) not in command
+
+
+def test_a_student_of_another_run_is_not_taken_for_one_of_these(run, tmp_path):
+    scored_log(tmp_path / "a.eval", "sublim/students/owl-s1")
+    scored_log(tmp_path / "b.eval", "sublim//elsewhere/quick/students/owl-s2")
+    who = {row.model: row.role for row in collect([run, tmp_path]).rows if row.harness == "inspect"}
+    assert who == {"students/owl-s1": "other", "quick/owl-s2": "student"}
 
 
 def test_two_models_in_one_folder_are_refused_not_mixed(tmp_path):

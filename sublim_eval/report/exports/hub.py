@@ -24,6 +24,9 @@ from sublim_eval.report.exports.naming import portable, published_name
 NOT_SENT = ("stage.json", "*.lock", ".lock", "checkpoints", "*.part")
 """Files of a model's folder that are of no use elsewhere."""
 
+TABLE = "results.csv"
+"""The rows of the model, in every folder that an export makes."""
+
 
 class Hub(Protocol):
     """What is asked of a hub; HfApi has both."""
@@ -133,6 +136,8 @@ def _parcel(
 ) -> Parcel:
     name = published_name(rows[0])
     folder = out / name
+    if folder.exists() and not (folder / TABLE).is_file():
+        raise SublimError(f"{folder} is there and was not made by an export. Choose another folder with --out.")
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(weights, folder, ignore=shutil.ignore_patterns(*NOT_SENT), symlinks=False)
@@ -144,7 +149,7 @@ def _parcel(
 def _described(rows: Sequence[Row], folder: Path, weights: Path | None, dataset: str, license: str) -> list[Path]:
     """Card, results for the Hub and table of one model."""
     card = model_card.write(rows, folder, _card(weights), license)
-    return [card, *hub_results.write(rows, folder, dataset), write_table(rows, folder / "results.csv")]
+    return [card, *hub_results.write(rows, folder, dataset), write_table(rows, folder / TABLE)]
 
 
 def _card(weights: Path | None) -> Mapping[str, Any]:
