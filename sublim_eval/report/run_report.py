@@ -214,6 +214,7 @@ def _rendered(text: str) -> str:
     """Markdown as HTML; tables scroll on their own, pictures are the SVG ones."""
     from markdown_it import MarkdownIt
 
+    text = text.replace("<!-- -->", "")  # keeps GitHub from making a link of a name; here nothing makes one
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     html = reader.render(text)
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
