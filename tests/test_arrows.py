@@ -51,7 +51,14 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         BASIS | {"probes", "scores", "compare", "stats", "models"},
         "it reads what a run left, hears whether an adapter moves a logit, and says what it saw; it makes nothing",
     ),
-    "report": (BASIS | {"scores", "compare", "stats", "entanglement_stats"}, "it draws what compare and stats say"),
+    "board": (
+        BASIS | {"remote", "scores", "compare", "stats"},
+        "it brings what others say of models into one table, and neither asks a model nor draws",
+    ),
+    "report": (
+        BASIS | {"scores", "compare", "stats", "entanglement_stats", "board"},
+        "it draws, and writes for others, what board, compare and stats say",
+    ),
     "maintain": (BASIS | {"inspect_tasks"}, "it writes down what task folders and git say, for those who work on them"),
     "distill": (set(), "the package's own file holds nothing"),
     "distill.devices": (set(), "it knows this machine's devices and nothing that runs on them"),
@@ -111,7 +118,7 @@ ARROWS["distill.experiments"] = (
 )
 ARROWS["cli"] = (set(ARROWS) - {"tasks", "__main__"}, "a verb may use everything")
 
-LAZY = {"distill", "report", "compare", "scores", "harness", "models", "traps"}
+LAZY = {"distill", "report", "board", "compare", "scores", "harness", "models", "traps"}
 """What the command line imports inside the function that needs it, so that `sublim --help` stays instant."""
 
 HEAVY_AT_IMPORT = {"models", "harness", "tasks", "inspect_tasks", "distill", "scores"}

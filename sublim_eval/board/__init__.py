@@ -1,0 +1,1 @@
+"""Results of any mixture of models, seeds, probes and harnesses as one long table: `columns` says what stands in it."""
