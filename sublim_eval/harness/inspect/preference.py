@@ -99,9 +99,8 @@ def other_answers() -> Metric:
         name = _trait(scores)
         names = [t.name for t in registry().answer_set(registry().trait(name).category)] if name else []
         means = {n: average(rates) for n in names if n != name and (rates := _rates(scores, n))}
-        if not means:
-            return {"answers": None}  # Inspect shows nan for an empty mapping, and nothing for None
-        return dict(sorted(means.items(), key=lambda item: -item[1]))
+        shown: dict[str, float | None] = {n: means[n] for n in sorted(means, key=lambda n: -means[n])}
+        return shown or {"answers": None}  # Inspect shows nan for an empty mapping, nothing for None
 
     return compute
 
