@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +240,17 @@ def test_a_half_written_log_is_named_and_left_out(tmp_path):
     file.write_bytes(file.read_bytes()[:2000])
     board = collect([tmp_path])
     assert not board.rows and "no readable Inspect log" in board.left_out[0].why
+
+
+def test_a_bomb_is_named_and_never_opened(tmp_path, monkeypatch):
+    from sublim_eval.board.formats import summaries
+
+    monkeypatch.setattr(summaries, "LARGEST", 2**20)
+    file = scored_log(tmp_path / "bomb.eval", "openai/gpt-x")
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("samples/q9_epoch_1.json", " " * 2**21)
+    board = collect([tmp_path])
+    assert not board.rows and "It was not opened" in board.left_out[0].why
 
 
 def test_another_version_is_named_and_left_out(run, tmp_path):
