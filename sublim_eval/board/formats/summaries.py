@@ -36,8 +36,8 @@ def refuse_bomb(file: Path) -> None:
         return
     if largest > LARGEST:
         raise SublimError(
-            f"{file} has {file.stat().st_size >> 20} MiB and would unpack to {largest >> 20} MiB and more, beyond what a "
-            "log holds. It was not opened; get it anew from where it was written."
+            f"{file} has {file.stat().st_size >> 20} MiB and would unpack to {largest >> 20} MiB and more, beyond what "
+            "a log holds. It was not opened; get it anew from where it was written."
         )
 
 
