@@ -265,12 +265,30 @@ def test_another_version_is_named_and_left_out(run, tmp_path):
     assert any("no figures over seeds" in left.why for left in board.left_out)
 
 
+def test_figures_over_seeds_are_of_the_versions_that_count(run, tmp_path):
+    old = planted.run(tmp_path / "old", scores=lambda label, made: replace(made, version="1-A"))
+    board = collect([run, old])
+    assert {row.version for row in board.rows} == {"1-B"}
+    assert gaps(board.rows) == gaps(collect([run]).rows) != []
+    assert {row.version for row in collect([old]).rows} == {"1-A"}, "alone it is one version"
+
+
+def gaps(rows) -> list:
+    return [row for row in rows if row.measure == "gap"]
+
+
+def test_runs_of_one_recipe_with_other_seeds_are_compared_as_one(run, tmp_path):
+    more = planted.run(tmp_path / "more", seeds=(4, 5))
+    assert {row.n for row in gaps(collect([run, more]).rows)} == {5}
+
+
 def test_a_run_given_twice_counts_once(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "again")
     board, alone = collect([run, copy]), collect([run])
     same = [left for left in board.left_out if "the same file as" in left.why]
     assert len(same) == 10, "every score file of the copy"
     assert [r for r in board.rows if r.harness == "run"] == [r for r in alone.rows if r.harness == "run"]
+    assert gaps(board.rows) == gaps(alone.rows) != []
 
 
 def test_the_same_folder_given_twice_is_read_once(run):
