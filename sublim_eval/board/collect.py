@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sublim_eval.board import cache as kept
 from sublim_eval.board import over_seeds
 from sublim_eval.board.columns import LeftOut, Row
-from sublim_eval.board.formats.reading import Reading, of_metrics, of_scores
+from sublim_eval.board.formats.reading import Reading, clean, of_metrics, of_scores
 from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names, without_home
 from sublim_eval.board.left_out import Entry, comparable
 from sublim_eval.board.places import Found, find, kind_of
@@ -138,8 +138,9 @@ class _Collector:
         for run in runs:
             for file, who in of_record(run).items():
                 if file.is_file():
-                    beside = self.found.sources[(run.folder / RECORD).resolve()].removesuffix(RECORD)
-                    self.found.sources.setdefault(file.resolve(), beside + file.relative_to(run.folder).as_posix())
+                    if file.resolve() not in self.found.sources:
+                        beside = self.found.sources[(run.folder / RECORD).resolve()].removesuffix(RECORD)
+                        self.found.name(file.resolve(), beside + file.relative_to(run.folder).as_posix())
                     files[file.resolve()] = who
                 else:
                     self.left_out.append(
@@ -299,8 +300,8 @@ class _Collector:
             self.left_out += [] if one in self.left_out else [one]
 
     def _leave_out(self, file: Path, why: str) -> None:
-        source = self.found.sources.get(file.resolve(), file.name)
-        self.left_out.append(LeftOut(source, why.replace(str(file), file.name).replace(f"{file.parent}/", "")))
+        source = self.found.sources.get(file.resolve()) or clean(file.name)
+        self.left_out.append(LeftOut(source, clean(why.replace(str(file), file.name).replace(f"{file.parent}/", ""))))
 
     def _step(self) -> None:
         self.done += 1

@@ -1,6 +1,7 @@
 """Results of any mixture in one table: every number with where it is from, and nothing averaged in silence."""
 
 import json
+import os
 import shutil
 import tempfile
 import zipfile
@@ -439,6 +440,31 @@ def test_hostile_names_and_figures_break_nothing(tmp_path):
     text.encode()
     assert "\x00" not in text
     assert {left.source.rpartition("/")[2] for left in board.left_out} >= {"list.json", "deep.json", "scores.json"}
+
+
+def test_file_names_that_are_no_text_are_named_and_told_apart(tmp_path):
+    for name in (b"a\xff.eval", b"a\xfe.eval", "\u202e=1+1\n.eval".encode()):
+        scored_log(tmp_path / "log.eval", f"openai/{name.hex()}")
+        (tmp_path / "log.eval").rename(tmp_path / os.fsdecode(name))
+    board = collect([tmp_path])
+    sources = {row.source for row in board.rows}
+    assert len(sources) == 3 == len({board.path(source) for source in sources})
+    assert all(source.encode() and "\n" not in source for source in sources)
+
+
+def test_a_log_as_json_says_what_the_same_log_says(tmp_path):
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    file = scored_log(tmp_path / "a.eval", "openai/gpt-x")
+    write_eval_log(read_eval_log(str(file)), str(tmp_path / "b" / "b.json"), format="json")
+    one, other = collect([file]).rows, collect([tmp_path / "b"]).rows
+    assert shares(one, "openai/gpt-x") == shares(other, "openai/gpt-x") and one[0].sampling == other[0].sampling
+
+
+def test_nothing_that_is_read_is_changed(run):
+    before = {file: file.read_bytes() for file in sorted(run.rglob("*")) if file.is_file()}
+    board = collect([run], cache=None)
+    assert board.rows and {file: file.read_bytes() for file in sorted(run.rglob("*")) if file.is_file()} == before
 
 
 def test_the_columns_are_those_of_the_contract():
