@@ -80,5 +80,8 @@ def test_decision_0001_gives_the_figures_of_the_calibration():
     for key in ("one_teacher", "questions_anew"):
         figures = " / ".join(f"{c[key]['rate']:.2f}" for c in held["covered"]).replace("0.", ".")
         assert figures in " ".join(text.split())
-    powers = [c["power"]["rate"] for c in held["detectable"] if c["seeds"] > 2]
-    assert f"{min(powers):.2f} to {max(powers):.2f} from 3 seeds on".replace("0.", ".") in " ".join(text.split())
+    for seeds, words in (((5, 10, 20), "{} to {} from 5 seeds on"), ((3,), "in {} to {} at 3")):
+        powers = [c["power"]["rate"] for c in held["detectable"] if c["seeds"] in seeds]
+        assert words.format(f"{min(powers):.2f}", f"{max(powers):.2f}").replace("0.", ".") in " ".join(text.split())
+    pairs = [(c["median"], c["true"]) for c in held["detectable"] if c["median"] is not None and c["true"] is not None]
+    assert all(median >= true for median, true in pairs) and len(pairs) > 15, "no median is below the true figure"
