@@ -126,8 +126,8 @@ def read_results(place: str | Path) -> Results:
 
 def _no_results(file: Path) -> str:
     return (
-        f"{file} is no results of a kind that is known. Give an Inspect log (.eval or .json), an lm-eval folder, its "
-        "samples_*.jsonl, or a score file; plain replies go to `sublim score-responses`."
+        f"{file} holds no results of a kind that is known. Give an Inspect log (.eval or .json), an lm-eval folder, "
+        "its samples_*.jsonl, or a score file; plain replies go to `sublim score-responses`."
     )
 
 

@@ -405,7 +405,7 @@ def test_a_folder_of_everything_is_read_by_what_each_file_is(tmp_path):
     results = read_results(tmp_path)
     assert sorted(record.harness for record in results.records) == ["inspect", "lm-eval", "scores"]
     assert [task.task for task in results.foreign] == ["quiz"] and not results.refusals
-    assert "is no results of a kind that is known" in refusal(tmp_path / "notes.json")
+    assert "holds no results of a kind that is known" in refusal(tmp_path / "notes.json")
     with pytest.raises(SublimError, match="There is no log"):
         read_results(tmp_path / "nowhere")
 
