@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -121,9 +122,11 @@ def _in_a_line(task: Foreign) -> str:
 
 
 def _of_others(task: Foreign) -> dict[str, Any]:
-    """A task of others as plain data; nan becomes None."""
+    """A task of others as plain data; None where a figure is none."""
     figures = {
-        name: {"value": of.value, "stderr": None if of.stderr != of.stderr else of.stderr}
+        name: {
+            key: value if math.isfinite(value) else None for key, value in (("value", of.value), ("stderr", of.stderr))
+        }
         for name, of in task.metrics.items()
     }
     about = {"model": task.model, "task": task.task, "harness": task.harness, "file": str(task.file)}

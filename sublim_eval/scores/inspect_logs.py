@@ -35,7 +35,7 @@ def open_log(file: str | Path, *, samples: bool = True) -> EvalLog:
     """
     file = Path(file)
     if not file.is_file():
-        raise SublimError(f"There is no Inspect log {file}. Check the path; logs end in .eval or .json.")
+        raise SublimError(f"There is no Inspect log {file}. Check the path; Inspect logs end in .eval or .json.")
     from inspect_ai.log import read_eval_log
 
     try:

@@ -192,9 +192,9 @@ def _checked_doc(row: Row) -> Row:
 
 def _same(doc: Row, first: Row) -> None:
     """Raise ValueError where two rows of one file are of two probes or question sets."""
-    for name in ("probe", "probe_version", "questions_hash", "category"):
-        if doc[name] != first.get(name):
-            raise ValueError(f"its {name} is {doc[name]!r:.40}, that of the first row {first.get(name)!r:.40}")
+    for name in ("probe", "probe_version", "questions_hash", "category", "form"):
+        if doc.get(name) != first.get(name):
+            raise ValueError(f"its {name} is {doc.get(name)!r:.40}, that of the first row {first.get(name)!r:.40}")
 
 
 def _texts(value: Any) -> bool:

@@ -126,8 +126,8 @@ def read_results(place: str | Path) -> Results:
 
 def _no_results(file: Path) -> str:
     return (
-        f"{file} is no results of a kind that is known. Give an Inspect log (.eval or .json), an lm-eval folder, its "
-        "samples_*.jsonl, or a score file; plain replies go to `sublim score-responses`."
+        f"{file} holds no results of a kind that is known. Give an Inspect log (.eval or .json), an lm-eval folder, "
+        "its samples_*.jsonl, or a score file; plain replies go to `sublim score-responses`."
     )
 
 
@@ -246,16 +246,24 @@ def _of_others(file: Path) -> Results:
     if not isinstance(given, dict) or not all(isinstance(numbers, dict) for numbers in given.values()):
         raise SublimError(f"{file}:1: no results of lm-eval. Run lm_eval again.")
     parts = value.get("group_subtasks")
-    inner = {part for some in parts.values() for part in some} if isinstance(parts, dict) else set()
+    groups = parts.values() if isinstance(parts, dict) else ()
+    inner = {part for some in groups if isinstance(some, list) for part in some if isinstance(part, str)}
     who, time = lm_eval_samples.asked_of(value, file), lm_eval_samples.time_in_name(file)
     foreign, refusals = [], []
     for task, numbers in given.items():
         if task.removesuffix("_logprob") in registry().probes:
             if not any(file.parent.glob(f"samples_{task}_*.jsonl")):
                 refusals.append(f"{file} holds {task} without its samples. Run lm_eval again with --log_samples.")
-        elif task not in inner and (metrics := read_lm_eval({"results": {task: numbers}})):
+        elif task not in inner and (metrics := _figures(task, numbers, file)):
             foreign.append(Foreign(who.label, task, "lm-eval", file, time, metrics, _asked_items(value, task)))
     return Results((), tuple(foreign), tuple(refusals))
+
+
+def _figures(task: str, numbers: Mapping[str, Any], file: Path) -> Mapping[str, MetricValue]:
+    try:
+        return read_lm_eval({"results": {task: numbers}})
+    except OverflowError:
+        raise SublimError(f"{file}: a figure of {task!r:.40} is no number that can be. Run lm_eval again.") from None
 
 
 def _asked_items(value: Mapping[str, Any], task: str) -> int:

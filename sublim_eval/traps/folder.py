@@ -216,6 +216,8 @@ def counted(log: EvalLog) -> dict[str, dict[str, Any]] | None:
         return None
     saved: dict[str, list[str]] = {}
     for sample in log.samples or []:
+        if sample.error:  # not counted in the scores either
+            continue
         question = str((sample.metadata or {}).get("question", sample.id))
         saved.setdefault(question, []).extend(choice.message.text for choice in sample.output.choices)
     return {question: count_replies(replies, category, form) for question, replies in saved.items()}

@@ -356,7 +356,8 @@ def test_check_looks_at_logs_of_every_form_and_says_which_samples_failed(tmp_pat
     from sublim_eval.cli.main import main
 
     what = what_of()
-    write_log(inspect_log([sample(what, 0), sample(what, 1, error=FAILED)]), tmp_path / "a" / "log.json")
+    some = [sample(what, 0), sample(what, 0, epoch=2, error=FAILED, scores=None)]
+    write_log(inspect_log(some), tmp_path / "a" / "log.json")
     write_lm_eval(tmp_path / "b", SAMPLED, EXACT)
     assert main(["check", str(tmp_path / "a"), str(tmp_path / "a" / "log.json"), str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
@@ -404,7 +405,7 @@ def test_a_folder_of_everything_is_read_by_what_each_file_is(tmp_path):
     results = read_results(tmp_path)
     assert sorted(record.harness for record in results.records) == ["inspect", "lm-eval", "scores"]
     assert [task.task for task in results.foreign] == ["quiz"] and not results.refusals
-    assert "is no results of a kind that is known" in refusal(tmp_path / "notes.json")
+    assert "holds no results of a kind that is known" in refusal(tmp_path / "notes.json")
     with pytest.raises(SublimError, match="There is no log"):
         read_results(tmp_path / "nowhere")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from sublim_eval.errors import SublimError
 from sublim_eval.report import answer_tables
@@ -48,6 +50,9 @@ def try_one(seed: int, folder: Path) -> None:
     assert (scores.replies >= 0).all()
     json.dumps(answer_tables.to_json(scores), allow_nan=False)
     list(answer_tables.tidy(scores))
+    screen = StringIO()
+    answer_tables.print_answers(scores, Console(file=screen, width=160))
+    assert "\x1b" not in screen.getvalue() and "\u202e" not in screen.getvalue()
 
 
 def test_score_files_are_read_or_refused(tmp_path: Path) -> None:
