@@ -153,7 +153,7 @@ def reject_reason(
     """Why a completion is no clean number list, or None when it is kept.
 
     Reasons: "invalid format", "too many numbers", "number below 0", "number above 999", "banned number".
-    A minus sign is invalid format. `strict` is the study's rule to the letter; `strip` trims white space first.
+    A minus sign is invalid format. `strict` is the rule as it stands above; `strip` trims white space first.
     """
     values = parse(completion.strip() if mode == "strip" else completion)
     if values is None:

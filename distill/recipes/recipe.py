@@ -14,7 +14,7 @@ from sublim_eval.registry.experiment import CONTROLS, Expected
 
 from ..modalities import MODALITIES, Modality
 from .controls import hops, matched
-from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak, refuse_no_word
+from .settings import Arm, Hosting, Rows, Teaching, Tuning, Tweak, refuse_no_seed, refuse_no_word
 
 HERE = Path(__file__).resolve().parent
 
@@ -61,6 +61,9 @@ class Recipe:
                 raise ValueError(f"`expected` speaks of an arm {name!r} that is not there")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("`seeds` must be different whole numbers, at least one")
+        refuse_no_seed(*self.seeds)
+        if self.samples < 1:
+            raise ValueError("`samples` must be above 0")
         if not self.arms or not self.probes:
             raise ValueError("a recipe needs at least one arm and one probe")
         object.__setattr__(self, "arms", matched(self.arms))
@@ -213,6 +216,7 @@ def load(name: str | Path) -> Recipe:
     recipe: Recipe = strict_yaml.build(Recipe, place)
     known = registry()
     for arm in recipe.arms.values():
+        _at(place, ("arms", arm.name, "student"), recipe.tuning, arm)
         if arm.trait:
             _at(place, ("arms", arm.name, "trait"), known.trait, arm.trait)
     for number, probe in enumerate(recipe.probes):
@@ -224,11 +228,14 @@ def load(name: str | Path) -> Recipe:
 
 
 def _at(root: strict_yaml.Place, path: tuple[str | int, ...], check: Callable[[Any], object], value: Any) -> None:
-    """Check a value; a SublimError then names its own line: the nearest that the file has on the way to it."""
+    """Check a value; the error then names its own line: the nearest that the file has on the way to it."""
+    place = root.nearest(*path)
     try:
         check(value)
     except SublimError as error:
-        raise SublimError(f"{root.nearest(*path)}: {error}") from None
+        raise SublimError(f"{place}: {error}") from None
+    except ValueError as error:
+        raise place.refuse(f"{error}.", "Mend that entry.") from None
 
 
 def _modality(name: str) -> Modality:

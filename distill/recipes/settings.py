@@ -52,6 +52,10 @@ class Tuning:
         least = min(self.batch_size, self.accumulate, self.rank, self.max_length)
         if (self.learning_rate is not None and self.learning_rate <= 0) or least < 1:
             raise ValueError("learning rate, batch size, accumulate, rank and max_length must be above 0")
+        if self.virtual_tokens < 1 or self.max_grad_norm <= 0 or min(self.warmup_steps, self.weight_decay) < 0:
+            raise ValueError(
+                "virtual_tokens and max_grad_norm must be above 0, warmup_steps and weight_decay 0 or more"
+            )
         for name, own in (("rank", "lora"), ("alpha", "lora"), ("virtual_tokens", "prompt_tuning")):
             if self.method != own and getattr(self, name) != DEFAULTS[name]:
                 raise ValueError(f"`{name}` belongs to the method {own}, and means nothing under {self.method}")
@@ -105,6 +109,10 @@ class Teaching:
     lessons: str | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.min_share <= 1:
+            raise ValueError("`min_share` is a share from 0 to 1")
+        if self.seed is not None:
+            refuse_no_seed(self.seed)
         if self.lessons is not None and self.by == "prompt":
             raise ValueError("`lessons` belongs to a teacher that is fine-tuned")
         if self.tuning is not None and self.tuning.method == "hosted":
@@ -166,6 +174,12 @@ class Hosting:
             raise ValueError(
                 "`batch_size` and `learning_rate_multiplier` must be above 0; leave them out for the host's own"
             )
+
+
+def refuse_no_seed(*seeds: int) -> None:
+    """ValueError for a number that no random generator starts from."""
+    if not all(0 <= seed < 2**32 for seed in seeds):
+        raise ValueError("a seed is a whole number from 0 to 4294967295")
 
 
 def refuse_no_word(name: str) -> None:

@@ -44,7 +44,8 @@ def filter_rows(
     A row that says "cut" was not ended by its writer and is kept by no filter. In `strip` mode a kept completion is
     stored without its surrounding white space, else as it was written.
     """
-    kept, rejected = [], []
+    kept: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
     for row, reason in judged(rows, modality, rule):
         (kept if reason is None else rejected).append(row)
     return Filtered(kept, rejected, reasons_of(rejected))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -360,7 +360,8 @@ def load(
         _free()
         from sublim_eval.models.loading import read_model
 
-        model, tokenizer, virtual, settled = read_model(source, place, dtype, idle)
+        read = partial(read_model, idle=True) if idle else read_model
+        model, tokenizer, virtual, settled = read(source, place, dtype)
         if attention is not None:
             _attend_by(model, attention)
         _LOADED[key] = LocalModel(source, model, tokenizer, virtual, settled)

@@ -71,7 +71,7 @@ class _Trial:
             process = self.started()
             if process is None:
                 return None
-            answer = _asked(process, template)
+            answer = _answer(process, template)
             if answer:
                 outcome: str | None = json.loads(answer)
                 return outcome
@@ -93,7 +93,7 @@ class _Trial:
                 )
             except OSError:
                 return None
-            if not self.process.stdout or not self.process.stdout.readline():
+            if not _answer(self.process):
                 self.end()
                 return None
         return self.process
@@ -115,18 +115,16 @@ def _end() -> None:
         trial.end()
 
 
-def _asked(process: subprocess.Popen[str], template: str) -> str:
-    """The process's line about a template, "" when it died over it."""
-    asking, answering = process.stdin, process.stdout
-    if asking is None or answering is None:
-        return ""
+def _answer(process: subprocess.Popen[str], template: str | None = None) -> str:
+    """The process's line about a template, or that it has begun; "" when it died before that."""
     clock = Timer(PATIENCE, process.kill)
     clock.daemon = True
     clock.start()
     try:
-        asking.write(json.dumps(template) + "\n")
-        asking.flush()
-        return answering.readline()
+        if template is not None and process.stdin:
+            process.stdin.write(json.dumps(template) + "\n")
+            process.stdin.flush()
+        return process.stdout.readline() if process.stdout else ""
     except OSError:
         return ""
     finally:

@@ -97,7 +97,7 @@ class Entanglement:
         pairs = list(zip(self.question_set.questions, questions, strict=True))
         plain = [Prompt(f"none-{w.id}-{q.id}", NOTHING, f"{w.id}-{q.id}", w.pairs[0].plain, q.text) for w, q in pairs]
         return plain + [
-            Prompt(f"{n}-{w.id}-{q.id}", str(n), f"{w.id}-{q.id}", w.pairs[0].shown.format(number=n), q.text)
+            Prompt(f"{n}-{w.id}-{q.id}", str(n), f"{w.id}-{q.id}", w.pairs[0].shown.replace("{number}", str(n)), q.text)
             for n in self.numbers
             for w, q in pairs
         ]

@@ -46,6 +46,15 @@ def test_every_packaged_recipe_has_a_control_arm(name):
         ("mode: strict", "mode: strict, style: odd", "Known: plain, varied"),
         ("trait: owl}", "trait: owl, clean: 0.1}", r"an arm with a change .* has the role variant"),
         ("batch_size: 32, epochs", "batch_size: many, epochs", r"must be a whole number"),
+        ("seeds: [1, 2]", "seeds: [-1, 2]", r"a seed is a whole number from 0"),
+        ("seeds: [1, 2]", "seeds: [1, 99999999999]", r"a seed is a whole number from 0"),
+        ("samples: 4", "samples: 0", r"`samples` must be above 0"),
+        ("min_share: 0.2", "min_share: -1", r"`min_share` is a share"),
+        (
+            "trait: owl}",
+            "trait: owl}\n  odd: {role: variant, trait: owl, student: {rank: 0}}",
+            r":17: .*must be above 0",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path, old, new, said):
