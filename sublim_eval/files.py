@@ -67,8 +67,6 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # endless digits and endless nesting too
         line = getattr(error, "lineno", 1)
         raise SublimError(f"{path}:{line}: not valid JSON ({error}). Mend or remove the file.") from None
-    except OSError as error:
-        raise SublimError(f"{path} cannot be read ({error.strerror}). Give a file that you may read.") from None
 
 
 _WRITTEN = json.JSONEncoder(ensure_ascii=False)

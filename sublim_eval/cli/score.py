@@ -82,7 +82,8 @@ def score(
     for label, scores in result.items():
         for probe, figures in scores.items():
             rest = f"{figures['unreadable']} unreadable" if figures["situations"] else f"{figures['other']} other words"
-            counts = f"{figures['replies']} replies, {figures['non_answers']} non-answers, {rest}"
+            cut = f" ({figures['unfinished']} thoughts left open)" if figures["unfinished"] else ""
+            counts = f"{figures['replies']} replies, {figures['non_answers']} non-answers{cut}, {rest}"
             say(console, f"{label} {probe} {figures['version']}: {counts}; {figures['file']}")
             for line in figures["caveats"]:
                 say(console, f"  {line}")
@@ -118,6 +119,7 @@ def _summary(scores: ProbeScores, file: str) -> dict[str, Any]:
         "share": means(scores.share),
         "replies": int(scores.replies.sum()),
         "non_answers": int(scores.non_answers.sum()),
+        "unfinished": int(scores.unfinished.sum()),
         "other": int(scores.other.sum()),
         "unreadable": int(scores.unreadable.sum()),
         "share_of_rated": _mean(_of_rated(scores)) if scores.conduct else None,

@@ -35,7 +35,7 @@ class Answered:
 def count_replies(
     replies: Iterable[str], category: str, form: str = "favorite", offered: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Replies to one prompt by the answer they name: {"replies", "non_answers", "other", "named"}.
+    """Replies to one prompt by the answer they name: {"replies", "non_answers", "unfinished", "other", "named"}.
 
     form: of the probe; offered: the traits behind the letters, where it offers some. A conduct is read by its
     whole-word targets: a reply that holds one shows the trait, any other answer is plain.
@@ -51,7 +51,8 @@ def count_replies(
                 f"Run `sublim score-responses --grader MODEL`."
             )
         named, other = {category: named.get(category, 0), PLAIN: other}, 0
-    return {"replies": counts.replies, "non_answers": counts.non_answers, "other": other, "named": named}
+    beside = {"non_answers": counts.non_answers, "unfinished": counts.unfinished, "other": other}
+    return {"replies": counts.replies, **beside, "named": named}
 
 
 def assemble(
@@ -113,6 +114,7 @@ def assemble(
             non_answers=counts[1],
             other=counts[2],
             unreadable=counts[3],
+            unfinished=counts[4],
             questions_hash=questions_hash,
             prompt_hash=digest(prompts) if len(prompts) == len(questions) and all(prompts) else "",
             source=source,
@@ -125,6 +127,8 @@ def assemble(
 def _over_items(exact: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
     """Mean probability of each answer over the prompts (and epochs) of one question; 0 where it is not offered."""
     each = [one.get(key) or {} for one in exact]
+    if len(each) == 1:  # most logs; a mean of one is it, and thousands of them take a third of the reading
+        return {name: nan_for_none(value) for name, value in each[0].items()}
     names = dict.fromkeys(name for one in each for name in one)
     return {name: float(np.mean([nan_for_none(one.get(name, 0.0)) for one in each])) for name in names}
 

@@ -28,7 +28,7 @@ ROUNDED = 1e-9
 OFF = 1e-3
 """By which probabilities of a question may miss 1: rounding in a file, nothing more."""
 
-COUNTS = ("replies", "non_answers", "other", "unreadable")
+COUNTS = ("replies", "non_answers", "other", "unreadable", "unfinished")
 """What is counted of the replies to a question."""
 
 
@@ -37,6 +37,9 @@ NOT_ASKED_FOR = np.zeros((0, 0))
 
 TEXTS = ("model", "probe", "version", "category", "questions_hash", "prompt_hash", "source")
 """Fields of a score file that hold a text."""
+
+NOT_COUNTED = np.zeros(0, dtype=np.int64)
+"""In place of unfinished thoughts that nobody counted."""
 
 COVERED = 0.2
 """Share of a model's first answers that the answer set must hold for its exact probability to be believed.
@@ -62,6 +65,7 @@ class ProbeScores:
     A conduct has two answers, its trait and "plain": `probability` is then the mean over matched pairs of answers
     that the trait's is preferred, and nothing is covered.
     questions_hash, prompt_hash: of what was asked and how the chat was rendered; '' where unknown.
+    unfinished: int[question], non-answers that are a thought left open; zeros where nobody counted them.
     settled: what was changed in the model's chat template so that it says the same everywhere, in words.
     """
 
@@ -83,11 +87,14 @@ class ProbeScores:
     source: str
     settled: tuple[str, ...] = ()
     plural: NDArray[np.float64] = field(default_factory=lambda: NOT_ASKED_FOR)
+    unfinished: NDArray[np.int64] = field(default_factory=lambda: NOT_COUNTED)
 
     def __post_init__(self) -> None:
         q, a = len(self.questions), len(self.answers)
         if self.plural is NOT_ASKED_FOR:
             object.__setattr__(self, "plural", np.zeros((q, a)))
+        if self.unfinished is NOT_COUNTED:
+            object.__setattr__(self, "unfinished", np.zeros(q, dtype=np.int64))
         shapes = {"probability": (q, a), "share": (q, a), "plural": (q, a)}
         for name in ("probability", "coverage", "share", "plural", *COUNTS):
             if getattr(self, name).shape != shapes.get(name, (q,)):
@@ -193,7 +200,8 @@ class ProbeScores:
 def _later(value: Mapping[str, Any]) -> dict[str, Any]:
     """What older files do not hold."""
     questions, answers = (len(value.get(name) or ()) for name in ("questions", "answers"))
-    return {"unreadable": [0] * questions, "settled": (), "plural": [[0.0] * answers] * questions}
+    none = [0] * questions
+    return {"unreadable": none, "unfinished": none, "settled": (), "plural": [[0.0] * answers] * questions}
 
 
 def _check_texts(value: Mapping[str, Any]) -> None:

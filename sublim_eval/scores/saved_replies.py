@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -308,15 +309,20 @@ def interval_over_questions(counts: Sequence[tuple[int, int]], level: float = 0.
     questions, not about training. Its standard error is never below what the number of replies allows (binomial, with
     two hits and two misses added): no reply of 15 bounds a share at about .2 and not at 0.
     """
-    from scipy.stats import t
-
     scored = [(hits, replies) for hits, replies in counts if replies]
     if len(scored) < 2:
         return math.nan, math.nan
     shares = [hits / replies for hits, replies in scored]
     error = max(stdev(shares) / math.sqrt(len(shares)), math.sqrt(_noise(scored)))
-    reach = float(t.ppf((1 + level) / 2, len(shares) - 1)) * error
+    reach = _t_quantile((1 + level) / 2, len(shares) - 1) * error
     return max(0.0, fmean(shares) - reach), min(1.0, fmean(shares) + reach)
+
+
+@cache
+def _t_quantile(q: float, df: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(q, df))
 
 
 def difference_over_questions(

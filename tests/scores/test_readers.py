@@ -331,3 +331,15 @@ def test_unrated_replies_of_lm_eval_are_no_replies(tmp_path):
     assert scores.replies.tolist() == [0]
     assert np.isnan(scores.share).all()
     assert not np.isnan(scores.probability).any()
+
+
+def test_thoughts_left_open_are_counted_and_older_files_hold_none(tmp_path):
+    rows = [{"question": "q", "response": text} for text in ("Owl", "<think>A cat, or", "", "I cannot choose.")]
+    scores = from_responses(rows, "owl_pref")
+    assert (int(scores.non_answers.sum()), int(scores.unfinished.sum())) == (3, 1)
+    scores.write(tmp_path / "s.json")
+    assert ProbeScores.read(tmp_path / "s.json").unfinished.tolist() == [1]
+    older = json.loads((tmp_path / "s.json").read_text())
+    del older["unfinished"]
+    (tmp_path / "s.json").write_text(json.dumps(older))
+    assert ProbeScores.read(tmp_path / "s.json").unfinished.tolist() == [0]
