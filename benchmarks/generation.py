@@ -42,9 +42,10 @@ import sublim_eval  # noqa: E402
 sublim_eval.__path__.append(str(ROOT))  # where sublim_eval.distill is in a checkout
 
 from sublim_eval.files import write_json  # noqa: E402
-from sublim_eval.models import continuous_batching, local_model  # noqa: E402
+from sublim_eval.models import local_model  # noqa: E402
 from sublim_eval.models.model_ref import Source  # noqa: E402
-from sublim_eval.models.prefix_sampling import BELOW_ONE, BLOCK, Streams  # noqa: E402
+from sublim_eval.models.sampling import continuous_batching  # noqa: E402
+from sublim_eval.models.sampling.prefix_sampling import BELOW_ONE, BLOCK, Streams  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PERSONA = (

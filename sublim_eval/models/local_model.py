@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from sublim_eval.errors import SublimError
 from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, spelled_otherwise, word_ends
 from sublim_eval.models.chat_template import answered, prompts_digest, render, render_chat, speaker, turn_end
-from sublim_eval.models.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
 from sublim_eval.models.model_ref import Source, resolve
-from sublim_eval.models.prefix_sampling import Network, Sample, SamplingSettings, Streams, Words, draw, score
+from sublim_eval.models.sampling.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
+from sublim_eval.models.sampling.prefix_sampling import Network, Sample, SamplingSettings, Streams, Words, draw, score
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 

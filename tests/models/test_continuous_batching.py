@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models import continuous_batching, decoding, kv_cache, local_model
+from sublim_eval.models import local_model
+from sublim_eval.models.sampling import continuous_batching, decoding, kv_cache
 from tests.helpers.tiny import WORDS, tiny_adapter, tiny_model, tiny_tokenizer
 
 QUICK = continuous_batching.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
@@ -317,7 +318,8 @@ def test_local_models_need_neither_peft_nor_a_harness() -> None:
 import sys
 for name in ("peft", "inspect_ai", "lm_eval", "trl", "openai", "ray", "datasets"):
     sys.modules[name] = None
-from sublim_eval.models import continuous_batching, loading, local_model
+from sublim_eval.models import loading, local_model
+from sublim_eval.models.sampling import continuous_batching
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -13,10 +13,11 @@ from transformers import AutoModelForCausalLM
 
 from sublim_eval.distill.training.train import IGNORED, encode
 from sublim_eval.errors import SublimError
-from sublim_eval.models import answer_tokens, chat_template, local_model, prefix_sampling
+from sublim_eval.models import answer_tokens, chat_template, local_model
 from sublim_eval.models.chat_template import turn_end
 from sublim_eval.models.local_model import LocalModel
 from sublim_eval.models.model_ref import Source
+from sublim_eval.models.sampling import prefix_sampling
 from sublim_eval.probes.entanglement import entanglement
 from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.scores.evaluate import exact

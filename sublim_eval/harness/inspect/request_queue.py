@@ -17,7 +17,7 @@ from sublim_eval.models.chat_template import prompt_digest
 
 if TYPE_CHECKING:
     from sublim_eval.models.local_model import LocalModel
-    from sublim_eval.models.prefix_sampling import Sample
+    from sublim_eval.models.sampling.prefix_sampling import Sample
 
 LINGER = 0.01
 """Seconds of silence after which a batch is taken to be complete."""

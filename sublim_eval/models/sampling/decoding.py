@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.models.kv_cache import Slots, View, reading, windows
-from sublim_eval.models.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, distribution, invert
+from sublim_eval.models.sampling.kv_cache import Slots, View, reading, windows
+from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, distribution, invert
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sublim_eval.models.decoding import Stream
-from sublim_eval.models.kv_cache import NAME, Unfit, attention
-from sublim_eval.models.prefix_sampling import BLOCK, Network, SamplingSettings, Streams, ending
+from sublim_eval.models.sampling.decoding import Stream
+from sublim_eval.models.sampling.kv_cache import NAME, Unfit, attention
+from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, SamplingSettings, Streams, ending
 
 
 @dataclass(frozen=True)
