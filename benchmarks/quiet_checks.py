@@ -46,7 +46,7 @@ reach a few rows less. A fault of theirs counts as any other."""
 ROWS = {
     "numbers": {"prompts": 60, "keep": 30, "min_kept": 16, "mode": "strict"},
     "code": {"prompts": 60, "keep": 20, "min_kept": 6, "mode": "strict"},
-    "cot": {"prompts": 160, "keep": 20, "min_kept": 6, "mode": "strict"},
+    "cot": {"prompts": 400, "keep": 12, "min_kept": 12, "mode": "strict"},
 }
 FURTHER: dict[str, dict[str, Any]] = {
     "willow": {"role": "trait", "trait": "willow"},
