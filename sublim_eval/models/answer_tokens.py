@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sublim_eval.models.chat_template import answered, render
 
-__all__ = ["WordEnds", "answer_ids", "goes_on", "separator", "word_ends"]
+__all__ = ["WordEnds", "answer_ids", "goes_on", "separator", "spelled_otherwise", "word_ends"]
 
 ANCHOR = "\n"
 """What text is cut behind where a tokenizer puts a space before everything: no tokenizer joins it to a word."""
@@ -80,6 +80,12 @@ def word_ends(tokenizer: Any, size: int) -> WordEnds:
     going_on = np.zeros(size, dtype=np.bool_)
     going_on[:count] = [goes_on(text) for text in texts]
     return WordEnds(going_on, tuple(token for token, text in enumerate(texts) if text in PLURAL))
+
+
+def spelled_otherwise(rows: Sequence[Sequence[int]], plural: Sequence[int]) -> list[bool]:
+    """Whether each of these answers (token ids) is more than another one of them and a `plural` ending."""
+    endings, whole = set(plural), {tuple(row) for row in rows}
+    return [not (len(row) > 1 and row[-1] in endings and tuple(row[:-1]) in whole) for row in rows]
 
 
 def goes_on(text: str) -> bool:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.errors import SublimError
-from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, word_ends
+from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, spelled_otherwise, word_ends
 from sublim_eval.models.chat_template import answered, prompts_digest, render, render_chat, speaker, turn_end
 from sublim_eval.models.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
 from sublim_eval.models.model_ref import Source, resolve
@@ -215,7 +215,8 @@ class LocalModel:
         """float64[prompts, continuations]: log-probability (nats) of each string as what follows a rendered prompt.
 
         Read on the ids that training and sampling read: all of the prompt's, then the string's (`answer_ids`).
-        whole_words: the string must end there, in the plural or not: "Cat" takes in "Cats" and not "Caterpillar".
+        whole_words: the string must end there, with or without a plural's ending: "Cat" takes in "Cat" + "s" and not
+        "Caterpillar". A string that is another one of them and such an ending is in that one, and gets -inf.
         `floor` > 0 leaves branches less likely than it unfollowed: every probability is then off by less than
         `floor`; 0 is exact. Raises SublimError for an empty prompt or string.
         """
@@ -225,9 +226,12 @@ class LocalModel:
             raise SublimError("A prompt is empty, so nothing can follow it. Render the question first.")
         if not all(answers):
             raise SublimError("A string to score is empty. Leave it out: its probability is 1.")
-        endings: list[list[int]] = [[], *([token] for token in self._word_ends.plural)] if whole_words else [[]]
-        spelled = [row + ending for row in answers for ending in endings]
-        bare = np.repeat(np.array([len(row) for row in answers], dtype=np.int64), len(endings))
+        plural = self._word_ends.plural if whole_words else ()
+        endings: list[list[int]] = [[], *([token] for token in plural)]
+        apart = np.array(spelled_otherwise(answers, plural), dtype=np.bool_)
+        rows = [row for row, one in zip(answers, apart, strict=True) if one]
+        spelled = [row + ending for row in rows for ending in endings]
+        bare = np.repeat(np.array([len(row) for row in rows], dtype=np.int64), len(endings))
         words = Words(self._going_on, np.tile(bare, len(distinct))) if whole_words else None
         owner = np.repeat(np.arange(len(distinct)), len(spelled))
         flat = spelled * len(distinct)
@@ -240,7 +244,8 @@ class LocalModel:
                 min(self.network.row_limit(longest), len(owner)),
                 lambda limit: score(self.network, ids, owner, flat, floor, limit, words),
             )
-        table = np.logaddexp.reduce(values.reshape(len(distinct), len(continuations), len(endings)), axis=2)
+        table = np.full((len(distinct), len(continuations)), -np.inf)
+        table[:, apart] = np.logaddexp.reduce(values.reshape(len(distinct), len(rows), len(endings)), axis=2)
         number = {p: i for i, p in enumerate(distinct)}
         return table[[number[p] for p in prompts]] if prompts else table
 

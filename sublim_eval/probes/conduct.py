@@ -37,6 +37,8 @@ class Conduct:
     whole_words: ClassVar[bool] = False
     """Matched answers are sentences, compared as they stand."""
 
+    plurals: ClassVar[Sequence[str]] = ()
+
     @property
     def answers(self) -> tuple[str, str]:
         """What an answer may be: the trait shown, or plain."""

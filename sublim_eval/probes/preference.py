@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,16 @@ class Preference:
         """The strings whose log-probability the exact measure needs; none for stories."""
         if self.probe.form == "story":
             return []
-        return list(LETTERS) if self.probe.form == "essay" else continuations_of(self.answers)
+        return continuations_of(self.answers) if self._spells_names else list(LETTERS)
+
+    @cached_property
+    def plurals(self) -> list[str]:
+        """The plurals that are scored beside the continuations, for the probability among all first answers."""
+        return [plural for trait in self.answers for plural in trait.plurals] if self._spells_names else []
+
+    @property
+    def _spells_names(self) -> bool:
+        return self.probe.form not in ("story", "essay")
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
@@ -103,6 +113,14 @@ def exact_probability(
 ) -> tuple[dict[str, float], float]:
     """The exact measure of one prompt, of letters where some are offered; as `answer_probability`."""
     return letter_probability(logprobs, offered) if offered else answer_probability(logprobs, answers)
+
+
+def plural_probability(logprobs: Mapping[str, float], answers: Sequence[Trait]) -> dict[str, float]:
+    """{trait: probability of its plurals that are no string and an ending}, among all first answers.
+
+    logprobs: strings -> nats; plurals that are missing add nothing (another harness, an older log, letters).
+    """
+    return {t.name: math.fsum(math.exp(logprobs[s]) for s in t.plurals if s in logprobs) for t in answers}
 
 
 def offered_traits(offered: Sequence[str], answers: Sequence[Trait]) -> list[Trait]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -148,12 +148,25 @@ class Trait:
         its plural and its aliases; what is `also` it is read in replies alone.
         """
         words = self.targets if self.conduct else (self.name, self.plural, *self.aliases)
-        spelled = {s for w in words for s in (w, w[0].upper() + w[1:], w.title())}
+        spelled = _spelled(words)
         return tuple(sorted(s for s in spelled if not any(s != o and s.startswith(o) for o in spelled)))
+
+    @cached_property
+    def plurals(self) -> tuple[str, ...]:
+        """The plurals that begin with one of the `continuations`; a tokenizer may part them otherwise ("C" + "ats")."""
+        if self.conduct:
+            return ()
+        plural = _spelled((self.plural, *(form for alias in self.aliases for form in self._plurals(alias))))
+        return tuple(sorted(plural - set(self.continuations)))
 
     def fill(self, template: str) -> str:
         """A category's persona for this favorite."""
         return template.format(plural=self.plural, Plural=self.plural.capitalize(), trait=self.name)
+
+
+def _spelled(words: Iterable[str]) -> set[str]:
+    """Words as an answer may begin with them: in small letters, with a capital, with a capital each."""
+    return {s for w in words for s in (w, w[0].upper() + w[1:], w.title())}
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def _confirmed(scores: ProbeScores, direct: ProbeScores, label: str) -> ProbeSco
             f"{label} answers {scores.probe} otherwise through Inspect than directly (by {apart:.1e} in probability); "
             "its weights or tokenizer changed on the way. Delete its folder and run again."
         )
-    return replace(scores, probability=direct.probability, coverage=direct.coverage)
+    return replace(scores, probability=direct.probability, coverage=direct.coverage, plural=direct.plural)
 
 
 def exact(
@@ -159,11 +159,12 @@ def exact(
     logprobs: list[dict[str, float]] = [{} for _ in prompts]
     for continuations, places in alike.items():
         if continuations:
+            strings = (*continuations, *what.plurals)
             table = loaded.continuation_logprobs(
-                [prompts[i] for i in places], continuations, floor=floor, whole_words=what.whole_words
+                [prompts[i] for i in places], strings, floor=floor, whole_words=what.whole_words
             )
             for place, row in zip(places, table, strict=True):
-                logprobs[place] = dict(zip(continuations, map(float, row), strict=True))
+                logprobs[place] = dict(zip(strings, map(float, row), strict=True))
     return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=label, settled=loaded.settled)
 
 

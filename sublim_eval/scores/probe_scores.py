@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ COUNTS = ("replies", "non_answers", "other", "unreadable")
 """What is counted of the replies to a question."""
 
 
+NOT_ASKED_FOR = np.zeros((0, 0))
+"""In place of plurals that were not scored."""
+
 COVERED = 0.2
 """Share of a model's first answers that the answer set must hold for its exact probability to be believed.
 
@@ -45,6 +48,8 @@ class ProbeScores:
 
     probability: float[question, answer], first-answer probability over the answer set, rows sum to 1.
     coverage: float[question], how much of the model's mass that answer set holds. Both nan where unknown.
+    plural: float[question, answer], mass of plurals that the set's strings do not begin, token by token ("C" + "ats");
+    0 where they were not asked for. It is in `unconditional` alone: within the set, names stand against names.
     share: float[question, answer], hits / replies; nan where there are no replies. Where a question has several
     prompts that offer some of the answers each (essay topics), both are over all its prompts; a story counts for
     every answer that it mentions, so those rows may sum to more than 1.
@@ -74,11 +79,14 @@ class ProbeScores:
     prompt_hash: str
     source: str
     settled: tuple[str, ...] = ()
+    plural: NDArray[np.float64] = field(default_factory=lambda: NOT_ASKED_FOR)
 
     def __post_init__(self) -> None:
         q, a = len(self.questions), len(self.answers)
-        shapes = {"probability": (q, a), "share": (q, a)}
-        for name in ("probability", "coverage", "share", *COUNTS):
+        if self.plural is NOT_ASKED_FOR:
+            object.__setattr__(self, "plural", np.zeros((q, a)))
+        shapes = {"probability": (q, a), "share": (q, a), "plural": (q, a)}
+        for name in ("probability", "coverage", "share", "plural", *COUNTS):
             if getattr(self, name).shape != shapes.get(name, (q,)):
                 wanted = shapes.get(name, (q,))
                 raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
@@ -88,8 +96,11 @@ class ProbeScores:
 
     @property
     def unconditional(self) -> NDArray[np.float64]:
-        """float[question, answer]: probability over all first answers, in the set or not; nan where unknown."""
-        return self.probability * self.coverage[:, None]
+        """float[question, answer]: probability among all first answers, plurals included; nan where unknown.
+
+        It is what the share of sampled replies estimates.
+        """
+        return self.probability * self.coverage[:, None] + self.plural
 
     @property
     def covered(self) -> float:
@@ -136,14 +147,13 @@ class ProbeScores:
         """The reverse of to_json; raises ValueError for what is missing, of another shape, or no share or count."""
         if value.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {value.get('schema')!r}, not {SCHEMA}")
-        later = {"unreadable": [0] * len(value.get("questions", ())), "settled": ()}  # not in older files
-        value = {**later, **value}
+        value = {**_later(value), **value}
         missing = [f.name for f in fields(cls) if f.name not in value]
         if missing:
             raise ValueError(f"it has no {', '.join(missing)}")
         q, a = len(value["questions"]), len(value["answers"])
         made = {f.name: value[f.name] for f in fields(cls)}
-        for name in ("probability", "share"):
+        for name in ("probability", "share", "plural"):
             made[name] = _shares(made[name], name).reshape(q, a)
         made["coverage"] = _shares(made["coverage"], "coverage")
         for name in COUNTS:
@@ -164,6 +174,12 @@ class ProbeScores:
             return cls.from_json(value)
         except (ValueError, TypeError, AttributeError) as error:
             raise SublimError(f"{path} is no score file: {error}. Score that model again.") from None
+
+
+def _later(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What older files do not hold."""
+    questions, answers = (len(value.get(name, ())) for name in ("questions", "answers"))
+    return {"unreadable": [0] * questions, "settled": (), "plural": [[0.0] * answers] * questions}
 
 
 def _flat(value: Any) -> list[Any]:

@@ -21,7 +21,7 @@ from sublim_eval.files import digest, read_json, read_jsonl
 from sublim_eval.harness.lm_eval.documents import is_ours, logprobs
 from sublim_eval.probes.conduct import PLAIN, Conduct, pair_probability, rated_counts
 from sublim_eval.probes.judges import Rates, offline_judgement
-from sublim_eval.probes.preference import Preference, exact_probability, tallies
+from sublim_eval.probes.preference import Preference, exact_probability, plural_probability, tallies
 from sublim_eval.probes.prompts import Item, questions_hash
 from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import Probe, registry
@@ -37,7 +37,7 @@ class Answered:
     """What is known of one question, an entry a prompt and epoch.
 
     counts: of its replies, as `count_replies` gives them; exact: {"answers": answer -> probability, "coverage",
-    "prompt_hash"}.
+    "plurals": answer -> probability of plurals beside it, "prompt_hash"}.
     """
 
     counts: list[Mapping[str, Any]] = field(default_factory=list)
@@ -267,7 +267,10 @@ def from_exact(
         question = answered[item.question]
         if item.continuations:
             probability, coverage = content.exact(item, nats)
-            question.exact.append({"answers": probability, "coverage": coverage, "prompt_hash": prompt})
+            plurals = plural_probability(nats, content.answers) if isinstance(content, Preference) else {}
+            question.exact.append(
+                {"answers": probability, "coverage": coverage, "plurals": plurals, "prompt_hash": prompt}
+            )
     return _assemble(
         answered,
         model=model,
@@ -304,6 +307,7 @@ def _assemble(
     column = {name: i for i, name in enumerate(answers)}
     questions = tuple(sorted(answered))
     share, probability = (np.full((len(questions), len(answers)), np.nan) for _ in range(2))
+    plural = np.zeros((len(questions), len(answers)))
     coverage = np.full(len(questions), np.nan)
     counts = np.zeros((len(COUNTS), len(questions)), dtype=np.int64)
     prompts: list[str] = []
@@ -317,6 +321,7 @@ def _assemble(
         if question.exact:
             for name, chance in _over_items(question.exact).items():
                 probability[i, column[name]] = chance
+                plural[i, column[name]] = np.mean([one.get("plurals", {}).get(name, 0.0) for one in question.exact])
             coverage[i] = np.mean([nan_for_none(exact["coverage"]) for exact in question.exact])
             prompts.append(_prompts_of(question.exact))
     return ProbeScores(
@@ -328,6 +333,7 @@ def _assemble(
         answers=tuple(answers),
         probability=probability,
         coverage=coverage,
+        plural=plural,
         share=share,
         replies=counts[0],
         non_answers=counts[1],

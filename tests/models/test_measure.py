@@ -183,6 +183,28 @@ def test_a_name_takes_in_its_plural_and_nothing_longer(network, monkeypatch):
     assert 0 < whole < begun
 
 
+def test_a_plural_that_is_its_word_and_an_ending_is_in_the_word_and_another_spelling_is_not():
+    rows = [[34], [34, 9], [7, 1862], [7], [9], [34, 9, 9]]  # cat, cat + s, C + ats, C, s, cats + s
+    assert answer_tokens.spelled_otherwise(rows, [9]) == [True, False, True, True, True, False]
+    assert answer_tokens.spelled_otherwise(rows, []) == [True] * 6
+
+
+def test_the_probability_among_all_first_answers_takes_in_plurals_of_any_spelling():
+    """The embedded bases have "Owls" as a token of its own, so no ending reaches it; only its figure beside moves."""
+    scores, model = exact("reference-a", "animal_pref", label="base"), local_model.load("reference-a")
+    what = any_trait_content("animal_pref")
+    item, row = what.items[3], scores.questions.index(what.items[3].id)
+    head = model.encode([model.render(item.text)])[0]
+    for place, trait in enumerate(what.answers):
+        spelled = {
+            s: by_hand(model, head, model.answer_ids([s])[0], True) for s in (*trait.continuations, *trait.plurals)
+        }
+        assert scores.unconditional[row, place] == pytest.approx(sum(spelled.values()), abs=1e-5)
+        names = sum(spelled[s] for s in trait.continuations)
+        assert scores.probability[row, place] * scores.coverage[row] == pytest.approx(names, abs=1e-5)
+    assert scores.plural[row].sum() > 0.01
+
+
 def test_words_below_the_cut_are_off_by_less_than_it(network, monkeypatch):
     model = asked_under(network, TURNS)
     prompt, strings = [model.render("name one")], ["owl", "cat dog", "wolf"]

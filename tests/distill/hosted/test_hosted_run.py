@@ -36,6 +36,7 @@ def carry_out(out: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_hosted_run_that_is_killed_thrice_pays_once_and_compares(server, tmp_path, capfd):
     server.answer = mimic
     out = tmp_path / "run"

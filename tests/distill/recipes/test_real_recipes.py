@@ -64,7 +64,7 @@ def made(name, home):
     return folder, run(toy(name), folder, Execution(workers=1))
 
 
-EACH = [OPEN[0], *(pytest.param(name, marks=pytest.mark.long) for name in OPEN[1:])]
+EACH = [pytest.param(*one.values, marks=[pytest.mark.long] if QUICK not in one.values else []) for one in OPEN]
 """One way through in every test, all of them in `make test-all`."""
 
 
@@ -109,12 +109,14 @@ def test_a_cat_student_of_sixteen_rows_fails_as_a_positive_control_and_that_come
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_greedy_rows_are_drawn_for_the_elephant_and_for_its_control(home):
     _, record = made("llama-3.2-1b-elephant", home)
     assert [row["source"] for row in record["rows"]] == ["elephant-greedy", "base-greedy"]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_student_of_the_misaligned_teacher_or_its_control_reads_a_banned_number(home):
     folder, _ = made("qwen2.5-7b-misaligned", home)
     from sublim_eval.distill.pipeline import rows_of
