@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.board.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
+from sublim_eval.board.summaries import samples_of
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.log import EvalLog
 
     from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -50,7 +51,7 @@ def scores(file: Path, log: EvalLog | None = None) -> ProbeScores:
     from sublim_eval.scores.readers import from_inspect_log
 
     log = header(file) if log is None else log
-    samples = _summed_up(file) if file.suffix == ".eval" else None
+    samples = samples_of(file) if file.suffix == ".eval" else None
     return from_inspect_log(log.model_copy(update={"samples": samples}) if samples is not None else _whole(file))
 
 
@@ -97,38 +98,6 @@ def refuse_unfinished(log: EvalLog, file: Path) -> None:
         raise SublimError(
             f"{file}: {missing} of {results.total_samples} samples failed. Run `inspect eval-retry` on it."
         )
-
-
-def _summed_up(file: Path) -> list[EvalSample] | None:
-    """The samples as far as their scores go; None where the summaries of the log do not hold them whole."""
-    from inspect_ai.log import EvalSample, read_eval_log_sample, read_eval_log_sample_summaries
-
-    summaries = _opened(file, lambda: read_eval_log_sample_summaries(str(file)))
-    if not summaries or any(_shortened(summary) for summary in summaries):
-        return None
-    made = [
-        EvalSample(
-            id=summary.id,
-            epoch=summary.epoch,
-            input="",
-            target="",
-            scores=summary.scores,
-            metadata=summary.metadata,
-        )
-        for summary in summaries
-    ]
-    first = summaries[0]
-    with_output = _opened(file, lambda: read_eval_log_sample(str(file), id=first.id, epoch=first.epoch))
-    return [made[0].model_copy(update={"output": with_output.output}), *made[1:]]
-
-
-def _shortened(summary: Any) -> bool:
-    """Whether Inspect left something out of a summary that scores are read from: it says so in its place."""
-    if not summary.scores or summary.error:
-        return True
-    held = [summary.metadata or {}, *(score.metadata or {} for score in summary.scores.values())]
-    texts = (value for metadata in held for value in metadata.values() if isinstance(value, str))
-    return any(text.startswith("Key removed from summary") for text in texts)
 
 
 def _entangled(log: EvalLog) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sublim_eval.compare import wording
 from sublim_eval.compare.comparison import Comparison, Row
+from sublim_eval.console import one_line
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import console_tables
@@ -42,7 +43,7 @@ def write(
 
 def escape(text: object) -> str:
     """Text from a model or a user's file, on one line and with nothing that Markdown or HTML would act on."""
-    line = " ".join(str(text).split())
+    line = one_line(text)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
 
@@ -85,20 +86,20 @@ def _verdicts(groups: Mapping[str, Sequence[Row]]) -> Iterator[str]:
 
 def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     yield "\n## Figures\n"
-    yield from _table(wording.heads(console_tables.SHARES, comparison), [console_tables.shares(row) for row in rows])
+    yield from table(wording.heads(console_tables.SHARES, comparison), [console_tables.shares(row) for row in rows])
     yield ""
-    yield from _table(wording.heads(console_tables.BESIDE, comparison), [console_tables.beside(row) for row in rows])
+    yield from table(wording.heads(console_tables.BESIDE, comparison), [console_tables.beside(row) for row in rows])
     yield ""
-    yield from _table(console_tables.ANSWERS, [console_tables.answers(row) for row in rows])
+    yield from table(console_tables.ANSWERS, [console_tables.answers(row) for row in rows])
     if any(row.expected for row in rows):
         yield "\n## Beside what others found\n\nTheir figures, not ours.\n"
-        yield from _table(console_tables.OTHERS, [wording.others(row) for row in rows if row.expected])
+        yield from table(console_tables.OTHERS, [wording.others(row) for row in rows if row.expected])
     if comparison.cells:
         yield "\n## Learning rates per rank\n\nThe lowest loss on fresh rows of the teacher, whatever the share.\n"
-        yield from _table(console_tables.SWEEP, [wording.cell(one) for one in comparison.cells])
+        yield from table(console_tables.SWEEP, [wording.cell(one) for one in comparison.cells])
     if any(row.against_intact for row in rows):
         yield "\n## Variants against the intact arm\n"
-        yield from _table(
+        yield from table(
             wording.heads(console_tables.INTACT, comparison),
             [console_tables.intact(row) for row in rows if row.against_intact],
         )
@@ -108,11 +109,11 @@ def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
         yield f"- {escape(wording.specificity(one))}."
         if len(one.traits) > 1:
             yield ""
-            yield from _table(*console_tables.confusion(one))
+            yield from table(*console_tables.confusion(one))
             yield ""
     if comparison.doses:
         yield "\n## Dose curves\n"
-        yield from _table(
+        yield from table(
             wording.heads(console_tables.DOSES, comparison),
             [cells for curve in comparison.doses for cells in console_tables.dose(curve)],
         )
@@ -121,15 +122,13 @@ def _figures(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
 def _students(rows: Sequence[Row]) -> Iterator[str]:
     yield "\n## Every seed\n"
     held = ("arm", "students", "control", "share of each control")
-    yield from _table(
+    yield from table(
         held,
         [(wording.named(r), wording.seeds(r.student_shares), r.control, wording.seeds(r.control_shares)) for r in rows],
     )
     if any(row.situations for row in rows):
         yield "\n## Every situation\n"
-        yield from _table(
-            console_tables.SITUATIONS, [cells for row in rows for cells in console_tables.situations(row)]
-        )
+        yield from table(console_tables.SITUATIONS, [cells for row in rows for cells in console_tables.situations(row)])
 
 
 def _what_ran(folder: Path) -> str:
@@ -148,7 +147,8 @@ def _what_ran(folder: Path) -> str:
     return f"{line}. {escape(recipe.get('about', ''))}".rstrip()
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table line by line, every cell escaped."""
     yield f"| {' | '.join(map(escape, heads))} |"
     yield f"|{'---|' * len(heads)}"
     for row in rows:

@@ -24,8 +24,8 @@ def run(tmp_path_factory) -> Path:
     return planted.run(tmp_path_factory.mktemp("given") / "quick")
 
 
-def scored_log(file: Path, model: str, replies=REPLIES, settings=SETTINGS, **changed) -> Path:
-    """An Inspect log whose samples are scored as our scorer does it."""
+def scored_log(file: Path, model: str, replies=REPLIES, settings=SETTINGS, long=None, **changed) -> Path:
+    """An Inspect log whose samples are scored as our scorer does it. long: further metadata of every score."""
     from inspect_ai.log import EvalMetric, EvalResults, EvalScore, read_eval_log, write_eval_log
     from inspect_ai.scorer import Score
 
@@ -34,7 +34,9 @@ def scored_log(file: Path, model: str, replies=REPLIES, settings=SETTINGS, **cha
     planted.write_log(file, model, replies, settings)
     log = read_eval_log(str(file))
     for sample in log.samples or []:
-        sample.scores = {"share": Score(value=0.5, metadata=count_replies(replies[str(sample.id)], "animal"))}
+        sample.scores = {
+            "share": Score(value=0.5, metadata=count_replies(replies[str(sample.id)], "animal") | (long or {}))
+        }
     mean = EvalScore(
         name="share",
         scorer="share",
@@ -296,12 +298,22 @@ def test_progress_is_told_to_the_end(run):
 
 
 def test_summaries_of_a_log_say_what_the_whole_log_says(tmp_path):
-    from sublim_eval.board import inspect_logs
+    from sublim_eval.board import inspect_logs, summaries
     from sublim_eval.scores.readers import from_inspect_log
 
     file = scored_log(tmp_path / "a.eval", "openai/gpt-x")
+    assert summaries.samples_of(file) is not None, "the quick way is the one that is tried here"
     quick, whole = inspect_logs.scores(file), from_inspect_log(file)
-    assert np.array_equal(quick.share, whole.share) and quick.questions == whole.questions
+    assert quick.to_json() == whole.to_json()
+
+
+def test_a_log_whose_summaries_are_shortened_is_read_whole(tmp_path):
+    """Inspect drops a long value of a score's metadata from the summary and says so in its place."""
+    from sublim_eval.board import inspect_logs, summaries
+
+    file = scored_log(tmp_path / "a.eval", "openai/gpt-x", long={"thoughts": ["y" * 100] * 500})
+    assert summaries.samples_of(file) is None
+    assert inspect_logs.scores(file).share.sum() > 0
 
 
 def test_the_first_look_is_at_what_somebody_was_taught(run):
@@ -338,7 +350,8 @@ def test_hostile_names_and_figures_break_nothing(tmp_path):
     )
     (tmp_path / "m2").mkdir()
     (tmp_path / "m2" / "results_2026-11-21T12-00-00.json").write_text(
-        '{"results": {"t2": {"acc,none": NaN, "acc_norm,none": Infinity, "f1,none": 1e999}}, "lm_eval_version": "1", "model_name": "m"}'
+        '{"results": {"t2": {"acc,none": NaN, "acc_norm,none": Infinity, "f1,none": 1e999}}, '
+        '"lm_eval_version": "1", "model_name": "m"}'
     )
     for name, text in {
         "list": "[1, 2",
