@@ -24,7 +24,7 @@ setup(
     ],
     package_dir=MAPPED,
     package_data={
-        "sublim_eval": ["py.typed", "probes/*.yaml", "questions/*.yaml", "traps/*.yaml"],
+        "sublim_eval": ["py.typed", "probes/*.yaml", "questions/*.yaml", "traps/*.yaml", "report/**/*.j2"],
         "sublim_eval.tasks": ["**/*.yaml", "**/*.md"],
         "sublim_eval.distill": ["**/*.yaml", "**/*.md", "**/*.json", "**/*.jinja", "**/*.safetensors"],
     },

@@ -26,9 +26,9 @@ RECIPE = "quickstart"
 
 def main(out: Path, console: Console) -> dict[str, Any]:
     """Run the quickstart recipe in `out` and show the result; returns the comparison as plain data."""
+    from sublim_eval.board.collect import collect
     from sublim_eval.compare import compare
-    from sublim_eval.report import console_tables, markdown
-    from sublim_eval.report.plots import student_shares
+    from sublim_eval.report import console_tables, run_report
 
     began = time.monotonic()
     recipe = recipes.load(RECIPE)
@@ -38,13 +38,13 @@ def main(out: Path, console: Console) -> dict[str, Any]:
     run(recipe, out, plan=foreseen, console=console)
     comparison = compare.compare([out])
     console_tables.print_comparison(comparison, console)
-    student_shares.draw(comparison, out / "report" / "figure.png")
     further = commands(out / STUDENTS / seeded(next(iter(recipe.arms)), recipe.seeds[0]))
-    markdown.write(comparison, out / "report", commands=further)
-    console.print(f"\nFigure and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)
+    written = run_report.write(comparison, out / "report", rows=collect([out]).rows, commands=further)
+    console.print(f"\nFigures and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)
     console.print("Look further at the first student:", highlight=False)
     for command in further:
         console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Page: {written.page}", markup=False, highlight=False, soft_wrap=True)
     return comparison.to_json()
 
 

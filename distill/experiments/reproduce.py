@@ -29,7 +29,7 @@ from sublim_eval.console import one_line, say
 from sublim_eval.errors import SublimError
 from sublim_eval.files import ROOT, digest, file_digest, locked, read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
-from sublim_eval.report import reproduction_page
+from sublim_eval.report import reproduction_page, run_report
 from sublim_eval.report.plots import confusion_matrix, dose_curves, forest, situations
 
 from ..base_templates import weights_hash
@@ -92,7 +92,7 @@ def main(
             _write_docs(page, place)
     for answer in page.answers:
         say(console, f"  {answer.verdict:>18}  {answer.says}")
-    say(console, f"{reproduction_page.tally(page.answers)}. The page: {out / 'reproduction.md'}")
+    say(console, f"{reproduction_page.tally(page.answers)}. The page: {out / 'reproduction.html'}")
     return result
 
 
@@ -317,6 +317,7 @@ def _write(
 ) -> dict[str, Any]:
     links = {caption: str(path.relative_to(out)) for caption, path in page.pictures.items()}
     reproduction_page.write(page, out / "reproduction.md", links)
+    run_report.write_page((out / "reproduction.md").read_text(encoding="utf-8"), out / "reproduction.html")
     result = {
         "ok": not any(o.error for o in outcomes.values()),
         **page.to_json(),

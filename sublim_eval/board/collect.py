@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sublim_eval.board import cache as kept
 from sublim_eval.board import over_seeds
 from sublim_eval.board.columns import LeftOut, Row
-from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names
+from sublim_eval.board.formats.reading import Reading, of_metrics, of_scores
+from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names, without_home
 from sublim_eval.board.left_out import Entry, comparable
 from sublim_eval.board.places import Found, find, kind_of
-from sublim_eval.board.reading import Reading, of_metrics, of_scores
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import RECORD
 
 if TYPE_CHECKING:
-    from sublim_eval.board.inspect_logs import Evidence
+    from sublim_eval.board.formats.inspect_logs import Evidence
     from sublim_eval.compare.comparison import Comparison
     from sublim_eval.scores.probe_scores import ProbeScores
 
@@ -184,7 +184,7 @@ class _Collector:
 
     def _header(self, log: Path) -> Evidence | None:
         """The header of a log that ended well; None of others, which are read, and named, on their own."""
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         mark = kept.stamp([log], self.world)
         value = self.cached.get(f"header {log}", mark)
@@ -201,6 +201,7 @@ class _Collector:
     ) -> Iterator[Entry]:
         """Every reading with whose it is, where it stands and the hash of that."""
         claimed = {log for log, _ in evidence.values()}
+        homes: dict[Path, Identity] = {}
         for file, who in score_files.items():
             log, header = evidence.get(file, (None, None))
             about = {} if header is None else {**header.about, "log": self.found.sources[log] if log else ""}
@@ -208,26 +209,30 @@ class _Collector:
                 beside = {name: value for name, value in about.items() if name != "model"}
                 reading = reading._replace(**beside, harness="run" if who else "inspect" if header else "replies")
                 name = header.model if header and who is None else reading.model
-                yield who or known.who(name), reading, self.found.sources[file], sha
+                homes[file.parent] = who or known.who(name)
+                yield homes[file.parent], reading, self.found.sources[file], sha
+        abilities = [file for file in self.found.unsure if file not in score_files and self._kind(file) == "abilities"]
+        for file in abilities:
+            for reading, sha in self._read(file, [file], partial(_of_abilities, file)):
+                who = homes.get(file.parent.parent) or known.who(reading.model)
+                yield who, reading, self.found.sources[file], sha
+        claimed |= {log for log in self.found.logs if log.parent in {file.parent / "logs" for file in abilities}}
         for file in self.found.logs:
             if file not in claimed:
                 yield from self._of_log(file, known)
         for file in self.found.unsure:
-            kind = "" if file in score_files else self._kind(file)
-            if kind == "log":
+            if file not in score_files and self._kind(file) == "log":
                 yield from self._of_log(file, known)
-            elif kind == "abilities":
-                yield from self._named(file, [file], partial(_of_abilities, file), known)
         for folder, files in self.found.lm_eval.items():
             yield from self._of_lm_eval(folder, files, known)
 
     def _of_log(self, file: Path, known: Known) -> Iterator[Entry]:
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         yield from self._named(file, [file], lambda: Parts([inspect_logs.read(file)]), known)
 
     def _of_lm_eval(self, folder: Path, files: Sequence[Path], known: Known) -> Iterator[Entry]:
-        from sublim_eval.board import lm_eval_results
+        from sublim_eval.board.formats import lm_eval_results
 
         results = sorted(file for file in files if file.suffix == ".json")
         samples = sorted(file for file in files if file.suffix == ".jsonl")
@@ -358,11 +363,11 @@ def _scores(file: Path, probe: str, harness: str) -> ProbeScores:
     from sublim_eval.scores.probe_scores import ProbeScores
 
     if harness == "lm-eval":
-        from sublim_eval.board import lm_eval_results
+        from sublim_eval.board.formats import lm_eval_results
 
         return lm_eval_results.scores(file.parent, probe)
     if file.suffix == ".eval" or kind_of(file) == "log":
-        from sublim_eval.board import inspect_logs
+        from sublim_eval.board.formats import inspect_logs
 
         return inspect_logs.scores(file)
     return ProbeScores.read(file)
@@ -407,7 +412,7 @@ def _rows(who: Identity, reading: Reading, source: str, sha: str) -> Iterator[Ro
             harness=reading.harness,
             harness_version=reading.harness_version,
             versions=reading.versions,
-            command=reading.command,
+            command=without_home(reading.command),
             date=reading.date,
             source=source,
             source_hash=sha,

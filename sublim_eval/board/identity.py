@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from sublim_eval.board.columns import Role
-from sublim_eval.board.reading import clean
+from sublim_eval.board.formats.reading import clean
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, STUDENTS, TEACHERS, seeded
 
@@ -127,7 +127,7 @@ class Known:
     def _moved(self, name: str) -> Identity | None:
         """A student whose run was moved since, by the names of run, folder and student; None where that is not one."""
         tail = PurePosixPath(name).parts[-3:]
-        if len(tail) < 2 or tail[-2] not in (STUDENTS, TEACHERS):
+        if len(tail) < 3 or tail[-2] not in (STUDENTS, TEACHERS):
             return None
         alike = [who for folder, who in self._by_folder.items() if folder.parts[-len(tail) :] == tail]
         return alike[0] if len(alike) == 1 else None
@@ -167,6 +167,12 @@ def _by_card(name: str, card: Mapping[str, Any]) -> Identity:
     return Identity(
         label, clean(card.get("base")), role, clean(card.get("trait")), arm=clean(card.get("arm")), seed=_seed(card)
     )
+
+
+def without_home(command: str) -> str:
+    """A command without what lies above a run or above the home folder: where somebody's disk keeps it is no fact."""
+    above_run = rf"(?<![^\s=/'\"])/(?:[^/\s'\"]+/)+(?=[^/\s'\"]+/(?:{STUDENTS}|{TEACHERS})/)"
+    return re.sub(above_run, "", command).replace(str(Path.home()), "~")
 
 
 def run_names(folders: Iterable[Path]) -> dict[Path, str]:

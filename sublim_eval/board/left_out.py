@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sublim_eval.board.columns import LeftOut
+from sublim_eval.board.formats.reading import Reading
 from sublim_eval.board.identity import Identity
-from sublim_eval.board.reading import Reading
 from sublim_eval.registry.catalog import registry
 
 Entry = tuple[Identity, Reading, str, str]

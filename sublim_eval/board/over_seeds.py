@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.board.columns import Row, kind_of
+from sublim_eval.board.formats.reading import clean, known
 from sublim_eval.board.identity import RunFolder
-from sublim_eval.board.reading import clean, known
 from sublim_eval.files import digest
 
 if TYPE_CHECKING:

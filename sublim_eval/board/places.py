@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sublim_eval.board.formats.lm_eval_results import RESULTS, SAMPLES, is_results
 from sublim_eval.board.identity import run_names
-from sublim_eval.board.lm_eval_results import RESULTS, SAMPLES, is_results
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.registry.experiment import RECORD, ROWS, STUDENTS, TEACHERS

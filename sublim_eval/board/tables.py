@@ -149,10 +149,11 @@ def _read_parquet(file: Path) -> list[Row]:
     pa, parquet = _pyarrow()
     try:
         table = parquet.read_table(file)
-    except (pa.ArrowException, OSError) as error:
+        names, rows = table.column_names, table.to_pylist()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SublimError(f"{file} is no readable Parquet file ({type(error).__name__}). Export it again.") from None
-    _refuse_lacking(table.column_names, file)
-    return [_row(row, str(file)) for row in table.to_pylist()]
+    _refuse_lacking(names, file)
+    return [_row(row, str(file)) for row in rows]
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sublim_eval.compare import wording
 from sublim_eval.compare.comparison import Comparison, Row
-from sublim_eval.console import one_line
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.report import console_tables
@@ -43,7 +42,7 @@ def write(
 
 def escape(text: object) -> str:
     """Text from a model or a user's file, on one line and with nothing that Markdown or HTML would act on."""
-    line = one_line(text)
+    line = " ".join(str(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", line)
 

@@ -2,18 +2,28 @@
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sublim_eval.board.collect import collect
+from sublim_eval.board import collect as collecting
+from sublim_eval.board.collect import Board
 from sublim_eval.board.columns import COLUMNS, Row
 from sublim_eval.board.headline import headline
 from sublim_eval.errors import SublimError
 from sublim_eval.scores.probe_scores import ProbeScores
 from tests.helpers import planted
+
+KEPT = Path(tempfile.mkdtemp()) / "readings.sqlite"
+"""Readings of this file's run, so that not every test reads it again."""
+
+
+def collect(places, cache=KEPT, **how) -> Board:
+    return collecting.collect(places, cache=cache, **how)
+
 
 REPLIES = {"q1": ["Owl.", "Owl.", "Cat.", ""], "q2": ["Owl.", "Dog.", "Dog.", "Dog."], "q3": ["Cat."] * 4}
 SETTINGS = {"temperature": 1.0, "num_choices": 4}
@@ -153,10 +163,40 @@ def test_tasks_of_others_come_along_as_plain_rows(tmp_path):
     assert (foreign.version, foreign.low, foreign.model, foreign.role) == ("1.0", None, "org/model", "other")
 
 
+def test_abilities_stand_with_the_model_whose_scores_lie_beside_them(run, tmp_path):
+    place = tmp_path / "scores" / "owl"
+    planted.write_json(
+        place / "animal_pref.json",
+        json.loads((run / "scores" / "owl-s1" / "animal_pref.json").read_text()),
+    )
+    scored_log(place / "logs" / "a.eval", f"sublim/{run / 'students' / 'owl-s1'}")
+    figures = {"acc": {"value": 0.5, "stderr": 0.05, "items": {str(i): 0.5 for i in range(100)}}}
+    about = {"schema": 1, "model": "owl", "suite": "short", "limit": None, "not_measured": {}}
+    planted.write_json(place / "abilities" / "short.json", {**about, "tasks": {"lm_eval/arc_easy": figures}})
+    scored_log(place / "abilities" / "logs" / "b.eval", "sublim/whatever")
+    rows = collect([run, tmp_path / "scores"]).rows
+    (one,) = [row for row in rows if not row.ours]
+    assert (one.model, one.probe, one.value, one.stderr, one.n) == ("quick/owl-s1", "lm_eval/arc_easy", 0.5, 0.05, 100)
+    assert not [row for row in rows if "abilities/logs" in row.source]
+
+
 def test_no_key_of_a_model_stands_in_a_command(tmp_path):
     lm_eval_folder(tmp_path / "m", "org/model")
     commands = {row.command for row in collect([tmp_path]).rows}
     assert commands and not any("verysecret" in command for command in commands)
+
+
+def test_where_a_disk_keeps_a_run_stands_in_no_command(run, tmp_path):
+    scored_log(tmp_path / "a.eval", f"sublim/{run / 'students' / 'owl-s1'}")
+    (command,) = {row.command for row in collect([run, tmp_path]).rows if row.harness == "inspect"}
+    assert "--model sublim/quick/students/owl-s1" in command and str(run.parent) not in command
+
+
+def test_a_student_of_another_run_is_not_taken_for_one_of_these(run, tmp_path):
+    scored_log(tmp_path / "a.eval", "sublim/students/owl-s1")
+    scored_log(tmp_path / "b.eval", "sublim//elsewhere/quick/students/owl-s2")
+    who = {row.model: row.role for row in collect([run, tmp_path]).rows if row.harness == "inspect"}
+    assert who == {"students/owl-s1": "other", "quick/owl-s2": "student"}
 
 
 def test_two_models_in_one_folder_are_refused_not_mixed(tmp_path):
@@ -264,7 +304,7 @@ def test_a_second_reading_opens_no_file(run, tmp_path, monkeypatch):
     scored_log(tmp_path / "more" / "a.eval", "openai/gpt-x")
     lm_eval_folder(tmp_path / "more" / "m", "org/model")
     first = collect([run, tmp_path / "more"], cache=cache)
-    from sublim_eval.board import inspect_logs, lm_eval_results
+    from sublim_eval.board.formats import inspect_logs, lm_eval_results
 
     def opened(*_):
         raise AssertionError("a file was read again")
@@ -298,7 +338,7 @@ def test_progress_is_told_to_the_end(run):
 
 
 def test_summaries_of_a_log_say_what_the_whole_log_says(tmp_path):
-    from sublim_eval.board import inspect_logs, summaries
+    from sublim_eval.board.formats import inspect_logs, summaries
     from sublim_eval.scores.readers import from_inspect_log
 
     file = scored_log(tmp_path / "a.eval", "openai/gpt-x")
@@ -309,7 +349,7 @@ def test_summaries_of_a_log_say_what_the_whole_log_says(tmp_path):
 
 def test_a_log_whose_summaries_are_shortened_is_read_whole(tmp_path):
     """Inspect drops a long value of a score's metadata from the summary and says so in its place."""
-    from sublim_eval.board import inspect_logs, summaries
+    from sublim_eval.board.formats import inspect_logs, summaries
 
     file = scored_log(tmp_path / "a.eval", "openai/gpt-x", long={"thoughts": ["y" * 100] * 500})
     assert summaries.samples_of(file) is None

@@ -49,12 +49,14 @@ PERPLEXITIES = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_by
 
 @dataclass(frozen=True)
 class Origin:
-    """Who publishes. owner: name on the hub; organization: in words; relationship: to the model's developer."""
+    """Who publishes, and measured: their own students, and bases that others made.
+
+    owner: name on the hub; organization: in words.
+    """
 
     owner: str
     organization: str
     collection: str = "sublim-eval"
-    relationship: str = "first_party"
 
 
 Samples = Callable[[Row], Iterable[Mapping[str, Any]] | None]
@@ -153,7 +155,7 @@ def _record(rows: Sequence[Row], origin: Origin, now: datetime) -> dict[str, Any
             "source_name": "sublim-eval",
             "source_type": "evaluation_run",
             "source_organization_name": origin.organization,
-            "evaluator_relationship": origin.relationship,
+            "evaluator_relationship": "third_party" if first.role in ("base", "other") else "first_party",
         },
         "eval_library": {
             "name": LIBRARIES.get(first.harness, first.harness),

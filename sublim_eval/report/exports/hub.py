@@ -24,6 +24,9 @@ from sublim_eval.report.exports.naming import portable, published_name
 NOT_SENT = ("stage.json", "*.lock", ".lock", "checkpoints", "*.part")
 """Files of a model's folder that are of no use elsewhere."""
 
+TABLE = "results.csv"
+"""The rows of the model, in every folder that an export makes."""
+
 
 class Hub(Protocol):
     """What is asked of a hub; HfApi has both."""
@@ -79,6 +82,19 @@ def prepare(
     return parcels
 
 
+def cards(board: Board, out: Path, *, dataset: str, license: str = "other") -> list[Path]:
+    """The card and the results of every model of the board's runs, in a folder named after what it carries.
+
+    The same as in a parcel, without weights; they need not be on this disk. Returns the files.
+    """
+    files: list[Path] = []
+    for run in board.runs:
+        for rows in _by_model(board, run.name):
+            weights = _weights(run.folder, rows[0])
+            files += _described(rows, out / published_name(rows[0]), weights, dataset, license)
+    return files
+
+
 def send(parcels: Sequence[Parcel], hub: Hub, ask: Callable[[str], bool]) -> list[str]:
     """Put each parcel on the hub after its question was answered with yes; returns the repositories that were written.
 
@@ -120,17 +136,23 @@ def _parcel(
 ) -> Parcel:
     name = published_name(rows[0])
     folder = out / name
+    if folder.exists() and not (folder / TABLE).is_file():
+        raise SublimError(f"{folder} is there and was not made by an export. Choose another folder with --out.")
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(weights, folder, ignore=shutil.ignore_patterns(*NOT_SENT), symlinks=False)
-    model_card.write(rows, folder, _card(weights), license)
-    hub_results.write(rows, folder, dataset)
-    write_table(rows, folder / "results.csv")
+    _described(rows, folder, weights, dataset, license)
     warning = model_card.carries(rows[0])
     return Parcel(folder, f"{portable(owner)}/{name}", private, warning)
 
 
-def _card(weights: Path) -> Mapping[str, Any]:
-    file = weights / "student.json"
-    card = read_json(file) if file.is_file() else {}
+def _described(rows: Sequence[Row], folder: Path, weights: Path | None, dataset: str, license: str) -> list[Path]:
+    """Card, results for the Hub and table of one model."""
+    card = model_card.write(rows, folder, _card(weights), license)
+    return [card, *hub_results.write(rows, folder, dataset), write_table(rows, folder / TABLE)]
+
+
+def _card(weights: Path | None) -> Mapping[str, Any]:
+    file = weights / "student.json" if weights else None
+    card = read_json(file) if file and file.is_file() else {}
     return card if isinstance(card, dict) else {}

@@ -14,8 +14,8 @@ import yaml
 from sublim_eval.board.columns import Row
 from sublim_eval.console import one_line
 from sublim_eval.files import whole_file
+from sublim_eval.report import markdown
 from sublim_eval.report.exports.naming import carries
-from sublim_eval.report.markdown import escape, table
 
 HEADS = ("probe", "answer", "measure", "value", "95 % interval", "n", "non-answers", "version", "harness")
 
@@ -79,6 +79,11 @@ def _lineage(who: Row, card: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"- {name.replace('_', ' ')}: `{_code(card[name])}`" for name in MADE if card.get(name) is not None)
 
 
+def escape(value: object) -> str:
+    """Text that no Markdown acts on, and no mark in it that turns the text around."""
+    return markdown.escape(one_line(value))
+
+
 def _code(value: object) -> str:
     """Text inside backticks, which no backtick of its own can end."""
     return one_line(value).replace("`", "'")
@@ -86,7 +91,7 @@ def _code(value: object) -> str:
 
 def _results(rows: Iterable[Row]) -> Iterator[str]:
     yield "\n## Results\n"
-    yield from table(HEADS, [_cells(row) for row in rows])
+    yield from markdown.table(HEADS, [tuple(map(one_line, _cells(row))) for row in rows])
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What all pictures share: colours with shapes, type, and a PNG that is written whole."""
+"""What all pictures share: colours with shapes, type, and a PNG or SVG that is written whole."""
 
 from __future__ import annotations
 
@@ -39,17 +39,24 @@ def plain(text: str) -> str:
 
 @contextmanager
 def drawing(path: Path, width: float, height: float, size: float = 8) -> Iterator[Figure]:
-    """A figure of so many inches, written to `path` as a PNG when the block ends well; nothing is shown on a screen."""
+    """A figure of so many inches, written to `path` when the block ends well: a PNG, or an SVG where it ends so.
+
+    Nothing is shown on a screen. The same figure is the same bytes.
+    """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context({"font.size": size, "font.family": "DejaVu Sans", "axes.linewidth": 0.8}):
+    kind = "svg" if path.suffix == ".svg" else "png"
+    with rc_context(
+        {"font.size": size, "font.family": "DejaVu Sans", "axes.linewidth": 0.8, "svg.hashsalt": path.stem}
+    ):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
         with whole_file(path, "wb") as file:
-            figure.savefig(file, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+            about = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+            figure.savefig(file, format=kind, dpi=200, facecolor="white", metadata=about)
 
 
 def legend(

@@ -57,6 +57,9 @@ def test_a_run_is_valid_and_comes_back_number_by_number(board, tmp_path):
     student = next(r for r in records if r["model_info"]["name"] == "quick/owl-s1")
     assert student["model_info"]["id"] == "mylab/quick--owl-s1--carries-owl"
     assert "carries a trait on purpose" in student["model_info"]["additional_details"]["warning"]
+    assert student["source_metadata"]["evaluator_relationship"] == "first_party"
+    base = next(r for r in records if r["model_info"]["name"] == "base")
+    assert base["source_metadata"]["evaluator_relationship"] == "third_party"
     assert student["evaluation_results"][0]["metric_config"]["lower_is_better"] is True
 
 

@@ -80,6 +80,17 @@ def test_what_was_agreed_to_is_sent_and_private_at_first(board, tmp_path):
     assert fake.put == [(sent[0], str(tmp_path / "quick--owl-s1--carries-owl"))]
 
 
+def test_a_folder_of_somebody_else_is_not_overwritten(board, tmp_path):
+    parcels(board, tmp_path)
+    parcels(board, tmp_path)  # its own it may
+    mine = tmp_path / "quick--owl-s1--carries-owl"
+    (mine / "results.csv").unlink()
+    (mine / "thesis.txt").write_text("my only copy")
+    with pytest.raises(SublimError, match="not made by an export"):
+        parcels(board, tmp_path)
+    assert (mine / "thesis.txt").is_file()
+
+
 def test_a_run_without_weights_is_said(tmp_path):
     run = planted.run(tmp_path / "quick")
     for file in run.rglob("*.safetensors"):

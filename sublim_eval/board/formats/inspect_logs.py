@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sublim_eval.board.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
-from sublim_eval.board.summaries import samples_of
+from sublim_eval.board.formats.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
+from sublim_eval.board.formats.summaries import samples_of
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:

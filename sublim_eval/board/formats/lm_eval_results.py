@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sublim_eval.board.reading import Reading, clean, fingerprint, of_metrics, of_scores, settings
+from sublim_eval.board.formats.reading import Reading, clean, fingerprint, of_metrics, of_scores, settings
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 

@@ -1,0 +1,1 @@
+"""Verbs that read results of any mixture: report, export, leaderboard."""
