@@ -172,9 +172,7 @@ def _family(family: Family) -> dict[str, Any]:
 # ---------------------------------------------------------------- pages beside the board
 
 
-def _model(
-    told: Mapping[str, Any], file: str, families: Sequence[Family], about: Mapping[str, Any], out: Path
-) -> None:
+def _model(told: Mapping[str, Any], file: str, families: Sequence[Family], about: Mapping[str, Any], out: Path) -> None:
     specs = [one["chart"] for one in told["questions"]]
     data = {"learning": told["learning"], "doses": told["doses"], "questions": specs}
     beside = [family for family in families if any(line.model in family.members for line in told["lines"])]

@@ -29,7 +29,8 @@ Spec = dict[str, Any]
 
 
 def _spec(values: Sequence[Mapping[str, Any]], **rest: Any) -> Spec:
-    return {"$schema": SCHEMA, "data": {"values": list(values)}, **rest}
+    fit = {"autosize": {"type": "fit-x", "contains": "padding"}} if rest.get("width") == "container" else {}
+    return {"$schema": SCHEMA, "data": {"values": list(values)}, **fit, **rest}
 
 
 def forest(lines: Iterable[Line], delta: float) -> Spec | None:
@@ -102,7 +103,13 @@ def heat_map(one: Confusion) -> Spec:
     ]
     reach = max((abs(v["shift"]) for v in values if v["shift"] is not None), default=1.0) or 1.0
     others = sorted(set(one.answers) - set(one.traits))
-    x = {"field": "answer", "type": "nominal", "sort": [*one.traits, *others], "title": "answer", "axis": {"labelAngle": -45}}
+    x = {
+        "field": "answer",
+        "type": "nominal",
+        "sort": [*one.traits, *others],
+        "title": "answer",
+        "axis": {"labelAngle": -45},
+    }
     y = {"field": "arm", "type": "nominal", "sort": list(one.arms), "title": "students of"}
     colour = {
         "field": "shift",
@@ -119,7 +126,10 @@ def heat_map(one: Confusion) -> Spec:
         height={"step": 30},
         encoding={"x": x, "y": y},
         layer=[
-            {"mark": {"type": "rect", "strokeWidth": 2}, "encoding": {"color": colour, "stroke": own, "tooltip": tooltip}},
+            {
+                "mark": {"type": "rect", "strokeWidth": 2},
+                "encoding": {"color": colour, "stroke": own, "tooltip": tooltip},
+            },
             {
                 "mark": {"type": "text", "fontSize": 10},
                 "encoding": {"text": {"field": "shift", "type": "quantitative", "format": "+.1f"}, "color": text},

@@ -15,10 +15,13 @@ from sublim_eval.errors import SublimError
 from sublim_eval.report.answer_tables import by_question
 from sublim_eval.report.exports.naming import carries, portable
 from sublim_eval.report.site import charts, replies
-from sublim_eval.report.site.lines import ARM, MODEL, STUDENT, TASK, Line
+from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, STUDENT, TASK, Line
 
 if TYPE_CHECKING:
     from sublim_eval.board.collect import Board
+
+OURS = (ARM, MODEL, BESIDE, STUDENT, TASK)
+"""Kinds of lines that have a page of their own."""
 
 LOOKED_INTO = 3
 """Students of an arm of whom replies are shown."""
@@ -50,8 +53,10 @@ class Step:
 
 def page_names(lines: Iterable[Line]) -> dict[str, str]:
     """Model (of a run: <run>/<arm>) -> the file of its page, below the folder of the site."""
-    names = dict.fromkeys(home(line) for line in lines if line.kind in (ARM, MODEL, STUDENT, TASK))
-    return {name: f"models/{portable(name)[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.html" for name in names}
+    names = dict.fromkeys(home(line) for line in lines if line.kind in OURS)
+    return {
+        name: f"models/{portable(name)[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.html" for name in names
+    }
 
 
 def home(line: Line) -> str:
@@ -67,7 +72,7 @@ class Teller:
         self._tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: dict[str, list[Line]] = {}
         for line in lines:
-            if line.model and line.kind in (ARM, MODEL, STUDENT, TASK):
+            if line.model and line.kind in OURS:
                 self._lines.setdefault(home(line), []).append(line)
         self._rows: dict[str, list[Row]] = {}
         for row in board.rows:
@@ -83,7 +88,7 @@ class Teller:
             "model": model,
             "line": first,
             "carries": carries(rows[0]) if rows else "",
-            "lines": [line for line in lines if line.kind in (ARM, MODEL)],
+            "lines": [line for line in lines if line.kind in (ARM, MODEL, BESIDE)],
             "students": [line for line in lines if line.kind == STUDENT],
             "tasks": [line for line in lines if line.kind == TASK],
             "questions": questions,
@@ -193,7 +198,9 @@ class Teller:
     def _step(self, what: str, entry: Mapping[str, Any], run: Path, facts: Mapping[str, Any]) -> Step:
         place = str(entry.get("folder", ""))
         names = ("made", "rows", "prompts_hash", "template_hash")
-        return Step(what, Path(place).name or what, self._href(run / place) if place else "", _hashes(entry, *names), facts)
+        return Step(
+            what, Path(place).name or what, self._href(run / place) if place else "", _hashes(entry, *names), facts
+        )
 
     def _href(self, place: Path) -> str:
         """A relative link to something on this disk; "" where it is not there."""
@@ -263,7 +270,6 @@ def _facts(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 def _commands(rows: Sequence[Row]) -> Iterator[str]:
     """Commands that make the figures again, each once."""
-    for command in dict.fromkeys(row.command for row in rows if row.command):
-        yield command
+    yield from dict.fromkeys(row.command for row in rows if row.command)
     for place in dict.fromkeys(row.source.rpartition("/")[0] for row in rows if row.harness == "compare"):
         yield f"sublim check {place}"

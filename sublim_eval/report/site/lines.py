@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from sublim_eval.board.collect import Board
     from sublim_eval.compare import comparison
 
-ARM, MODEL, STUDENT, TASK, THEIRS = "arm", "model", "student", "task", "theirs"
-"""Kinds of lines: an arm over its seeds; one model; one student that an arm's line holds already; a task that is not
-ours; a figure that others published."""
+ARM, MODEL, BESIDE, STUDENT, TASK, THEIRS = "arm", "model", "beside", "student", "task", "theirs"
+"""Kinds of lines: an arm over its seeds; one model; the same model by the measure that the arms beside it do not have;
+one student that an arm's line holds already; a task that is not ours; a figure that others published."""
 
 GAP, LEVELS = "gap", ("probability", "share")
 
@@ -102,7 +102,24 @@ class _Known:
 
 def lines_of(board: Board) -> list[Line]:
     """Every line of a board's rows, in their order."""
-    return list(lines(board.rows, dict(_compared(board))))
+    return beside_marked(list(lines(board.rows, dict(_compared(board)))))
+
+
+def beside_marked(every: Sequence[Line]) -> list[Line]:
+    """The lines, with those of single models marked that repeat one by another measure than the arms' own."""
+    measures: dict[tuple[str, str], set[str]] = {}
+    for line in every:
+        if line.kind == ARM:
+            measures.setdefault((line.base, line.probe), set()).add(line.measure)
+            measures.setdefault(("", line.probe), set()).add(line.measure)
+    there = {(line.model, line.probe, line.answer, line.measure) for line in every}
+
+    def repeats(line: Line) -> bool:
+        wanted = measures.get((line.base, line.probe)) or measures.get(("", line.probe), {line.measure})
+        others = [(line.model, line.probe, line.answer, measure) for measure in wanted]
+        return line.kind == MODEL and line.measure not in wanted and any(other in there for other in others)
+
+    return [line._replace(kind=BESIDE) if repeats(line) else line for line in every]
 
 
 def lines(
@@ -231,11 +248,11 @@ def _evidence(students: Sequence[Row]) -> dict[str, Any]:
     if not students:
         return {}
     names = ("sampling", "settled", "harness_version", "question_set", "questions", "version", "date")
-    alike = {n: getattr(students[0], n) for n in names if len({getattr(row, n) for row in students}) == 1}
+    alike = {n: getattr(students[0], n) if len({getattr(row, n) for row in students}) == 1 else None for n in names}
     prompts = {row.prompt_hash for row in students if row.prompt_hash}
     counted = [row.n for row in students if row.measure == "share" and row.n is not None]
     return {
-        **alike,
+        **{name: "" if value is None and name != "questions" else value for name, value in alike.items()},
         "prompt_hash": next(iter(prompts)) if len(prompts) == 1 else "",
         "replies": sum(counted) or None,
         "unreadable": sum(row.unreadable or 0 for row in students),

@@ -73,8 +73,8 @@ class Family:
         parts = [_listed("decided: ", [f"{over} above {under}" for over, under in decided])]
         parts.append(_listed("not decided: ", [f"{pair.first} and {pair.second}" for pair in open_pairs]))
         counted = f"{len(decided)} of {len(self.pairs)} orders are decided"
-        how = f"({_over(tested)}, 5 % after Holm over {len(tested)})" if tested else ""
-        return f"{about}: {counted} {how}; {'; '.join(part for part in parts if part)}."
+        how = f" ({_over(tested)}, 5 % after Holm over {len(tested)})" if tested else ""
+        return f"{about}: {counted}{how}; {'; '.join(part for part in parts if part)}."
 
 
 SHOWN = 6
@@ -106,10 +106,10 @@ def families(board_lines: Sequence[Line], rows: Sequence[Row], scores: Scores) -
 
 
 def _may_stand_in(line: Line) -> bool:
-    """A model that is no yardstick itself: controls and bases stand in the verdicts already."""
+    """A model that is no yardstick itself: bases, teachers and controls stand beside their students."""
     return (
         line.kind in (ARM, MODEL)
-        and line.role in ("student", "teacher", "other")
+        and line.role in ("student", "other")
         and bool(line.base and line.answer and line.measure)
     )
 

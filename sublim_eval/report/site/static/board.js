@@ -4,7 +4,7 @@
 const lines = linesOf(DATA);
 const scale = gapScale(lines);
 
-const KINDS = { arm: "arms over their seeds", model: "single models", student: "every student", task: "other people's tasks", theirs: "published figures" };
+const KINDS = { arm: "arms over their seeds", model: "single models", beside: "the same by their other measure", student: "every student", task: "other people's tasks", theirs: "published figures" };
 const PICKED = ["base", "trait", "probe", "verdict"];
 const USUAL = { kinds: ["arm", "model", "theirs"], sort: "gap:desc" };
 const LEAST = matchMedia("(max-width: 700px)");
@@ -25,16 +25,16 @@ const numeric = (cell) => text(num(cell.getValue()));
 const counted = (cell) => text(cell.getValue() === null ? "–" : cell.getValue().toLocaleString("en"));
 
 const COLUMNS = {
-  model: { title: "Model", width: 250, frozen: true, formatter: modelCell, sorter: byText },
-  trait: { title: "Trait", width: 100, formatter: traitCell, sorter: byText },
-  probe: { title: "Probe", width: 160, formatter: probeCell, sorter: byText },
-  gap: { title: "Gap to its control", width: 290, formatter: gapCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  value: { title: "Share, and its seeds", width: 290, formatter: shareCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  verdict: { title: "Verdict", width: 190, formatter: verdictCell, sorter: byText },
-  n: { title: "n", width: 90, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  non_answers: { title: "Non-answers", width: 125, formatter: numeric, sorter: byNumber },
+  model: { title: "Model", width: LEAST.matches ? 150 : 232, frozen: true, formatter: modelCell, sorter: byText },
+  trait: { title: "Trait", width: 88, formatter: traitCell, sorter: byText },
+  probe: { title: "Probe", width: 132, formatter: probeCell, sorter: byText },
+  gap: { title: "Gap to its control", width: 242, formatter: gapCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  value: { title: "Share, and its seeds", width: 242, formatter: shareCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  verdict: { title: "Verdict", width: 164, formatter: verdictCell, sorter: byText },
+  n: { title: "n", width: 80, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  non_answers: { title: "Non-answers", width: 116, formatter: numeric, sorter: byNumber },
   abilities: { title: "Abilities", width: 190, formatter: abilityCell, headerSort: false },
-  details: { title: "Evidence", width: 100, formatter: detailsCell, headerSort: false },
+  details: { title: "Evidence", width: 86, formatter: detailsCell, headerSort: false },
 };
 const FURTHER = {
   base: ["Base", 150, plainText, byText], control: ["Control", 130, plainText, byText], measure: ["Measure", 110, plainText, byText],
@@ -52,7 +52,7 @@ function modelCell(cell) {
   const name = line.page ? make("a", { href: line.page }) : make("span");
   name.append(make("bdi", {}, line.model));
   const chip = line.kind === "theirs" ? make("span", { class: "chip theirs" }, "theirs") : make("span", { class: "chip" }, line.role || "other");
-  return make("div", { class: "two", title: line.model }, make("div", {}, name, " ", chip), make("div", { class: "quiet" }, make("bdi", {}, lineage(line))));
+  return make("div", { class: "two", title: line.model }, make("div", {}, name), make("div", { class: "quiet" }, chip, " ", make("bdi", {}, lineage(line))));
 }
 function traitCell(cell) { const line = cell.getData(); return text(line.trait || (line.answer ? `(${line.answer})` : "")); }
 function probeCell(cell) {
@@ -65,7 +65,7 @@ function marked(picture, words, line) {
 }
 function gapCell(cell) {
   const line = cell.getData();
-  if (line.gap === null) return make("span", { class: "quiet" }, line.kind === "arm" || line.role === "base" ? "is a yardstick" : "–");
+  if (line.gap === null) return make("span", { class: "quiet" }, line.kind === "arm" || line.role === "base" ? "yardstick" : "–");
   return marked(gapMark(line, scale, DATA.delta), [num(line.gap, true), span(line.gap_low, line.gap_high) || "no interval"], line);
 }
 function shareCell(cell) {
@@ -167,8 +167,12 @@ const columns = Object.entries(COLUMNS).map(([name, { further, ...column }]) => 
 const table = new Tabulator("#table", {
   data: lines.filter(matches), columns, index: "id", nestedFieldSeparator: false, layout: "fitDataFill",
   height: Math.min(Math.max(320, innerHeight - 120), 760), rowHeight: 48, columnHeaderSortMulti: false,
-  groupBy: "group", groupValues: [order], groupHeader: (group, count) => {
-    const held = make("span", { class: "group" }, make("bdi", {}, group || "base unknown"), make("span", { class: "quiet" }, ` ${count} line${count === 1 ? "" : "s"}`));
+  groupBy: "group", groupValues: [order], groupHeader: (group, count, rows, component) => {
+    queueMicrotask(() => {
+      const element = component.getElement(); // Tabulator calls it a group of rows, which a grid may not hold in another
+      if (element) element.setAttribute("role", "row");
+    });
+    const held = make("span", { class: "group", role: "gridcell" }, make("bdi", {}, group || "base unknown"), make("span", { class: "quiet" }, ` ${count} line${count === 1 ? "" : "s"}`));
     return held;
   },
   groupToggleElement: false, placeholder: "No line fits these filters.",
@@ -187,7 +191,7 @@ table.on("renderComplete", label);
 function label() {
   const holder = document.querySelector("#table .tabulator-tableholder");
   document.getElementById("table").setAttribute("aria-label", "Models by base");
-  if (holder) { holder.tabIndex = -1; holder.setAttribute("role", "presentation"); }
+  if (holder) holder.removeAttribute("tabindex"); // the links and buttons of the lines scroll it
 }
 
 function status() {
@@ -256,7 +260,7 @@ document.getElementById("table").addEventListener("keydown", (event) => {
   const cell = event.target.closest(".tabulator-cell");
   if (!cell) return;
   event.preventDefault();
-  const rows = table.getRows("display").filter((row) => row.getData && row.getData().id !== undefined);
+  const rows = table.getRows("display").filter((row) => "_row" in row); // heads of groups are no lines
   const here = rows.findIndex((row) => row.getElement() === cell.closest(".tabulator-row"));
   const next = rows[here + (event.key === "ArrowDown" ? 1 : -1)];
   if (!next) return;

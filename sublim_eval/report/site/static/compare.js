@@ -24,9 +24,19 @@ function writeAddress() {
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   ["a", "b"].forEach((name, i) => {
-    const line = lines.find((one) => keyOf(one) === given.get(name)) || lines[Math.min(i, lines.length - 1)];
+    const line = lines.find((one) => keyOf(one) === given.get(name)) || usual()[i];
     if (line) picks[i].value = String(line.id);
   });
+}
+
+// Two arms that may be held against each other, where there are some; else the first two lines.
+function usual() {
+  const arms = lines.filter((line) => line.gap !== null);
+  for (const one of arms) {
+    const other = arms.find((line) => line.id > one.id && ["base", "probe", "answer", "measure", "question_set"].every((key) => line[key] === one[key]));
+    if (other) return [one, other];
+  }
+  return [...arms, ...lines].slice(0, 2).concat(lines.slice(-1));
 }
 
 const ROWS = [
@@ -83,7 +93,7 @@ function drawQuestions(a, b) {
   if (!values.length) return;
   const who = { field: "who", type: "nominal", title: null };
   charts.draw(element, {
-    data: { values }, width: "container", height: { step: 17 }, mark: { type: "point", filled: true, size: 60, opacity: 0.9 },
+    data: { values }, width: "container", autosize: { type: "fit-x", contains: "padding" }, height: { step: 17 }, mark: { type: "point", filled: true, size: 60, opacity: 0.9 },
     encoding: {
       x: { field: "share", type: "quantitative", title: "share of the answer", scale: { domainMin: 0 } },
       y: { field: "question", type: "nominal", title: null, sort: null, axis: { grid: true } },

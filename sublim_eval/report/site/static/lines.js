@@ -49,21 +49,21 @@ function evidence(line) {
 
 // An interval as a mark: a line, a dot, seeds as small dots above it. scale: [from, to] of the whole column.
 function mark(parts, scale, label) {
-  const wide = 150, high = 28, pad = 6;
+  const wide = 136, high = 30, pad = 6;
   const x = (value) => (pad + (wide - 2 * pad) * (Math.min(Math.max(value, scale[0]), scale[1]) - scale[0]) / (scale[1] - scale[0] || 1)).toFixed(1);
   const svg = draw("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, class: `mark ${parts.class || ""}`, role: "img", "aria-label": label });
   if (parts.band) svg.append(draw("rect", { x: x(parts.band[0]), y: 2, width: Math.max(1, x(parts.band[1]) - x(parts.band[0])), height: high - 4, class: "band" }));
   if (parts.zero) svg.append(draw("line", { x1: x(0), x2: x(0), y1: 2, y2: high - 2, class: "zero" }));
   if (parts.low !== null && parts.high !== null && parts.low !== undefined) {
-    svg.append(draw("line", { x1: x(parts.low), x2: x(parts.high), y1: 18, y2: 18, class: "reach" }));
-    for (const end of [parts.low, parts.high]) svg.append(draw("line", { x1: x(end), x2: x(end), y1: 15, y2: 21, class: "reach" }));
+    svg.append(draw("line", { x1: x(parts.low), x2: x(parts.high), y1: 20, y2: 20, class: "reach" }));
+    for (const end of [parts.low, parts.high]) svg.append(draw("line", { x1: x(end), x2: x(end), y1: 17, y2: 23, class: "reach" }));
   }
-  for (const value of parts.others || []) svg.append(draw("rect", { x: x(value) - 2, y: 5, width: 4, height: 4, class: "other" }));
-  for (const value of parts.seeds || []) svg.append(draw("circle", { cx: x(value), cy: 7, r: 2.4, class: "seed" }));
-  if (parts.base !== null && parts.base !== undefined) svg.append(draw("line", { x1: x(parts.base), x2: x(parts.base), y1: 11, y2: 25, class: "base" }));
+  for (const value of parts.others || []) svg.append(draw("rect", { x: x(value) - 2, y: 7.5, width: 4, height: 4, class: "other" }));
+  for (const value of parts.seeds || []) svg.append(draw("circle", { cx: x(value), cy: 4.5, r: 2.4, class: "seed" }));
+  if (parts.base !== null && parts.base !== undefined) svg.append(draw("line", { x1: x(parts.base), x2: x(parts.base), y1: 14, y2: 28, class: "base" }));
   if (parts.value !== null && parts.value !== undefined) {
     const there = Number(x(parts.value));
-    svg.append(parts.hollow ? draw("path", { d: `M${there} 13 l5 5 l-5 5 l-5 -5 z`, class: "hollow" }) : draw("circle", { cx: there, cy: 18, r: 4.2, class: "point" }));
+    svg.append(parts.hollow ? draw("path", { d: `M${there} 15 l5 5 l-5 5 l-5 -5 z`, class: "hollow" }) : draw("circle", { cx: there, cy: 20, r: 4.2, class: "point" }));
   }
   return svg;
 }
@@ -101,5 +101,5 @@ function lineage(line) {
   if (line.kind === "theirs") return line.note;
   if (line.role === "base") return "untrained";
   const teacher = line.trait ? `${line.trait} teacher` : line.role === "control" ? "no trait" : "";
-  return [line.base || "unknown base", teacher, line.arm].filter(Boolean).join(" → ");
+  return [line.base || "unknown base", teacher, line.arm === line.trait ? "" : line.arm].filter(Boolean).join(" → ");
 }

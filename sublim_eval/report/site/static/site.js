@@ -27,13 +27,13 @@ const charts = {
     const axis = { labelColor: ink, titleColor: quiet, titleFontWeight: "normal", gridColor: line, domainColor: line, tickColor: line, labelFontSize: 12, titleFontSize: 12, labelLimit: 240 };
     return {
       background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, axis,
-      legend: { labelColor: ink, titleColor: quiet, labelFontSize: 12, orient: "top", symbolOpacity: 1 },
+      legend: { labelColor: ink, titleColor: quiet, labelFontSize: 12, orient: "top", symbolOpacity: 1, columns: innerWidth < 700 ? 2 : 0 },
     };
   },
   draw(element, spec) {
     if (!spec) return;
     this.drawn.set(element, spec);
-    const compiled = vegaLite.compile(spec, { config: this.config() }).spec;
+    const compiled = vegaLite.compile(spec, { config: this.config(), logger: vega.logger(vega.Error) }).spec;
     const runtime = vega.parse(compiled, null, { ast: true });
     element.classList.remove("failed");
     const view = new vega.View(runtime, {
