@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -165,7 +164,7 @@ def _titles(board: Board) -> Iterator[dict[str, Any]]:
 
 def _family(family: Family) -> dict[str, Any]:
     keys = ("base", "probe", "version", "question_set", "measure", "answer", "members")
-    pairs = [{**asdict(pair), "decided": pair.decided} for pair in family.pairs]
+    pairs = [{**vars(pair), "decided": pair.decided} for pair in family.pairs]
     return {**{key: getattr(family, key) for key in keys}, "pairs": pairs, "sentence": family.sentence()}
 
 

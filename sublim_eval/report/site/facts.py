@@ -75,9 +75,11 @@ class Teller:
             if line.model and line.kind in OURS:
                 self._lines.setdefault(home(line), []).append(line)
         self._rows: dict[str, list[Row]] = {}
+        self._alike: dict[tuple[str, ...], list[Row]] = {}
         for row in board.rows:
-            name = f"{row.run}/{row.arm}" if row.run and row.arm else row.model
-            self._rows.setdefault(name, []).append(row)
+            self._rows.setdefault(home_of(row), []).append(row)
+            if row.harness != "compare":
+                self._alike.setdefault(_about(row), []).append(row)
 
     def of(self, model: str) -> dict[str, Any]:
         """Everything that the page of a model tells, as its template wants it."""
@@ -117,12 +119,12 @@ class Teller:
         """Question -> share or probability of the line's answer, mean over its students; empty where unknown."""
         if not line.answer:
             return {}
-        same = [row for row in self._rows.get(home(line), ()) if _about(row, line)]
+        same = [row for row in self._alike.get(_about(line), ()) if home_of(row) == home(line)]
         return self._means([row for row in same if line.kind == ARM or row.source == line.source], line)
 
     def _by_question(self, line: Line) -> dict[str, dict[str, float | None]]:
         """Who -> question -> mean over their students."""
-        same = [row for row in self.board.rows if _about(row, line)]
+        same = self._alike.get(_about(line), [])
         ours = [r for r in same if home_of(r) == home(line) and (line.kind == ARM or r.source == line.source)]
         who = {("students" if line.kind == ARM else "model"): ours}
         if line.control:
@@ -247,13 +249,9 @@ def home_of(row: Row) -> str:
     return f"{row.run}/{row.arm}" if row.run and row.arm else row.model
 
 
-def _about(row: Row, line: Line) -> bool:
-    """Whether a row is about the same answer to the same questions, read from one model's file."""
-    return (
-        row.harness != "compare"
-        and (row.probe, row.version, row.answer, row.measure) == (line.probe, line.version, line.answer, line.measure)
-        and row.question_set == line.question_set
-    )
+def _about(one: Row | Line) -> tuple[str, ...]:
+    """What must be the same of two figures that stand side by side, question by question."""
+    return one.probe, one.version, one.question_set, one.answer, one.measure
 
 
 def _order(who: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -180,7 +180,7 @@ const table = new Tabulator("#table", {
   printAsHtml: true, printStyled: false, printRowRange: "active", renderVerticalBuffer: 300,
 });
 
-table.on("tableBuilt", () => { label(); refresh(false); });
+table.on("tableBuilt", () => { label(); refresh(false); performance.mark("table drawn"); });
 table.on("headerClick", () => setTimeout(() => {
   const [sorter] = table.getSorters();
   if (sorter) { view.sort = sorter.field; view.dir = sorter.dir; writeView(); status(); }
