@@ -176,7 +176,7 @@ def _arm(gap: Row, level: Row | None, known: _Known) -> Line:
     students = _students(known, gap, gap.arm, measure)
     line = _from(level or gap._replace(measure="", value=None, low=None, high=None, interval=""), ARM, known)
     line = line._replace(
-        **_evidence(students),
+        **_evidence(students, _students(known, gap, gap.arm, "share")),
         gap=gap.value,
         gap_low=gap.low,
         gap_high=gap.high,
@@ -209,7 +209,9 @@ def _beside(made: comparison.Row) -> dict[str, Any]:
 def _arm_alone(row: Row, known: _Known) -> Line:
     """A control arm: its share over seeds, held against nobody."""
     students = _students(known, row, row.arm, row.measure)
-    return _from(row, ARM, known)._replace(**_evidence(students), seeds=_shares(students))
+    return _from(row, ARM, known)._replace(
+        **_evidence(students, _students(known, row, row.arm, "share")), seeds=_shares(students)
+    )
 
 
 def _single(row: Row, kind: str, known: _Known) -> Line:
@@ -243,14 +245,17 @@ def _shares(students: Iterable[Row]) -> tuple[tuple[int, float], ...]:
     return tuple((row.seed, row.value) for row in students if row.seed is not None and row.value is not None)
 
 
-def _evidence(students: Sequence[Row]) -> dict[str, Any]:
-    """How the students of an arm were asked, as far as they were asked alike; their replies together."""
+def _evidence(students: Sequence[Row], sampled: Sequence[Row]) -> dict[str, Any]:
+    """How the students of an arm were asked, as far as they were asked alike; their replies together.
+
+    sampled: their rows of sampled shares, which count replies.
+    """
     if not students:
         return {}
-    names = ("sampling", "settled", "harness_version", "question_set", "questions", "version", "date")
+    names = ("sampling", "settled", "question_set", "questions", "version", "date")
     alike = {n: getattr(students[0], n) if len({getattr(row, n) for row in students}) == 1 else None for n in names}
     prompts = {row.prompt_hash for row in students if row.prompt_hash}
-    counted = [row.n for row in students if row.measure == "share" and row.n is not None]
+    counted = [row.n for row in sampled if row.n is not None]
     return {
         **{name: "" if value is None and name != "questions" else value for name, value in alike.items()},
         "prompt_hash": next(iter(prompts)) if len(prompts) == 1 else "",

@@ -25,16 +25,16 @@ const numeric = (cell) => text(num(cell.getValue()));
 const counted = (cell) => text(cell.getValue() === null ? "–" : cell.getValue().toLocaleString("en"));
 
 const COLUMNS = {
-  model: { title: "Model", width: LEAST.matches ? 150 : 232, frozen: true, formatter: modelCell, sorter: byText },
-  trait: { title: "Trait", width: 88, formatter: traitCell, sorter: byText },
+  model: { title: "Model", width: LEAST.matches ? 140 : 230, frozen: true, formatter: modelCell, sorter: byText },
+  trait: { title: "Trait", width: 86, formatter: traitCell, sorter: byText },
   probe: { title: "Probe", width: 132, formatter: probeCell, sorter: byText },
-  gap: { title: "Gap to its control", width: 242, formatter: gapCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  value: { title: "Share, and its seeds", width: 242, formatter: shareCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  verdict: { title: "Verdict", width: 164, formatter: verdictCell, sorter: byText },
+  gap: { title: "Gap to its control", width: LEAST.matches ? 206 : 234, formatter: gapCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  value: { title: "Share, and its seeds", width: LEAST.matches ? 206 : 234, formatter: shareCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  verdict: { title: "Verdict", width: 160, formatter: verdictCell, sorter: byText },
   n: { title: "n", width: 80, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
-  non_answers: { title: "Non-answers", width: 116, formatter: numeric, sorter: byNumber },
+  non_answers: { title: "Non-answers", width: 130, formatter: numeric, sorter: byNumber },
   abilities: { title: "Abilities", width: 190, formatter: abilityCell, headerSort: false },
-  details: { title: "Evidence", width: 86, formatter: detailsCell, headerSort: false },
+  details: { title: "Evidence", width: 94, formatter: detailsCell, headerSort: false },
 };
 const FURTHER = {
   base: ["Base", 150, plainText, byText], control: ["Control", 130, plainText, byText], measure: ["Measure", 110, plainText, byText],
@@ -57,7 +57,7 @@ function modelCell(cell) {
 function traitCell(cell) { const line = cell.getData(); return text(line.trait || (line.answer ? `(${line.answer})` : "")); }
 function probeCell(cell) {
   const line = cell.getData();
-  const below = [line.version && `version ${line.version}`, line.measure].filter(Boolean).join(", ");
+  const below = [line.version, line.measure].filter(Boolean).join(", ");
   return make("div", { class: "two" }, make("div", {}, text(line.probe)), make("div", { class: "quiet" }, below));
 }
 function marked(picture, words, line) {
@@ -274,7 +274,7 @@ const example = { value: 0.42, low: 0.3, high: 0.55, seeds: [0.36, 0.42, 0.49], 
 legend.append(
   mark({ value: 0.42, low: 0.3, high: 0.55, seeds: example.seeds, others: [0.1, 0.14, 0.12], base: 0.2, class: "arm" }, [0, 1], "how to read a share"),
   " large dot and line: mean with its 95 % interval; small dots: every seed; squares: every seed of the control; upright line: untrained base. ",
-  mark({ value: 0.6, hollow: true, class: "theirs" }, [0, 1], "a published figure"), " a published figure, without an interval.",
+  mark({ value: 0.6, hollow: true, class: "theirs" }, [0, 1], "a published figure"), ` a published figure, without an interval. Shares run from 0 to 1, gaps from ${num(scale[0], true, 2)} to ${num(scale[1], true, 2)}.`,
 );
 
 fill();
