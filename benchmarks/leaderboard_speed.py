@@ -107,7 +107,7 @@ def main() -> None:
     start = time.perf_counter()
     made = build(Board(tuple(rows(given.lines)), (), {}, ()), out)
     built = time.perf_counter() - start
-    result = {"lines": made.lines, "build_s": built, "index_mb": made.index.stat().st_size / 1e6, **measure(made.index)}
+    result = {"lines": made.lines, "build_s": built, "index_mb": made.page.stat().st_size / 1e6, **measure(made.page)}
     print(json.dumps({k: round(v, 1) if isinstance(v, float) else v for k, v in result.items()}, indent=2))
 
 

@@ -35,9 +35,9 @@ def leaderboard(
     checks = {} if no_checks else dict(_checks(board))
     made = build(board, out or Path("site"), checks=checks, title=title)
     say(console, f"{made.lines:,} lines, {made.pages:,} pages, {made.size / 1e6:.1f} MB")
-    say(console, f"Page: {made.index}")
+    say(console, f"Page: {made.page}")
     return {
-        "page": str(made.index),
+        "page": str(made.page),
         "pages": made.pages,
         "lines": made.lines,
         "left_out": [list(x) for x in board.left_out],

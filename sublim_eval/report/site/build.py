@@ -28,9 +28,9 @@ ABOUT = {
 
 
 class Site(NamedTuple):
-    """What was written. pages: how many; lines: of the board; size: bytes of all files."""
+    """What was written. page: the board; pages: how many; lines: of the board; size: bytes of all files."""
 
-    index: Path
+    page: Path
     pages: int
     lines: int
     size: int
@@ -87,7 +87,7 @@ def compact(every: Sequence[Line], pages: Mapping[str, str]) -> dict[str, Any]:
         names = (*Line._fields, "page")
         held.append(
             [
-                words.setdefault(value, len(words)) if name in texts else value
+                words.setdefault(str(value), len(words)) if name in texts else value
                 for name, value in zip(names, given, strict=True)
             ]
         )

@@ -37,7 +37,7 @@ def forest(lines: Iterable[Line], delta: float) -> Spec | None:
     """Gaps with their intervals, a row an arm, around the band within which a gap is none."""
     values = [
         {
-            "name": f"{line.arm or line.model} · {line.probe}",
+            "name": f"{line.model} · {line.probe}",
             "run": line.run,
             "gap": line.gap,
             "low": line.gap_low,
@@ -101,7 +101,8 @@ def heat_map(one: Confusion) -> Spec:
         for arm, trait, row in zip(one.arms, one.traits, shifts, strict=True)
         for answer, shift in zip(one.answers, row, strict=True)
     ]
-    reach = max((abs(v["shift"]) for v in values if v["shift"] is not None), default=1.0) or 1.0
+    known = np.abs(shifts[np.isfinite(shifts)])
+    reach = float(known.max()) if known.size and known.max() > 0 else 1.0
     others = sorted(set(one.answers) - set(one.traits))
     x = {
         "field": "answer",

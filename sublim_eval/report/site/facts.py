@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,7 @@ class Teller:
         """What was checked -> every trap's verdict; an empty list says that nothing was."""
         places = [line.run] if line.run else list(dict.fromkeys(row.source for row in rows if row.ours))
         for place in places:
-            yield place, self.checks.get(place, ())
+            yield place, [_nearest_first(check, line.arm) for check in self.checks.get(place, ())]
 
     def _logs(self, rows: Iterable[Row]) -> Iterator[dict[str, str]]:
         """Every file that a figure of the model was read from, with its hash."""
@@ -242,6 +243,16 @@ class Teller:
                     seen.add(source)
                     place = self.board.files.get(source)
                     yield {"source": source, "hash": digest, "href": self._href(place) if place else ""}
+
+
+def _nearest_first(check: Check, arm: str) -> Check:
+    """The check with what decides its verdict first, and of that what speaks of this arm."""
+
+    def place(finding: tuple[str, str, str]) -> tuple[bool, bool]:
+        level, where, _ = finding
+        return level != check.level, not re.search(rf"(^|[/ ]){re.escape(arm)}(-s\d+)?($|[, ])", where)
+
+    return check._replace(findings=sorted(check.findings, key=place))
 
 
 def home_of(row: Row) -> str:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MOST = 40
 """Models of one family beyond which no pair is tested: 780 pairs leave little after the correction."""
 
+About = tuple[str, str, str, str, str, str]
+"""What all models of a family share: base, probe, version, question set, measure, answer."""
+
 Scores = Callable[[Row], "ProbeScores | None"]
 
 
@@ -69,11 +72,14 @@ class Family:
             return f"{about}: {self.why}"
         decided = [_above(pair) for pair in self.pairs if pair.decided]
         tested = [pair for pair in self.pairs if not math.isnan(pair.p)]
+        how = f" ({_over(tested)}, 5 % after Holm over {len(tested)})" if tested else ""
+        if not decided:
+            several = " and ".join(self.members) if len(self.members) == 2 else _listed("any two of ", self.members)
+            return f"{about}: no order is decided{how}; {several} may change places."
         open_pairs = [pair for pair in self.pairs if not pair.decided]
         parts = [_listed("decided: ", [f"{over} above {under}" for over, under in decided])]
         parts.append(_listed("not decided: ", [f"{pair.first} and {pair.second}" for pair in open_pairs]))
         counted = f"{len(decided)} of {len(self.pairs)} orders are decided"
-        how = f" ({_over(tested)}, 5 % after Holm over {len(tested)})" if tested else ""
         return f"{about}: {counted}{how}; {'; '.join(part for part in parts if part)}."
 
 
@@ -97,7 +103,7 @@ def _over(pairs: Iterable[Pair]) -> str:
 def families(board_lines: Sequence[Line], rows: Sequence[Row], scores: Scores) -> list[Family]:
     """Every family of at least two models, with its pairs. scores: a row's scores by question, read again."""
     sources = _Sources(rows, scores)
-    grouped: dict[tuple[str, ...], dict[str, Line]] = {}
+    grouped: dict[About, dict[str, Line]] = {}
     for line in board_lines:
         if _may_stand_in(line):
             key = (line.base, line.probe, line.version, line.question_set, line.measure, line.answer)
@@ -114,13 +120,15 @@ def _may_stand_in(line: Line) -> bool:
     )
 
 
-def _family(key: tuple[str, ...], members: Sequence[Line], sources: _Sources) -> Family:
+def _family(about: About, members: Sequence[Line], sources: _Sources) -> Family:
     names = tuple(line.model for line in members)
     if len(members) > MOST:
-        return Family(*key, names, (), f"{len(members)} models are too many to test every pair; filter, then compare.")
+        why = f"{len(members)} models are too many to test every pair; filter, then compare."
+        return Family(*about, members=names, pairs=(), why=why)
     pairs = [_pair(*two, sources) for two in combinations(members, 2)]
     adjusted = stats.holm([pair.p for pair in pairs])
-    return Family(*key, names, tuple(replace(pair, p=p) for pair, p in zip(pairs, adjusted, strict=True)))
+    tested = tuple(replace(pair, p=p) for pair, p in zip(pairs, adjusted, strict=True))
+    return Family(*about, members=names, pairs=tested)
 
 
 def _pair(one: Line, other: Line, sources: _Sources) -> Pair:

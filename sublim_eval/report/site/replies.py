@@ -23,6 +23,7 @@ QUESTIONS, EACH, LONGEST = 6, 2, 1_200
 class Reply(NamedTuple):
     """One reply as it came. read: what it counts as; length: of the whole reply in characters; source: its log."""
 
+    model: str
     question: str
     prompt: str
     text: str
@@ -74,7 +75,7 @@ def _spread(every: Sequence[Any]) -> list[Any]:
 
 
 def _reply(question: str, prompt: str, text: str, row: Row, log: str, otherwise: str) -> Reply:
-    return Reply(question, prompt[:LONGEST], text[:LONGEST], _read(text, row) or otherwise, len(text), log)
+    return Reply(row.model, question, prompt[:LONGEST], text[:LONGEST], _read(text, row) or otherwise, len(text), log)
 
 
 def _read(text: str, row: Row) -> str:

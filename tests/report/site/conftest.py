@@ -33,4 +33,4 @@ def board(run):
 @pytest.fixture(scope="session")
 def site(board, tmp_path_factory):
     checks = {"quick": [Check(trap, about, "ok", [("ok", "here", "seen")]) for trap, about in TRAPS.items()]}
-    return build(board, tmp_path_factory.mktemp("site") / "out", checks=checks).index.parent
+    return build(board, tmp_path_factory.mktemp("site") / "out", checks=checks).page.parent

@@ -11,6 +11,7 @@ from sublim_eval.board.columns import LeftOut
 from sublim_eval.errors import SublimError
 from sublim_eval.report.site import lines, orders, published, writing
 from sublim_eval.report.site.build import build, compact
+from sublim_eval.report.site.facts import Check
 from sublim_eval.traps.finding import TRAPS
 from tests.helpers import ROOT
 from tests.helpers.boards import HOSTILE, arm, board_of, gap, hostile_rows, scores
@@ -121,7 +122,7 @@ def test_one_student_against_several_is_left_open():
     (family,) = families({"owl": HIGH, "single": LOW[:1]})
     assert math.isnan(family.pairs[0].p)
     assert not family.pairs[0].decided
-    assert "0 of 1 orders are decided; not decided: quick/owl and quick/single" in family.sentence()
+    assert family.sentence().endswith("no order is decided; quick/owl and quick/single may change places.")
 
 
 def test_single_models_are_ordered_question_by_question():
@@ -191,8 +192,8 @@ def test_a_student_page_tells_lineage_replies_checks_and_commands(site):
 
 def test_a_page_without_checks_says_so_and_the_same_results_give_the_same_bytes(board, site, tmp_path):
     made = build(board, tmp_path / "out")
-    assert "Not checked. Run" in page(made.index.parent, "owl")
-    assert made.index.read_bytes() == (site / "index.html").read_bytes()
+    assert "Not checked. Run" in page(made.page.parent, "owl")
+    assert made.page.read_bytes() == (site / "index.html").read_bytes()
 
 
 def test_of_a_huge_reply_the_beginning_is_shown_and_its_length(site):
@@ -216,12 +217,12 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 def test_what_was_left_out_is_said_on_the_page(tmp_path):
     made = build(board_of(arm("owl", [0.3, 0.5]), [LeftOut("a/log.eval", "was cancelled.")]), tmp_path)
-    assert "<bdi>a/log.eval</bdi>: <bdi>was cancelled.</bdi>" in made.index.read_text()
+    assert "<bdi>a/log.eval</bdi>: <bdi>was cancelled.</bdi>" in made.page.read_text()
 
 
 def test_names_of_strangers_run_nothing_and_lead_nowhere(tmp_path):
     board = board_of(hostile_rows(), [LeftOut(text, text) for text in HOSTILE])
-    site = build(board, tmp_path / "out").index.parent
+    site = build(board, tmp_path / "out").page.parent
     files = list(site.rglob("*.html"))
     assert len(files) > 2 * len(HOSTILE)
     for file in files:
@@ -239,10 +240,21 @@ def test_names_of_strangers_run_nothing_and_lead_nowhere(tmp_path):
 
 def test_hidden_marks_are_named_where_they_stand(tmp_path):
     rows = [*arm("owl", [0.3, 0.5]), gap("\u202egnp", base="b")]
-    text = build(board_of(rows), tmp_path).index.read_text(encoding="utf-8")
+    text = build(board_of(rows), tmp_path).page.read_text(encoding="utf-8")
     assert "⟨U+202E⟩gnp" in text and "\u202e" not in text
 
 
+def test_a_check_names_first_what_decides_it_and_of_that_the_arm_itself(board, tmp_path):
+    places = [
+        ("not checked", "", "no file"),
+        ("ok", "students/control-s1", "of others"),
+        ("ok", "students/owl-s1", "own"),
+    ]
+    made = build(board, tmp_path / "out", checks={"quick": [Check("wrong lineage", "about", "ok", places)]})
+    text = page(made.page.parent, "owl")
+    assert text.index("students/owl-s1: own") < text.index("of others") < text.index("no file")
+
+
 def test_an_empty_board_is_a_page_too(tmp_path):
-    text = build(board_of([]), tmp_path).index.read_text(encoding="utf-8")
+    text = build(board_of([]), tmp_path).page.read_text(encoding="utf-8")
     assert "there is no order to decide here" in text

@@ -50,7 +50,7 @@ function evidence(line) {
 
 // An interval as a mark: a line, a dot, seeds as small dots above it. scale: [from, to] of the whole column.
 function mark(parts, scale, label) {
-  const wide = NARROW.matches ? 104 : 136, high = 30, pad = 6;
+  const wide = NARROW.matches ? 100 : 124, high = 30, pad = 6;
   const x = (value) => (pad + (wide - 2 * pad) * (Math.min(Math.max(value, scale[0]), scale[1]) - scale[0]) / (scale[1] - scale[0] || 1)).toFixed(1);
   const svg = draw("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, class: `mark ${parts.class || ""}`, role: "img", "aria-label": label });
   if (parts.band) svg.append(draw("rect", { x: x(parts.band[0]), y: 2, width: Math.max(1, x(parts.band[1]) - x(parts.band[0])), height: high - 4, class: "band" }));
