@@ -39,7 +39,8 @@ def main(out: Path, console: Console) -> dict[str, Any]:
     comparison = compare.compare([out])
     console_tables.print_comparison(comparison, console)
     further = commands(out / STUDENTS / seeded(next(iter(recipe.arms)), recipe.seeds[0]))
-    written = run_report.write(comparison, out / "report", rows=collect([out]).rows, commands=further)
+    board = collect([out])
+    written = run_report.write(comparison, out / "report", rows=board.rows, left_out=board.left_out, commands=further)
     console.print(f"\nFigures and report: {out / 'report'} (took {time.monotonic() - began:.0f} s)", highlight=False)
     console.print("Look further at the first student:", highlight=False)
     for command in further:

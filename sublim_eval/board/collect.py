@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sublim_eval.board import cache as kept
 from sublim_eval.board import over_seeds
 from sublim_eval.board.columns import LeftOut, Row
-from sublim_eval.board.formats.reading import Reading, of_metrics, of_scores
+from sublim_eval.board.formats.reading import Reading, clean, of_metrics, of_scores
 from sublim_eval.board.identity import Identity, Known, RunFolder, of_record, run_names, without_home
 from sublim_eval.board.left_out import Entry, comparable
 from sublim_eval.board.places import Found, find, kind_of
@@ -118,7 +118,7 @@ class _Collector:
         entries, others = comparable(entries)
         self.left_out += others
         rows = [row for entry in entries for row in _rows(*entry)]
-        rows += self._over_seeds(runs, rows)
+        rows += self._of_these_versions(self._over_seeds(runs, rows), entries)
         files = {name: file for file, name in self.found.sources.items()}
         return Board(tuple(rows), tuple(self.left_out), files, tuple(runs))
 
@@ -138,8 +138,9 @@ class _Collector:
         for run in runs:
             for file, who in of_record(run).items():
                 if file.is_file():
-                    beside = self.found.sources[(run.folder / RECORD).resolve()].removesuffix(RECORD)
-                    self.found.sources.setdefault(file.resolve(), beside + file.relative_to(run.folder).as_posix())
+                    if file.resolve() not in self.found.sources:
+                        beside = self.found.sources[(run.folder / RECORD).resolve()].removesuffix(RECORD)
+                        self.found.name(file.resolve(), beside + file.relative_to(run.folder).as_posix())
                     files[file.resolve()] = who
                 else:
                     self.left_out.append(
@@ -264,7 +265,8 @@ class _Collector:
         """What `compare` says of every recipe, through the cache; runs that it refuses are named."""
         made: list[Row] = []
         asked = {(row.run, row.probe): row for row in rows if row.run}
-        for group in over_seeds.of_one_recipe(runs):
+        counting = {row.run for row in rows}
+        for group in over_seeds.of_one_recipe([run for run in runs if run.name in counting]):
             file, name = (group[0].folder / RECORD).resolve(), group[0].name
             sources = [self.found.sources[(run.folder / RECORD).resolve()] for run in group]
             about = {
@@ -286,9 +288,20 @@ class _Collector:
                 made.append(row if like is None else _asked_like(row, like))
         return made
 
+    def _of_these_versions(self, over_seeds_rows: Sequence[Row], entries: Sequence[Entry]) -> Iterator[Row]:
+        """Figures over seeds of the versions that count; those of others are named, once a run and probe."""
+        counting = {reading.probe: reading.version for _, reading, _, _ in entries}
+        for row in over_seeds_rows:
+            if row.version == counting.get(row.probe, row.version):
+                yield row
+                continue
+            why = f"figures over seeds of {row.probe} {row.version}, beside others of {counting[row.probe]}."
+            one = LeftOut(row.source, f"{why} Measure it again.")
+            self.left_out += [] if one in self.left_out else [one]
+
     def _leave_out(self, file: Path, why: str) -> None:
-        source = self.found.sources.get(file.resolve(), file.name)
-        self.left_out.append(LeftOut(source, why.replace(str(file), file.name).replace(f"{file.parent}/", "")))
+        source = self.found.sources.get(file.resolve()) or clean(file.name)
+        self.left_out.append(LeftOut(source, clean(why.replace(str(file), file.name).replace(f"{file.parent}/", ""))))
 
     def _step(self) -> None:
         self.done += 1

@@ -52,6 +52,10 @@ source_hash       text   SHA-256 of that file's bytes
 log               text   the Inspect log behind it, a path like `source`; "" without one
 note              text   what a reader must know beside the number, in words
 
+Rows of `harness` "compare" are over the seeds of an arm: `model` is `<run>/<arm>`, `seed` is None and `interval` is
+"seeds" (of one student "questions", where its difference is over those). Beside `gap` and `log_odds` they hold the
+arm's mean `share` or `probability`; of a control arm there is one for every trait that it is held against.
+
 How to use it from Python:
 
     board = collect([Path("runs")])          # sublim_eval.board.collect

@@ -24,13 +24,25 @@ UNKNOWN = {name: "" if kind_of(name) == "text" else None for name in Row._fields
 
 
 def of_one_recipe(runs: Sequence[RunFolder]) -> list[list[RunFolder]]:
-    """Runs that differ in nothing but their seeds, which `compare` pools; the order stays."""
-    alike: dict[str, list[RunFolder]] = {}
+    """Runs that differ in nothing but their seeds, which `compare` pools; the order stays.
+
+    A run that holds a student which one before it holds as well stands apart: a student counts once.
+    """
+    alike: dict[str, list[list[RunFolder]]] = {}
     for run in runs:
         recipe = {k: v for k, v in run.record["recipe"].items() if k not in ("seeds", "about", "source")}
         weights = sorted([str(base["name"]), str(base.get("weights_hash"))] for base in run.record["bases"])
-        alike.setdefault(digest([recipe, weights]), []).append(run)
-    return list(alike.values())
+        groups = alike.setdefault(digest([recipe, weights]), [])
+        free = next((group for group in groups if not any(_students(run) & _students(other) for other in group)), None)
+        if free is None:
+            groups.append([run])
+        else:
+            free.append(run)
+    return [group for groups in alike.values() for group in groups]
+
+
+def _students(run: RunFolder) -> set[tuple[str, str]]:
+    return {(str(entry["arm"]), str(entry["seed"])) for entry in run.record["students"]}
 
 
 def compared(folders: Sequence[Path]) -> Comparison:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.board.formats.lm_eval_results import RESULTS, SAMPLES, is_results
+from sublim_eval.board.formats.reading import clean
 from sublim_eval.board.identity import run_names
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_json
+from sublim_eval.files import digest, read_json
 from sublim_eval.registry.experiment import RECORD, ROWS, STUDENTS, TEACHERS
 
 LARGE = 64 * 2**20
@@ -35,6 +36,15 @@ class Found:
     logs: list[Path] = field(default_factory=list)
     unsure: list[Path] = field(default_factory=list)
     lm_eval: dict[Path, list[Path]] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+
+    def name(self, file: Path, wanted: str) -> None:
+        """Give a file its name in rows: clean text that no other file has."""
+        text = clean(wanted)
+        if text in self._taken:
+            text = f"{text} ({digest(os.fsencode(file).hex())[:8]})"
+        self._taken.add(text)
+        self.sources[file] = text
 
 
 def find(places: Iterable[Path]) -> Found:
@@ -50,7 +60,7 @@ def find(places: Iterable[Path]) -> Found:
             whole = file.resolve()
             if whole not in found.sources:
                 tail = "" if place.is_file() else f"/{file.relative_to(place).as_posix()}"
-                found.sources[whole] = f"{names[place]}{tail}"
+                found.name(whole, f"{names[place]}{tail}")
                 _sort_in(found, whole)
     return found
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.board.columns import Row
+from sublim_eval.board.columns import LeftOut, Row
 from sublim_eval.board.headline import headline
 from sublim_eval.compare import comparison as compared
 from sublim_eval.compare.comparison import Comparison
@@ -57,15 +57,23 @@ class Written:
     tables: tuple[Path, ...]
 
 
-def write(comparison: Comparison, folder: Path, *, rows: Sequence[Row] = (), commands: Sequence[str] = ()) -> Written:
+def write(
+    comparison: Comparison,
+    folder: Path,
+    *,
+    rows: Sequence[Row] = (),
+    left_out: Sequence[LeftOut] = (),
+    commands: Sequence[str] = (),
+) -> Written:
     """Write report.md, report.html, figures (PNG and SVG), and, of rows of the tidy table, results.csv and table.tex.
 
-    commands: printed as they are, for looking further. Raises SublimError where the folder cannot be written.
+    left_out: files that are in no row, which the report names; commands: printed as they are, for looking further.
+    Raises SublimError where the folder cannot be written.
     """
     figures = list(_draw(comparison, folder))
     markdown.write(comparison, folder, figure=f"{MAIN}.png", commands=commands)
     text = (folder / "report.md").read_text(encoding="utf-8")
-    text += "".join(f"{line}\n" for line in _further(comparison, figures, rows))
+    text += "".join(f"{line}\n" for line in _further(comparison, figures, rows, left_out))
     with whole_file(folder / "report.md") as out:
         out.write(text)
     page = write_page(text, folder / "report.html")
@@ -123,7 +131,9 @@ def _situations(row: compared.Row, measure: str, to: Path) -> Path:
 # ---------------------------------------------------------------- Markdown
 
 
-def _further(comparison: Comparison, figures: Sequence[Figure], rows: Sequence[Row]) -> Iterator[str]:
+def _further(
+    comparison: Comparison, figures: Sequence[Figure], rows: Sequence[Row], left_out: Sequence[LeftOut]
+) -> Iterator[str]:
     """What stands below the report of `sublim compare --report`: all figures, every model, where it is from."""
     yield "\n## Figures as files\n"
     shown = {MAIN, Path(learning_curves.FILE).stem}
@@ -134,6 +144,9 @@ def _further(comparison: Comparison, figures: Sequence[Figure], rows: Sequence[R
         if figure.name not in shown:
             yield f"\n![{markdown.escape(figure.caption)}]({figure.name}.png)"
     yield from _models(rows)
+    if left_out:
+        yield "\n## Left out\n"
+    yield from (f"- {markdown.escape(source)}: {markdown.escape(why)}" for source, why in left_out)
     yield from _provenance(comparison.folders)
 
 
@@ -238,4 +251,4 @@ def of_runs(runs: Sequence[Path], folder: Path, **how: Any) -> tuple[Comparison,
         raise SublimError("There is nothing to report. Give one or more run folders.")
     comparison = compare(list(runs), **how)
     board = collect(comparison.folders)
-    return comparison, write(comparison, folder, rows=board.rows)
+    return comparison, write(comparison, folder, rows=board.rows, left_out=board.left_out)

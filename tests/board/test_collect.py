@@ -1,8 +1,10 @@
 """Results of any mixture in one table: every number with where it is from, and nothing averaged in silence."""
 
 import json
+import os
 import shutil
 import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -241,6 +243,17 @@ def test_a_half_written_log_is_named_and_left_out(tmp_path):
     assert not board.rows and "no readable Inspect log" in board.left_out[0].why
 
 
+def test_a_bomb_is_named_and_never_opened(tmp_path, monkeypatch):
+    from sublim_eval.board.formats import summaries
+
+    monkeypatch.setattr(summaries, "LARGEST", 2**20)
+    file = scored_log(tmp_path / "bomb.eval", "openai/gpt-x")
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("samples/q9_epoch_1.json", " " * 2**21)
+    board = collect([tmp_path])
+    assert not board.rows and "It was not opened" in board.left_out[0].why
+
+
 def test_another_version_is_named_and_left_out(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "old")
     for file in copy.glob("scores/owl-s1/*.json"):
@@ -253,12 +266,30 @@ def test_another_version_is_named_and_left_out(run, tmp_path):
     assert any("no figures over seeds" in left.why for left in board.left_out)
 
 
+def test_figures_over_seeds_are_of_the_versions_that_count(run, tmp_path):
+    old = planted.run(tmp_path / "old", scores=lambda label, made: replace(made, version="1-A"))
+    board = collect([run, old])
+    assert {row.version for row in board.rows} == {"1-B"}
+    assert gaps(board.rows) == gaps(collect([run]).rows) != []
+    assert {row.version for row in collect([old]).rows} == {"1-A"}, "alone it is one version"
+
+
+def gaps(rows) -> list:
+    return [row for row in rows if row.measure == "gap"]
+
+
+def test_runs_of_one_recipe_with_other_seeds_are_compared_as_one(run, tmp_path):
+    more = planted.run(tmp_path / "more", seeds=(4, 5))
+    assert {row.n for row in gaps(collect([run, more]).rows)} == {5}
+
+
 def test_a_run_given_twice_counts_once(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "again")
     board, alone = collect([run, copy]), collect([run])
     same = [left for left in board.left_out if "the same file as" in left.why]
     assert len(same) == 10, "every score file of the copy"
     assert [r for r in board.rows if r.harness == "run"] == [r for r in alone.rows if r.harness == "run"]
+    assert gaps(board.rows) == gaps(alone.rows) != []
 
 
 def test_the_same_folder_given_twice_is_read_once(run):
@@ -409,6 +440,31 @@ def test_hostile_names_and_figures_break_nothing(tmp_path):
     text.encode()
     assert "\x00" not in text
     assert {left.source.rpartition("/")[2] for left in board.left_out} >= {"list.json", "deep.json", "scores.json"}
+
+
+def test_file_names_that_are_no_text_are_named_and_told_apart(tmp_path):
+    for name in (b"a\xff.eval", b"a\xfe.eval", "\u202e=1+1\n.eval".encode()):
+        scored_log(tmp_path / "log.eval", f"openai/{name.hex()}")
+        (tmp_path / "log.eval").rename(tmp_path / os.fsdecode(name))
+    board = collect([tmp_path])
+    sources = {row.source for row in board.rows}
+    assert len(sources) == 3 == len({board.path(source) for source in sources})
+    assert all(source.encode() and "\n" not in source for source in sources)
+
+
+def test_a_log_as_json_says_what_the_same_log_says(tmp_path):
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    file = scored_log(tmp_path / "a.eval", "openai/gpt-x")
+    write_eval_log(read_eval_log(str(file)), str(tmp_path / "b" / "b.json"), format="json")
+    one, other = collect([file]).rows, collect([tmp_path / "b"]).rows
+    assert shares(one, "openai/gpt-x") == shares(other, "openai/gpt-x") and one[0].sampling == other[0].sampling
+
+
+def test_nothing_that_is_read_is_changed(run):
+    before = {file: file.read_bytes() for file in sorted(run.rglob("*")) if file.is_file()}
+    board = collect([run], cache=None)
+    assert board.rows and {file: file.read_bytes() for file in sorted(run.rglob("*")) if file.is_file()} == before
 
 
 def test_the_columns_are_those_of_the_contract():

@@ -91,6 +91,13 @@ def test_nothing_of_a_file_runs_in_the_page(tmp_path):
     assert "<script>alert(1)</script>" in page.text, "it is shown as the text that it is"
 
 
+def test_what_was_left_out_is_named_in_the_report(tmp_path):
+    run = planted.run(tmp_path / "quick")
+    (run / "scores" / "owl-s1" / "logs" / "second.eval").write_bytes(b"PK")
+    _, written = run_report.of_runs([run], tmp_path / "out")
+    assert "Left out" in Page(written.page.read_text()).text and "second.eval" in written.markdown.read_text()
+
+
 def test_template_braces_in_a_report_are_text(tmp_path):
     file = run_report.write_page(
         "# {{ 7*7 }} {% for x in y %}\n\n{{ body }} <b onclick=x>bold</b>\n", tmp_path / "p.html"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.board.formats.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
-from sublim_eval.board.formats.summaries import samples_of
+from sublim_eval.board.formats.summaries import refuse_bomb, samples_of
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ def evidence(file: Path) -> Evidence:
 
 
 def header(file: Path) -> EvalLog:
-    """A log without its samples; raises SublimError for what cannot be read."""
+    """A log without its samples; raises SublimError for what cannot be read, and for an archive that is a bomb."""
     from inspect_ai.log import read_eval_log
 
+    refuse_bomb(file)
     return _opened(file, lambda: read_eval_log(str(file), header_only=True))
 
 

@@ -27,10 +27,24 @@ SHORTENED = "Key removed from summary"
 """With what Inspect replaces what it leaves out."""
 
 
+def refuse_bomb(file: Path) -> None:
+    """Raise SublimError for an archive in which one member unpacks to more than a log holds; others are nobody's."""
+    try:
+        with ZipFile(file) as archive:
+            largest = max((member.file_size for member in archive.infolist()), default=0)
+    except (BadZipFile, OSError, NotImplementedError):
+        return
+    if largest > LARGEST:
+        raise SublimError(
+            f"{file} has {file.stat().st_size >> 20} MiB and would unpack to {largest >> 20} MiB and more, beyond what "
+            "a log holds. It was not opened; get it anew from where it was written."
+        )
+
+
 def samples_of(file: Path) -> list[EvalSample] | None:
     """The samples of a log as far as their scores go; None where the summaries do not hold those whole.
 
-    The first has its output's metadata too. Raises SublimError for a member of an archive that is beyond all measure.
+    The first has its output's metadata too.
     """
     try:
         with ZipFile(file) as archive:
@@ -44,13 +58,7 @@ def samples_of(file: Path) -> list[EvalSample] | None:
 
 
 def _member(archive: ZipFile, name: str) -> Any:
-    about = archive.getinfo(name)
-    if about.file_size > LARGEST:
-        raise SublimError(
-            f"{archive.filename}: {name} unpacks to {about.file_size >> 20} MiB, more than any log of ours has. "
-            "Look where it comes from."
-        )
-    return json.loads(archive.read(about))
+    return json.loads(archive.read(name))
 
 
 def _whole(value: Mapping[str, Any]) -> bool:
