@@ -55,9 +55,12 @@ class Step:
 def page_names(lines: Iterable[Line]) -> dict[str, str]:
     """Model (of a run: <run>/<arm>) -> the file of its page, below the folder of the site."""
     names = dict.fromkeys(home(line) for line in lines if line.kind in OURS)
-    return {
-        name: f"models/{portable(name)[:60]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.html" for name in names
-    }
+    return {name: f"models/{portable(name)[:60]}-{_mark(name)}.html" for name in names}
+
+
+def _mark(name: str) -> str:
+    """8 hex digits that tell a name from every other, also from those that only look like it."""
+    return hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:8]
 
 
 def home(line: Line) -> str:
@@ -73,7 +76,7 @@ class Teller:
         self._tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: dict[str, list[Line]] = {}
         for line in lines:
-            if line.model and line.kind in OURS:
+            if line.kind in OURS:
                 self._lines.setdefault(home(line), []).append(line)
         self._rows: dict[str, list[Row]] = {}
         self._alike: dict[tuple[str, ...], list[Row]] = {}

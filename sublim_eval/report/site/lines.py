@@ -126,7 +126,7 @@ def lines(
     rows: Sequence[Row], compared: Mapping[tuple[str, str, str, str], comparison.Row] | None = None
 ) -> Iterator[Line]:
     """Lines of rows; compared: (run, arm, probe, trait) -> what `compare` says of it beside its figures."""
-    looked_at = headline(rows)
+    looked_at = _looked_at(rows)
     known = _Known(_by_arm(looked_at), _by_model(rows), compared or {})
     levels = {(r.model, r.probe, r.answer): r for r in rows if r.harness == "compare" and r.measure in LEVELS}
     in_arms = {(row.run, row.arm) for row in rows if row.harness == "compare"}
@@ -138,6 +138,24 @@ def lines(
         elif row.harness != "compare":
             student = row.harness == "run" and (row.run, row.arm) in in_arms and row.seed is not None
             yield _single(row, STUDENT if student else MODEL if row.ours else TASK, known)
+
+
+MOST_GIVEN = 3
+"""Answers of a model that are shown where nobody was taught any of its probe's."""
+
+
+def _looked_at(rows: Sequence[Row]) -> list[Row]:
+    """The rows of `headline`; of a probe that would not show at all, the answers that each model gives most."""
+    chosen = headline(rows)
+    probes = {row.probe for row in chosen}
+    held: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.probe not in probes:
+            held.setdefault((row.model, row.probe, row.source, row.measure), []).append(row)
+    for several in held.values():
+        most = sorted(several, key=lambda row: -(row.value or 0))[:MOST_GIVEN]
+        chosen += [row._replace(note=f"{row.note} One of the answers given most.".strip()) for row in most]
+    return chosen
 
 
 def _compared(board: Board) -> Iterator[tuple[tuple[str, str, str, str], comparison.Row]]:

@@ -69,17 +69,19 @@ def interval(low: float | None, high: float | None) -> str:
 
 @cache
 def environment() -> Environment:
-    """Templates that escape every value and refuse an unknown one."""
+    """Templates that escape every value, name what cannot be seen in it, and refuse an unknown one."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else shown(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"shown": shown, "number": number, "size": lambda n: "–" if n is None else f"{n:,}"}
+    made.filters |= {"number": number, "size": lambda n: "–" if n is None else f"{n:,}"}
     made.globals |= {"interval": interval, "mark": MARK}
     return made
 

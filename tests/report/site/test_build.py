@@ -50,6 +50,14 @@ def test_students_that_were_asked_otherwise_lend_their_arm_no_settings():
     assert line.sampling == ""
 
 
+def test_where_nobody_was_taught_anything_the_answers_given_most_are_shown():
+    answers = {"owl": 0.1, "cat": 0.4, "dog": 0.3, "fox": 0.2}
+    alone = {"model": "m", "run": "", "arm": "", "control": "", "seed": None, "role": "other", "trait": ""}
+    held = lines_by_kind([row(**alone, answer=answer, value=value) for answer, value in answers.items()])
+    assert [line.answer for line in held[lines.MODEL]] == ["cat", "dog", "fox"]
+    assert held[lines.MODEL][0].note == "One of the answers given most."
+
+
 def test_a_foreign_task_stands_beside_the_model_that_did_it():
     rows = [*arm("owl", [0.3, 0.5]), row(model="quick/owl-s1", ours=False, probe="arc", measure="acc", value=0.75)]
     held = lines_by_kind(rows)
