@@ -159,11 +159,16 @@ def test_a_phone_needs_no_sideways_scrolling(site, look):
 
 
 def test_paper_shows_the_whole_table_and_no_tools(site, look):
-    page = look(site / "index.html")
+    page = look(site / "index.html", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
+    inks = "[...document.querySelectorAll('.role-axis-label text')].map((e) => getComputedStyle(e).fill)"
+    assert set(page.evaluate(inks)) == {"rgb(27, 27, 26)"}, "dark ink on white paper, whatever the screen was"
     assert not page.locator("#tools").is_visible()
     assert page.locator(".tabulator-print-table tbody tr").count() > len(shown(page))
+    assert "object" not in page.inner_text(".tabulator-print-table") and "Evidence" not in page.inner_text(
+        ".tabulator-print-table"
+    )
 
 
 def test_compare_says_what_is_known_of_an_order(site, look, tmp_path):
@@ -187,6 +192,10 @@ def test_nothing_of_a_stranger_runs(look, tmp_path):
         assert page.locator("img, iframe, object, [onload], [onerror], [onmouseover]").count() == 0
         assert page.evaluate("[...document.links].every((a) => a.protocol === 'file:')")
     page = look(site / "index.html")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".tabulator-print-table tr").count() > len(HOSTILE)
+    assert page.evaluate("window.ran") is None and page.locator("img").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
     texts = {line["model"] for line in shown(page)}
     assert HOSTILE[0] in texts and HOSTILE[9] in texts
     page.locator("button.more").nth(3).click()

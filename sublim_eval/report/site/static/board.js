@@ -34,7 +34,7 @@ const COLUMNS = {
   n: { title: "n", width: 80, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
   non_answers: { title: "No answer", width: 126, formatter: numeric, sorter: byNumber },
   abilities: { title: "Abilities", width: 190, formatter: abilityCell, headerSort: false },
-  details: { title: "Evidence", width: 94, formatter: detailsCell, headerSort: false },
+  details: { title: "Evidence", print: false, width: 94, formatter: detailsCell, headerSort: false },
 };
 const FURTHER = {
   base: ["Base", 150, plainText, byText], control: ["Control", 130, plainText, byText], measure: ["Measure", 110, plainText, byText],
@@ -175,6 +175,7 @@ const table = new Tabulator("#table", {
     const held = make("span", { class: "group", role: "gridcell" }, make("bdi", {}, group || "base unknown"), make("span", { class: "quiet" }, ` ${count} line${count === 1 ? "" : "s"}`));
     return held;
   },
+  groupHeaderPrint: (group) => make("span", {}, group || "base unknown").innerHTML, // it is put there as markup
   groupToggleElement: false, placeholder: "No line fits these filters.",
   initialSort: [{ column: view.sort, dir: view.dir }], headerSortTristate: false, sortOrderReverse: false,
   printAsHtml: true, printStyled: false, printRowRange: "active", renderVerticalBuffer: 300,

@@ -94,4 +94,15 @@ const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) { watcher.unobserve(entry.target); drawWaiting(entry.target); }
 }, { rootMargin: "400px" });
 for (const element of waiting) watcher.observe(element);
-addEventListener("beforeprint", () => { for (const element of [...waiting]) drawWaiting(element); });
+let onScreen; // the theme as it was before the page went to paper, which is white
+addEventListener("beforeprint", () => {
+  onScreen = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+  charts.redraw();
+  for (const element of [...waiting]) drawWaiting(element);
+});
+addEventListener("afterprint", () => {
+  if (onScreen) document.documentElement.dataset.theme = onScreen;
+  else delete document.documentElement.dataset.theme;
+  charts.redraw();
+});
