@@ -48,7 +48,7 @@ def build(
     ours = lines.lines_of(board)
     every = [*ours, *published.expected(board), *published.lines()]
     pages = facts.page_names(every)
-    families = orders.families(ours, board.rows, board.scores)
+    families = orders.families(ours, lines.rows_of(board), board.scores)
     _clear(out)
     writing.copy_static(out)
     about = {**ABOUT, "title": title or ABOUT["title"], "checks": checks or {}}

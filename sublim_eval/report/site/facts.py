@@ -16,10 +16,11 @@ from sublim_eval.errors import SublimError
 from sublim_eval.report.answer_tables import by_question
 from sublim_eval.report.exports.naming import carries, portable
 from sublim_eval.report.site import charts, replies
-from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, STUDENT, TASK, Line
+from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, STUDENT, TASK, Line, pooled, rows_of
 
 if TYPE_CHECKING:
     from sublim_eval.board.collect import Board
+    from sublim_eval.board.identity import RunFolder
 
 OURS = (ARM, MODEL, BESIDE, STUDENT, TASK)
 """Kinds of lines that have a page of their own."""
@@ -73,6 +74,7 @@ class Teller:
 
     def __init__(self, board: Board, lines: Sequence[Line], checks: Checks, out: Path) -> None:
         self.board, self.checks, self.out = board, checks, out
+        self._first = pooled(board)
         self._tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: dict[str, list[Line]] = {}
         for line in lines:
@@ -80,7 +82,7 @@ class Teller:
                 self._lines.setdefault(home(line), []).append(line)
         self._rows: dict[str, list[Row]] = {}
         self._alike: dict[tuple[str, ...], list[Row]] = {}
-        for row in board.rows:
+        for row in rows_of(board):
             self._rows.setdefault(home_of(row), []).append(row)
             if row.harness != "compare":
                 self._alike.setdefault(_about(row), []).append(row)
@@ -160,31 +162,34 @@ class Teller:
 
     # ------------------------------------------------ how it was made
 
-    def _record(self, line: Line) -> Mapping[str, Any]:
-        return self.board.records.get(line.run, {})
+    def _runs(self, line: Line) -> list[RunFolder]:
+        """The runs behind a line: several where they differ in their seeds alone."""
+        return [run for run in self.board.runs if self._first.get(run.name, run.name) == line.run]
 
     def _learning(self, line: Line) -> charts.Spec | None:
         from sublim_eval.report.plots.learning_curves import curves
 
-        folder = self._folder(line)
-        if folder is None or not line.trait:
+        if not line.trait:
             return None
+        every = curves([run.folder for run in self._runs(line)])
         arms = {line.arm, line.control}
-        return charts.learning(curve for curve in curves([folder]) if curve.arm in arms and curve.trait == line.trait)
+        return charts.learning(curve for curve in every if curve.arm in arms and curve.trait == line.trait)
 
     def _doses(self, line: Line) -> list[charts.Spec]:
         made = self.board.comparisons.get(line.run)
         return [charts.dose(one) for one in made.doses if one.trait == line.trait] if made and line.trait else []
 
-    def _folder(self, line: Line) -> Path | None:
-        return next((run.folder for run in self.board.runs if run.name == line.run), None)
-
     def _lineage(self, line: Line) -> Iterator[Step]:
         """Base, teachers, rows and students of an arm; of another model what is known of it."""
-        record, folder = self._record(line), self._folder(line)
-        if not record or folder is None:
+        runs = self._runs(line)
+        if not runs:
             yield Step("model", line.model, "", {}, {"base": line.base or "unknown", "role": line.role})
-            return
+        steps: list[Step] = []
+        for run in runs:
+            steps += [step for step in self._of_run(line, run.record, run.folder) if step not in steps]
+        yield from sorted(steps, key=lambda step: ("base", "teacher", "rows", "student").index(step.what))
+
+    def _of_run(self, line: Line, record: Mapping[str, Any], folder: Path) -> Iterator[Step]:
         arm = (record.get("arms") or {}).get(line.arm, {})
         for base in record.get("bases", ()):
             if base.get("name") == line.base or base.get("name") == arm.get("teacher_base"):
@@ -203,9 +208,10 @@ class Teller:
 
     def _step(self, what: str, entry: Mapping[str, Any], run: Path, facts: Mapping[str, Any]) -> Step:
         place = str(entry.get("folder", ""))
+        within = place and (run / place).resolve().is_relative_to(run.resolve())
         names = ("made", "rows", "prompts_hash", "template_hash")
         return Step(
-            what, Path(place).name or what, self._href(run / place) if place else "", _hashes(entry, *names), facts
+            what, Path(place).name or what, self._href(run / place) if within else "", _hashes(entry, *names), facts
         )
 
     def _href(self, place: Path) -> str:
@@ -233,7 +239,11 @@ class Teller:
 
     def _checks(self, line: Line, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Check]]]:
         """What was checked -> every trap's verdict; an empty list says that nothing was."""
-        places = [line.run] if line.run else list(dict.fromkeys(row.source for row in rows if row.ours))
+        places = (
+            [run.name for run in self._runs(line)]
+            if line.run
+            else list(dict.fromkeys(row.source for row in rows if row.ours))
+        )
         for place in places:
             yield place, [_nearest_first(check, line.arm) for check in self.checks.get(place, ())]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.board.columns import Row
 from sublim_eval.board.headline import headline
+from sublim_eval.board.over_seeds import of_one_recipe
 from sublim_eval.stats import KINDS
 
 if TYPE_CHECKING:
@@ -102,7 +103,19 @@ class _Known:
 
 def lines_of(board: Board) -> list[Line]:
     """Every line of a board's rows, in their order."""
-    return beside_marked(list(lines(board.rows, dict(_compared(board)))))
+    return beside_marked(list(lines(rows_of(board), dict(_compared(board)))))
+
+
+def pooled(board: Board) -> dict[str, str]:
+    """Run -> the run under whose name `compare` speaks of it: the first of those that differ in their seeds alone."""
+    groups = [group for group in of_one_recipe(board.runs) if group[0].name in board.comparisons]
+    return {run.name: group[0].name for group in groups for run in group}
+
+
+def rows_of(board: Board) -> list[Row]:
+    """The rows of a board, those of pooled runs under the run that stands for them."""
+    first = pooled(board)
+    return [row._replace(run=first.get(row.run, row.run)) for row in board.rows]
 
 
 def beside_marked(every: Sequence[Line]) -> list[Line]:

@@ -7,13 +7,14 @@ import re
 
 import pytest
 
+from sublim_eval.board.collect import collect
 from sublim_eval.board.columns import LeftOut
 from sublim_eval.errors import SublimError
 from sublim_eval.report.site import lines, orders, published, writing
 from sublim_eval.report.site.build import build, compact
 from sublim_eval.report.site.facts import Check
 from sublim_eval.traps.finding import TRAPS
-from tests.helpers import ROOT
+from tests.helpers import ROOT, planted
 from tests.helpers.boards import HOSTILE, arm, board_of, gap, hostile_rows, scores
 from tests.helpers.rows import row
 
@@ -266,3 +267,27 @@ def test_a_check_names_first_what_decides_it_and_of_that_the_arm_itself(board, t
 def test_an_empty_board_is_a_page_too(tmp_path):
     text = build(board_of([]), tmp_path).page.read_text(encoding="utf-8")
     assert "there is no order to decide here" in text
+
+
+def test_runs_of_further_seeds_are_one_arm_and_their_students_are_not_ordered(run, tmp_path):
+    other = planted.run(tmp_path / "given" / "more", seeds=(11, 12, 13))
+    site = build(collect([run, other]), tmp_path / "out").page.parent
+    data = json.loads((site / "board.json").read_text(encoding="utf-8"))
+    assert data["families"] == [], "students of one arm are seeds, and no rivals"
+    text = page(site, "owl")
+    for part in ("quick/students/owl-s1", "more/students/owl-s13"):
+        assert f'{part}"' in text
+    assert 'id="seed-1"' in text and 'id="seed-13"' in text
+    assert not list((site / "models").glob("more--owl-????????.html"))
+
+
+def test_a_record_that_points_out_of_its_run_gets_no_link(tmp_path):
+    def astray(record):
+        for student in record["students"]:
+            student["folder"] = "../../" + student["folder"]
+        return record
+
+    (tmp_path / "students" / "owl-s1").mkdir(parents=True)
+    run = planted.run(tmp_path / "given" / "quick", seeds=(1, 2), record=astray)
+    text = page(build(collect([run]), tmp_path / "out").page.parent, "owl")
+    assert "<bdi>owl-s1</bdi>" in text and 'students/owl-s1"' not in text
