@@ -118,7 +118,7 @@ def heat_map(one: Confusion) -> Spec:
         "title": "log-odds",
         "scale": {"domain": [-reach, 0, reach], "range": ["#0072B2", "#f7f7f7", "#D55E00"], "type": "linear"},
     }
-    text = {"condition": {"test": f"abs(datum.shift) > {reach * 0.62:.6f}", "value": "#fff"}, "value": "#111"}
+    text = {"condition": {"test": f"datum.shift < {-0.75 * reach:.6f}", "value": "#fff"}, "value": "#111"}
     tooltip = [{"field": "arm"}, {"field": "answer"}, {"field": "shift", "type": "quantitative", "format": "+.2f"}]
     own = {"condition": {"test": "datum.own", "value": "#000"}, "value": None}
     return _spec(
