@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-all lint readmes reference bench
+.PHONY: help setup demo site test test-all lint readmes reference bench
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
+	@echo "make site       the demo, then its leaderboard: open site/index.html"
 	@echo "make test       set up, then run the tests (offline)"
 	@echo "make test-all   the same with those that repeat a shorter test at length"
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
@@ -34,6 +35,10 @@ setup: .venv/installed .env
 
 demo: setup
 	$(BIN)/sublim demo
+
+site: setup
+	$(BIN)/sublim demo --out runs/demo
+	$(BIN)/sublim leaderboard runs/demo --out site
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25

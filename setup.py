@@ -24,7 +24,10 @@ setup(
     ],
     package_dir=MAPPED,
     package_data={
-        "sublim_eval": ["py.typed", "probes/*.yaml", "questions/*.yaml", "traps/*.yaml", "report/**/*.j2"],
+        "sublim_eval": [
+            *("py.typed", "probes/*.yaml", "questions/*.yaml", "traps/*.yaml", "report/**/*.j2"),
+            *("report/site/*.yaml", "report/site/templates/*.html", "report/site/static/**/*"),
+        ],
         "sublim_eval.tasks": ["**/*.yaml", "**/*.md"],
         "sublim_eval.distill": ["**/*.yaml", "**/*.md", "**/*.json", "**/*.jinja", "**/*.safetensors"],
     },

@@ -69,6 +69,8 @@ def test_everything_that_is_read_at_run_time_is_in_the_wheel(names):
     data = {"sublim_eval/registry.yaml", "sublim_eval/constraints.txt", "sublim_eval/py.typed"}
     data |= {str(f.relative_to(ROOT)) for f in (ROOT / "sublim_eval" / "questions").glob("*.yaml")}
     data |= {str(f.relative_to(ROOT)) for f in (ROOT / "sublim_eval" / "report").rglob("*.j2")}
+    pages = ROOT / "sublim_eval" / "report" / "site"
+    data |= {str(f.relative_to(ROOT)) for f in pages.rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc")}
     for folder in ("tasks", "distill"):
         files = (f for f in (ROOT / folder).rglob("*") if f.is_file() and f.suffix not in (".py", ".pyc"))
         data |= {f"sublim_eval/{f.relative_to(ROOT)}" for f in files}

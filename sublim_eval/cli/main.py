@@ -25,6 +25,10 @@ VERBS = {
     "compare": ("compare", "Hold students against their controls: gaps, intervals, verdicts"),
     "check": ("check", "Look for the traps that fooled others; exit code 0 clean, 1 fault, 2 could not look"),
     "table": ("table", "Show what logs hold: every answer, by question and situation"),
+    "leaderboard": (
+        "board.leaderboard",
+        "Write results of any mixture as a page that opens from disk, with a page a model",
+    ),
     "report": ("board.report", "Write one experiment as Markdown and as a page, figures as PNG and SVG"),
     "export": ("board.export", "Write results of any mixture as CSV, Parquet, LaTeX, Every Eval Ever, for the Hub"),
     "abilities": ("capabilities", "Ask existing suites what a student and its base can do"),
