@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo test test-all lint readmes reference bench
+.PHONY: help setup demo test test-all lint readmes docs reference bench
 .DELETE_ON_ERROR:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test-all   the same with those that repeat a shorter test at length"
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
 	@echo "make readmes    write the generated parts of the tasks' READMEs"
+	@echo "make docs       write the documentation site to site/, to open from disk"
 	@echo "make reference  rebuild the embedded reference models from their seed"
 	@echo "make bench      measure scoring, generation and training beside what else one would use"
 
@@ -50,6 +51,15 @@ lint: setup
 
 readmes: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m sublim_eval.maintain.readmes
+
+# Its own few packages on top of the set-up, once; the build itself needs no network.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open site/index.html"
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install -qq -c constraints.txt -e '.[docs]'
+	@touch $@
 
 reference: setup
 	$(BIN)/python -m sublim_eval.distill.reference.build
