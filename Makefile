@@ -54,7 +54,7 @@ readmes: setup
 
 # Its own few packages on top of the set-up, once; the build itself needs no network.
 docs: .venv/installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	env -u SUBLIM_REGISTRY NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "Open site/index.html"
 
 .venv/installed-docs: .venv/installed

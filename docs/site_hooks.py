@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,9 @@ from sublim_eval.registry.catalog import registry
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = site_pages.sources(ROOT)
 PACKAGES = site_pages.packages(ROOT)
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"].get(
+    "Repository", ""
+)
 BUILT = ROOT / "build" / "site-source"
 """A folder in which the package lies as it is imported, for the reader of docstrings."""
 
@@ -90,16 +92,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Lead each link of a written page to a page of the site, or to the repository where it has a public address."""
     uri = page.file.src_uri
     source = SOURCES.get(uri)
-    return site_pages.relinked(markdown, source, lambda path: _place(path, uri)) if source else markdown
-
-
-def _place(path: str, page: str) -> str:
-    target = site_pages.page_of(path)
-    if target is None and (address := _repository()):
-        return f"{address}/blob/HEAD/{path}"
-    return posixpath.relpath(target or site_pages.file_page(path, ROOT), posixpath.dirname(page) or ".")
-
-
-def _repository() -> str:
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    return str(urls.get("Repository", "")).rstrip("/")
+    if source is None:
+        return markdown
+    return site_pages.relinked(markdown, source, lambda path: site_pages.place(path, uri, ROOT, REPOSITORY))

@@ -130,13 +130,24 @@ def file_page(path: str, root: Path) -> str:
     return f"files/{path}/index.md" if (root / path).is_dir() else f"files/{path}.md"
 
 
+def place(path: str, page: str, root: Path, repository: str = "") -> str:
+    """Where a link of `page` to a file of the repository leads: to its page, or to the repository's public address."""
+    target = page_of(path)
+    if target is None and repository:
+        return f"{repository.rstrip('/')}/blob/HEAD/{path}"
+    return posixpath.relpath(target or file_page(path, root), posixpath.dirname(page) or ".")
+
+
 def named_files(root: Path) -> dict[str, str]:
-    """Page -> Markdown of every file and folder that a page links to and that is no page itself."""
+    """Page -> Markdown of every file and folder that a page links to and that is no page itself.
+
+    What is not there gets no page: `broken_links` and the strict build name it.
+    """
     named = {
         path
         for source in sources(root).values()
         for target in links((root / source).read_text(encoding="utf-8"))
-        if page_of(path := led_to(target, source)[0]) is None
+        if page_of(path := led_to(target, source)[0]) is None and (root / path).exists()
     }
     inside = {file.relative_to(root).as_posix() for path in named for file in _shown_in(root / path)}
     return {file_page(path, root): _shown(path, root) for path in sorted(named | inside)}

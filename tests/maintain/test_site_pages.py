@@ -78,7 +78,16 @@ def test_links_are_led_to_where_the_page_of_a_file_stands():
     assert moved == "[a](<docs/science.md>#x) [b](#y) [c](http://z) `[d](e.md)`\n"
 
 
+def test_a_file_that_is_no_page_is_shown_by_the_site_until_the_repository_has_an_address(house: Path):
+    assert site_pages.place("README.md", "guides/a.md", house) == "../index.md"
+    assert site_pages.place("tasks/owl_pref/README.md", "index.md", house, "https://x.org/r") == "tasks/owl_pref.md"
+    assert site_pages.place("code", "guides/a.md", house) == "../files/code/index.md"
+    assert site_pages.place("code/a.yaml", "a.md", house) == "files/code/a.yaml.md"
+    assert site_pages.place("code/a.yaml", "a.md", house, "https://x.org/r/") == "https://x.org/r/blob/HEAD/code/a.yaml"
+
+
 def test_files_that_a_page_names_get_a_page_and_folders_a_list(house: Path):
+    (house / "docs" / "b.md").write_text("[gone](../gone.yaml)\n")
     made = site_pages.named_files(house)
     assert set(made) == {"files/code/index.md", "files/code/a.yaml.md"}
     assert "[a.yaml](a.yaml.md)" in made["files/code/index.md"]
