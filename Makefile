@@ -3,16 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo site test test-all lint readmes reference bench
+.PHONY: help setup demo board test test-all lint readmes docs reference bench
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
-	@echo "make site       the demo, then its leaderboard: open site/index.html"
+	@echo "make board      the demo, then its leaderboard: open runs/board/index.html"
 	@echo "make test       set up, then run the tests (offline)"
 	@echo "make test-all   the same with those that repeat a shorter test at length"
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
 	@echo "make readmes    write the generated parts of the tasks' READMEs"
+	@echo "make docs       write the documentation site to site/, to open from disk"
 	@echo "make reference  rebuild the embedded reference models from their seed"
 	@echo "make bench      measure scoring, generation and training beside what else one would use"
 
@@ -36,9 +37,9 @@ setup: .venv/installed .env
 demo: setup
 	$(BIN)/sublim demo
 
-site: setup
+board: setup
 	$(BIN)/sublim demo --out runs/demo
-	$(BIN)/sublim leaderboard runs/demo --out site
+	$(BIN)/sublim leaderboard runs/demo --out runs/board
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25
@@ -55,6 +56,15 @@ lint: setup
 
 readmes: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m sublim_eval.maintain.readmes
+
+# Its own few packages on top of the set-up, once; the build itself needs no network.
+docs: .venv/installed-docs
+	env -u SUBLIM_REGISTRY NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "Open site/index.html"
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install -qq -c constraints.txt -e '.[docs]'
+	@touch $@
 
 reference: setup
 	$(BIN)/python -m sublim_eval.distill.reference.build
