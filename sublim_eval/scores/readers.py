@@ -334,7 +334,8 @@ def from_exact(
         question = answered[item.question]
         if item.continuations:
             probability, coverage = content.exact(item, nats)
-            plurals = plural_probability(nats, content.answers) if isinstance(content, Preference) else {}
+            names = content.answers if isinstance(content, Preference) and content.plurals else ()
+            plurals = plural_probability(nats, names)
             question.exact.append(
                 {"answers": probability, "coverage": coverage, "plurals": plurals, "prompt_hash": prompt}
             )

@@ -74,6 +74,8 @@ def test_situations_pool_their_wordings() -> None:
         non_answers=nothing,
         other=nothing,
         unreadable=nothing,
+        unfinished=nothing,
+        plural=np.zeros((len(questions), 2)),
     )
     rows = answer_tables.by_situation(made)
     assert len(rows) == len(what.question_set.situations)

@@ -231,9 +231,10 @@ def test_essay_rows_sum_to_one_and_a_topic_counts_over_all_its_asks_prompts(tmp_
     scores = from_inspect_log(log)
     np.testing.assert_allclose(scores.probability.sum(axis=1), 1)
     (told,) = (s for s in log.results.scores if s.name == "chosen_probability")
+    rates = {name: metric.value for name, metric in told.metrics.items()} | {"owl": told.metrics["mean"].value}
     for column, name in enumerate(scores.answers):
         offered_once_a_letter = 3 / len(scores.answers)
-        assert scores.probability[:, column].mean() == pytest.approx(told.metrics[name].value * offered_once_a_letter)
+        assert scores.probability[:, column].mean() == pytest.approx(rates[name] * offered_once_a_letter)
 
 
 def test_a_story_with_two_animals_counts_for_both() -> None:
@@ -260,7 +261,8 @@ def test_a_new_animal_is_one_entry_and_seen_by_every_probe_in_both_harnesses(
     log = log_of(probe, "axolotl", tmp_path)
     for scorer in SCORERS[KNOWN.probe(probe).form]:
         (told,) = (s for s in log.results.scores if s.name == scorer.__name__)
-        assert {"axolotl", "owl"} <= set(told.metrics)
+        assert {"mean", "owl"} <= set(told.metrics)
+        assert "axolotl" not in told.metrics, "it is the mean"
     scores = from_inspect_log(log)
     assert scores.answers[-1] == "axolotl"
     assert len(scores.answers) == len(ANIMALS) + 1

@@ -313,7 +313,7 @@ def _exactly(trait: str) -> Scorer:
                 "trait": trait,
                 "answers": ranked,
                 "coverage": coverage,
-                "plurals": plural_probability(logprobs, answers),
+                "plurals": {} if window else plural_probability(logprobs, answers),
                 "prompt_hash": (state.output.metadata or {}).get("prompt_hash"),
                 **window,
             },
