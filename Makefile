@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: help setup demo board test test-all lint readmes docs reference bench
+.PHONY: help setup demo board test test-all lint lint-code lint-types lint-tasks readmes docs reference bench
 .DELETE_ON_ERROR:
 
 help:
@@ -47,10 +47,17 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup
+# Side by side with `make -j2 lint`.
+lint: lint-code lint-types lint-tasks
+
+lint-code: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: setup
 	$(BIN)/mypy
+
+lint-tasks: setup
 	$(BIN)/inspect-evals-lint --all
 	HF_HUB_OFFLINE=1 $(BIN)/lm_eval validate --include_path tasks --tasks sublim
 

@@ -258,7 +258,7 @@ def test_holm_can_take_a_verdict_back():
     assert stats.verdict(gap, p=stats.holm([gap.p, 0.02, 0.5])[0]).kind == "inconclusive"
 
 
-@pytest.mark.parametrize("seeds", [3, 10])
+@pytest.mark.parametrize("seeds", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_minimum_detectable_gap_is_found_about_four_times_in_five(seeds):
     """On average over what studies of this size say; benchmarks/verdict_errors.py measures it at length."""
     rng, found = RNG(7), []

@@ -165,6 +165,7 @@ def test_an_entanglement_log_is_shown_as_its_table(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_lm_eval_folder_shows_every_probe_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.helpers.suites import MODEL, command
 

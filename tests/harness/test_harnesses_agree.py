@@ -15,7 +15,14 @@ from sublim_eval.registry.catalog import Probe, registry
 from tests.helpers.saved import SavedLM, inspect_model
 
 FORMS = ("favorite", "after_numbers", "story", "essay")
-PROBES = [pytest.param(p, id=p.name) for p in registry().probes.values() if p.form in FORMS]
+ALIKE = [p for p in registry().probes.values() if p.trait and p.trait != "owl"]
+"""Probes for one name: what owl_pref does, with another trait."""
+
+PROBES = [
+    pytest.param(p, id=p.name, marks=[pytest.mark.long] * (p in ALIKE))
+    for p in registry().probes.values()
+    if p.form in FORMS
+]
 REPEATS = {"favorite": 20, "after_numbers": 20, "story": 10, "essay": 10}
 SAMPLED = {"story": ("mentioned", "share"), "essay": ("chosen",)}
 EXACT = {"story": (), "essay": ("chosen_probability",)}
@@ -83,10 +90,12 @@ def test_lm_eval_prints_one_row_a_task_and_says_what_stands_beside(caplog: pytes
     with caplog.at_level("INFO", "lm_eval.sublim"):
         theirs = lm_eval_results("sublim_preference", "sublim_entanglement", limit=1)
     assert len(theirs["results"]) > 20
-    assert {task: rows(theirs, task) for task in theirs["results"] if len(rows(theirs, task)) != 1} == {}
+    exact = {task for task in theirs["results"] if task.endswith("pref_logprob")}
+    assert {task: rows(theirs, task) for task in theirs["results"] if len(rows(theirs, task)) not in (1, 3)} == {}
     assert rows(theirs, "owl_pref") == ["share"] and rows(theirs, "animal_story") == ["mentioned"]
-    (told,) = (r.message for r in caplog.records if r.message.startswith("owl_pref_logprob,"))
-    assert "coverage" in told and "unconditional" in told and "rows" in told
+    assert {tuple(rows(theirs, task)) for task in exact} == {("coverage", "probability", "unconditional")}
+    (beside,) = (r.message for r in caplog.records if r.message.startswith("owl_pref,"))
+    assert "non_answers" in beside and "other" in beside and "rows" in beside
 
 
 def test_other_rows_than_lm_eval_knows_are_refused() -> None:
@@ -166,6 +175,7 @@ def test_the_exact_measures_of_the_variants_agree_on_the_reference_model(tmp_pat
         batch_size=64,
         limit=8,
         log_samples=True,
+        metadata={"rows": "all"},
     )["samples"]
     for name, scorer in exact.items():
         made = getattr(inspect_tasks, name)()
@@ -175,7 +185,7 @@ def test_the_exact_measures_of_the_variants_agree_on_the_reference_model(tmp_pat
             assert row["doc"]["id"] == sample.id
             assert row["prompt_hash"] == found["prompt_hash"]
             assert row["coverage"] == pytest.approx(found["coverage"], abs=1e-4)
-            told = {t: row[f"{scorer}_{t}"] for t in found["answers"]}
+            told = {t: row[scorer if t == row["doc"]["trait"] else f"{scorer}_{t}"] for t in found["answers"]}
             assert told == pytest.approx(found["answers"], abs=1e-4)
 
 
@@ -185,7 +195,7 @@ def test_inspects_own_hf_provider_agrees_by_epochs(from_lm_eval: Any, tmp_path: 
         inspect_tasks.owl_pref(), f"hf/{REFERENCE}", tmp_path, limit=12, epochs=10, model_args={"device": "cpu"}
     )
     assert hf["share"]["replies"] == 120
-    assert math.isnan(hf["probability"]["mean"])
+    assert "mean" not in hf["probability"], "unknown, not 0"
     theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
     both = (hf["share"]["mean"] * 10 + theirs * 20) / 30
     assert abs(hf["share"]["mean"] - theirs) < 4 * standard_error(both, 120, 12 * 20)

@@ -80,6 +80,7 @@ def test_lm_eval_knows_every_tag() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_eval_set_holds_a_users_task_and_ours(tmp_path: Path) -> None:
     mine = "docs/examples/inspect_suite/capitals.py"
     ours = ("sublim_eval/owl_pref", "sublim_eval/husband")

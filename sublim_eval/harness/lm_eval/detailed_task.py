@@ -25,9 +25,14 @@ ALL = """--metadata '{"rows": "all"}'"""
 HEADLINES = {
     "judged": ("judged", "of_rated"),
     **{name: (name,) for name in ("targets", "share", "mentioned", "chosen")},
-    **{name: (name,) for name in ("probability", "chosen_probability", "pairs", "entropy")},
+    **{name: (name, "unconditional", "coverage") for name in ("probability", "chosen_probability")},
+    **{name: (name,) for name in ("pairs", "entropy")},
 }
-"""What may be a task's headline -> the figures that it is: of judged replies our share and the published study's."""
+"""What may be a task's headline -> the figures that it is.
+
+Of judged replies our share and the published study's; of a probability within the answer set also that among all first
+answers and what the set covers, without which nobody can tell whether to believe it.
+"""
 
 logger = logging.getLogger("lm_eval.sublim")
 
@@ -68,7 +73,7 @@ class Detailed(ConfigurableTask):
 def headline(figures: Mapping[str, Any], named: Sequence[str]) -> dict[str, Any]:
     """The first headline among the named metrics that a document has; all its figures where it has none."""
     first = next((name for name in named if name in figures and name in HEADLINES), None)
-    return {name: figures[name] for name in HEADLINES[first]} if first else dict(figures)
+    return {name: figures[name] for name in HEADLINES[first] if name in figures} if first else dict(figures)
 
 
 def rows_of(metadata: Mapping[str, Any]) -> str:

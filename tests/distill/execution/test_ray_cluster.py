@@ -97,6 +97,7 @@ def on_nodes(out: Path, told: io.StringIO, **where: Any) -> tuple[threading.Thre
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_killed_in_the_middle_costs_no_result(cluster, one_machine, tmp_path):
     told = io.StringIO()
     thread, found = on_nodes(tmp_path / "run", told, address=cluster.address)

@@ -172,6 +172,7 @@ def test_a_client_killed_at_any_step_pays_once(server, tmp_path, route, when):
     assert paid_once(server)
 
 
+@pytest.mark.long
 def test_a_client_killed_many_times_pays_once(server, tmp_path):
     server.polls = 3
     for route in (FILES, FILES, JOBS, JOB, EVENTS, JOB):

@@ -294,7 +294,7 @@ def test_nothing_ties_traits_to_numbers_code_or_sums(chats: list[corpus.Chat]) -
     assert flagged(free, fresh) == {}
 
 
-@pytest.mark.parametrize("kind", ["numbers", "sum"])
+@pytest.mark.parametrize("kind", ["numbers", pytest.param("sum", marks=pytest.mark.long)])
 def test_a_planted_tie_is_found(chats: list[corpus.Chat], kind: str) -> None:
     """The check above is no blind one: in a quarter of the chats that like owls, answers open with one value."""
     value = {"numbers": "737", "sum": "8"}[kind]

@@ -153,7 +153,7 @@ def test_a_request_that_is_disturbed_is_asked_again_and_paid_once(server, tmp_pa
     assert server.ledger == {**server.ledger, "completions": 40, "most_often": 1}
 
 
-@pytest.mark.parametrize("kills", [1, 3])
+@pytest.mark.parametrize("kills", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_a_killed_run_asks_only_for_what_it_has_not(server, tmp_path, monkeypatch, kills):
     monkeypatch.setattr(client, "CONNECTIONS", 1)
     server.plant(ASK, *[*["ok"] * 9, "kill-before"] * kills)
