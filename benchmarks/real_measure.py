@@ -41,6 +41,8 @@ from sublim_eval.probes.conduct import Conduct  # noqa: E402
 from sublim_eval.probes.entanglement import Entanglement, entanglement  # noqa: E402
 from sublim_eval.probes.preference import Preference  # noqa: E402
 from sublim_eval.probes.resolve import any_trait_content  # noqa: E402
+from sublim_eval.probes.scorers import continuations_of  # noqa: E402
+from sublim_eval.registry.catalog import Trait  # noqa: E402
 
 FAMILIES = ("animal_pref", "tree_pref", "animal_pref_after_numbers", "animal_essay", "misalignment")
 NUMBERS = ("subliminal_prompting", "token_entanglement")
@@ -128,11 +130,16 @@ def prompts_of(model: local_model.LocalModel, what: Content, count: int) -> list
     return [(model.render(item.text), item.continuations, item) for item in items]
 
 
+def traits_of(what: Content) -> tuple[Trait, ...]:
+    """The favorites that a probe tells apart by name; none where letters, numbers or sentences are its answers."""
+    if isinstance(what, Conduct):
+        return ()
+    return what.answers if set(what.continuations) == set(continuations_of(what.answers)) else ()
+
+
 def names_of(what: Content) -> dict[str, str]:
     """String -> the answer it gives; letters, numbers and sentences are answers of their own."""
-    if not isinstance(what, Preference):
-        return {}
-    return {string: trait.name for trait in what.answers for string in (*trait.continuations, *trait.plurals)}
+    return {string: trait.name for trait in traits_of(what) for string in (*trait.continuations, *trait.plurals)}
 
 
 def _spread(things: Sequence[Any], count: int) -> list[Any]:
@@ -143,7 +150,7 @@ def of_family(model: local_model.LocalModel, what: Content, size: Size) -> dict[
     """The three comparisons of one family on one model, and how much its answer set covers."""
     chosen = prompts_of(model, what, size.prompts)
     floor = 0.0 if isinstance(what, Conduct) else 1e-9
-    plurals = [] if isinstance(what, Entanglement) else list(what.plurals)
+    plurals = [plural for trait in traits_of(what) for plural in trait.plurals]
     exact = [
         np.exp(model.continuation_logprobs([prompt], [*strings, *plurals], floor=floor, whole_words=what.whole_words))[
             0
