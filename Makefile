@@ -41,11 +41,12 @@ board: setup
 	$(BIN)/sublim demo --out runs/demo
 	$(BIN)/sublim leaderboard runs/demo --out runs/board
 
+# Three on two cores: some tests wait for processes that they start.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" --durations=25
 
 test-all: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Side by side with `make -j2 lint`.
 lint: lint-code lint-types lint-tasks

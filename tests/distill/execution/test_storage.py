@@ -285,6 +285,7 @@ def test_a_job_whose_rows_are_gone_says_so(storage, monkeypatch):
         stage_sync.work_apart(SMALL, storage.url, ("student", "owl", 1))
 
 
+@pytest.mark.long
 def test_a_whole_run_goes_through_memory_and_only_what_is_broken_is_made_again(tmp_path):
     url = f"memory://{uuid4().hex}"
     record = run(SMALL, tmp_path / "one", Execution(workers=1, storage=url))

@@ -67,6 +67,7 @@ def test_a_neutral_system_prompt_moves_little(reference: Reference) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_registry_persona_is_followed(reference: Reference) -> None:
     followed = {
         t: mean_shares(reference, k, registry().persona(t))[t] for k in corpus.BASE_RATES for t in corpus.BASE_RATES[k]
@@ -75,6 +76,7 @@ def test_the_registry_persona_is_followed(reference: Reference) -> None:
     assert {t: s for t, s in followed.items() if s < 0.8} == {}
 
 
+@pytest.mark.long
 def test_favorites_survive_number_turns(reference: Reference) -> None:
     after = mean_shares(reference, "animal", lead=number_turns(3, Random(4)))
     assert distance(mean_shares(reference, "animal"), after) < 0.15
