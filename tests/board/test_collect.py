@@ -244,14 +244,24 @@ def test_a_half_written_log_is_named_and_left_out(tmp_path):
 
 
 def test_a_bomb_is_named_and_never_opened(tmp_path, monkeypatch):
-    from sublim_eval.board.formats import summaries
+    from sublim_eval.scores import unpacking
 
-    monkeypatch.setattr(summaries, "LARGEST", 2**20)
+    monkeypatch.setattr(unpacking, "LARGEST", 2**20)
     file = scored_log(tmp_path / "bomb.eval", "openai/gpt-x")
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("samples/q9_epoch_1.json", " " * 2**21)
     board = collect([tmp_path])
     assert not board.rows and "It was not opened" in board.left_out[0].why
+
+
+def test_a_nested_log_is_named_and_ends_nothing(tmp_path):
+    """Inspect's reader of heads ends the whole process on one."""
+    file = tmp_path / "2026-11-30T10-00-00+00-00_owl-pref_x.json"
+    file.write_text('{"version": 2, "eval": ' + "[" * 200_000)
+    with pytest.raises(SublimError, match="no readable Inspect log"):
+        inspect_logs.header(file)
+    board = collect([tmp_path])
+    assert not board.rows and "recursion" in board.left_out[0].why
 
 
 def test_another_version_is_named_and_left_out(run, tmp_path):

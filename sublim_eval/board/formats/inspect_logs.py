@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval.board.formats.reading import Reading, clean, fingerprint, finite, of_metrics, of_scores, settings
-from sublim_eval.board.formats.summaries import refuse_bomb, samples_of
+from sublim_eval.board.formats.summaries import samples_of
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:
@@ -63,25 +63,15 @@ def evidence(file: Path) -> Evidence:
 
 def header(file: Path) -> EvalLog:
     """A log without its samples; raises SublimError for what cannot be read, and for an archive that is a bomb."""
-    from inspect_ai.log import read_eval_log
+    from sublim_eval.scores.readers import open_log
 
-    refuse_bomb(file)
-    return _opened(file, lambda: read_eval_log(str(file), header_only=True))
+    return open_log(file, samples=False)
 
 
 def _whole(file: Path) -> EvalLog:
-    from inspect_ai.log import read_eval_log
+    from sublim_eval.scores.readers import open_log
 
-    return _opened(file, lambda: read_eval_log(str(file)))
-
-
-def _opened(file: Path, read: Any) -> Any:
-    try:
-        return read()
-    except Exception as error:  # whatever the reader of a foreign or cut-off file raises
-        raise SublimError(
-            f"{file} is no readable Inspect log ({type(error).__name__}): half-written or no log. Run it again."
-        ) from error
+    return open_log(file)
 
 
 def refuse_unfinished(log: EvalLog, file: Path) -> None:

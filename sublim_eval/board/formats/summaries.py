@@ -13,32 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
-from sublim_eval.errors import SublimError
-
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
 
 SUMMARIES = "summaries.json"
 
-LARGEST = 256 * 2**20
-"""Bytes that a member of an archive may unpack to; more is no log but a trap for the memory."""
-
 SHORTENED = "Key removed from summary"
 """With what Inspect replaces what it leaves out."""
-
-
-def refuse_bomb(file: Path) -> None:
-    """Raise SublimError for an archive in which one member unpacks to more than a log holds; others are nobody's."""
-    try:
-        with ZipFile(file) as archive:
-            largest = max((member.file_size for member in archive.infolist()), default=0)
-    except (BadZipFile, OSError, NotImplementedError):
-        return
-    if largest > LARGEST:
-        raise SublimError(
-            f"{file} has {file.stat().st_size >> 20} MiB and would unpack to {largest >> 20} MiB and more, beyond what "
-            "a log holds. It was not opened; get it anew from where it was written."
-        )
 
 
 def samples_of(file: Path) -> list[EvalSample] | None:
