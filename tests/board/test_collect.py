@@ -14,6 +14,7 @@ import pytest
 from sublim_eval.board import collect as collecting
 from sublim_eval.board.collect import Board
 from sublim_eval.board.columns import COLUMNS, Row
+from sublim_eval.board.formats import inspect_logs
 from sublim_eval.board.headline import headline
 from sublim_eval.errors import SublimError
 from sublim_eval.scores.probe_scores import ProbeScores
