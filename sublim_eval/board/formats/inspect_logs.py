@@ -25,8 +25,6 @@ DRAWN = (
 )
 """Settings that decide what a reply is; the seed is not among them, or no two students would be asked alike."""
 
-OURS = {"probe", "probe_version", "category", "questions_hash"}
-
 
 class Evidence(NamedTuple):
     """What the header of a log says beside its numbers."""
@@ -38,10 +36,12 @@ class Evidence(NamedTuple):
 
 def read(file: Path) -> Reading:
     """One log of one of our probes, or of anybody's task; raises SublimError for one that says nothing yet."""
+    from sublim_eval.scores.inspect_logs import is_ours
+
     log = header(file)
     refuse_unfinished(log, file)
     about = {**_about(log), "harness": "inspect"}
-    if set(log.eval.metadata or {}) >= OURS and not _entangled(log):
+    if is_ours(log) and not _entangled(log):
         return of_scores(scores(file, log), **about)
     return of_metrics(_metrics(log), **_task(log), **about)
 
