@@ -271,11 +271,20 @@ document.getElementById("table").addEventListener("keydown", (event) => {
 });
 
 const legend = document.getElementById("legend");
-const example = { value: 0.42, low: 0.3, high: 0.55, seeds: [0.36, 0.42, 0.49], controls: [] };
+const explained = (drawn, words) => {
+  const entry = document.createElement("p");
+  entry.append(drawn, words);
+  return entry;
+};
 legend.append(
-  mark({ value: 0.42, low: 0.3, high: 0.55, seeds: example.seeds, others: [0.1, 0.14, 0.12], base: 0.2, class: "arm" }, [0, 1], "how to read a share"),
-  " large dot and line: mean with its 95 % interval; small dots: every seed; squares: every seed of the control; upright line: untrained base. ",
-  mark({ value: 0.6, hollow: true, class: "theirs" }, [0, 1], "a published figure"), ` a published figure, without an interval. Shares run from 0 to 1, gaps from ${num(scale[0], true, 2)} to ${num(scale[1], true, 2)}.`,
+  explained(
+    mark({ value: 0.42, low: 0.3, high: 0.55, seeds: [0.36, 0.42, 0.49], others: [0.1, 0.14, 0.12], base: 0.2, class: "arm" }, [0, 1], "how to read a share"),
+    "large dot and line: mean with its 95 % interval; small dots: every seed; squares: every seed of the control; upright line: untrained base.",
+  ),
+  explained(
+    mark({ value: 0.6, hollow: true, class: "theirs" }, [0, 1], "a published figure"),
+    `a published figure, without an interval. Shares run from 0 to 1, gaps from ${num(scale[0], true, 2)} to ${num(scale[1], true, 2)}.`,
+  ),
 );
 
 fill();
