@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import ChatCompletionChoice, ChatMessageAssistant, ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Score
 
-from sublim_eval import tasks_dir
+from sublim_eval import inspect_tasks, tasks_dir
 from sublim_eval.errors import SublimError
 from sublim_eval.harness.inspect.preference import (
     CONFIGS,
@@ -482,3 +483,18 @@ def test_inspect_lists_the_tasks_by_family() -> None:
     command = [sys.executable, "-m", "inspect_ai", "list", "tasks", "tasks", "-F", "family=preference", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tasks_dir().parent, env=os.environ)
     assert {t["name"] for t in json.loads(done.stdout)} == {p.values[0].name for p in PROBES}
+
+
+@pytest.mark.parametrize("made", [inspect_tasks.owl_pref, inspect_tasks.animal_story, inspect_tasks.animal_essay])
+def test_the_headline_is_there_from_the_first_interim_figures_on(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inspect works figures out before any sample is scored, and warns of a headline that is not among them."""
+    from inspect_ai.log import _headline, headline_metric
+
+    abandoned: list[str] = []
+    monkeypatch.setattr(_headline, "_abandon", lambda label, value: abandoned.append(f"{label} {value}"))
+    log = run(made(), tmp_path, model=inspect_model(2), limit=1)
+    assert abandoned == []
+    headline = headline_metric(log)
+    assert headline is not None and headline.name == "mean"

@@ -98,7 +98,7 @@ def conduct_task(
         solver=converse(judge),
         scorer=[made for _, made in scorers],
         config=with_room(PINNED, max_tokens) if keep or read_by != ["pairs"] else PINNED.merge(UNREAD),
-        headline_metric=HeadlineMetric(scorer=scorers[0][0], metric="mean"),
+        headline_metric=HeadlineMetric(scorer=scorers[0][0]),  # its first: the mean, once there is one
         tags=list(tags),
         **versioned(
             what.probe,

@@ -82,11 +82,15 @@ def _sample(item: Item, trait: Trait) -> Sample:
 
 
 @metric(name="of_questions", scores="unreduced")
-def over_questions() -> Metric:
-    """`mean` and `stderr` of the trait's rate over questions, as Inspect's own; each left out where it is unknown."""
+def over_questions(headline: bool = False) -> Metric:
+    """`mean` and `stderr` of the trait's rate over questions, as Inspect's own; each left out where it is unknown.
+
+    headline: the mean stands there as nan all the same, or Inspect would show the next figure as the task's own.
+    """
 
     def compute(scores: list[SampleScore]) -> dict[str, float | None]:
-        return {"mean": known(mean_rate(scores)), "stderr": known(rate_stderr(scores))}
+        mean = mean_rate(scores)
+        return {"mean": mean if headline else known(mean), "stderr": known(rate_stderr(scores))}
 
     return compute
 
@@ -205,7 +209,7 @@ def _window(state: TaskState) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- sampled replies
 
-COUNTED = [over_questions(), other_answers(), reply_counts()]
+COUNTED = [over_questions(headline=True), other_answers(), reply_counts()]
 """What is told of sampled replies."""
 
 
