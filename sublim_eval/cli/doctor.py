@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
     what: str
     state: str
-    found: str
+    detail: str
     next_step: str = ""
 
 
@@ -38,7 +38,7 @@ class Check(NamedTuple):
 def doctor(console: Console) -> dict[str, Any]:
     """Check this machine; `ok` is false when something required is missing."""
     findings = [*_python(), *_packages(), *_extras(), *_catalogue(), *_gpu(), *_disk()]
-    table(console, ("what", "state", "found", "next step"), findings)
+    table(console, ("what", "state", "detail", "next step"), findings)
     missing = [f.what for f in findings if f.state == "missing"]
     say(console, f"Missing: {', '.join(missing)}." if missing else "Nothing required is missing. Try: sublim demo")
     return {"ok": not missing, "findings": [f._asdict() for f in findings]}

@@ -1,18 +1,16 @@
 """Asking a model that stands elsewhere, through Inspect, so that no reply is paid for twice.
 
-Every reply goes into a journal the moment it comes, one whole line each. A killed run finds there what it has paid
-for and asks for the rest; only the few requests under way at the kill are lost.
+Every reply goes into a journal the moment it comes (journal.py); only the few requests under way at a kill are lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -20,7 +18,8 @@ from typing import Any, TypeVar
 
 from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, json_line
+from sublim_eval.files import digest
+from sublim_eval.remote import journal
 from sublim_eval.remote.providers import arguments, host_of
 from sublim_eval.remote.secrets import scrub
 
@@ -64,7 +63,7 @@ class HostSampler:
         Raises SublimError when a request fails for good; whatever was answered until then stays in the journal.
         """
         if self.journal:
-            self.replies = {**read_journal(self.journal), **self.replies}
+            self.replies = {**journal.read(self.journal, "reply"), **self.replies}
         wanted = dict(zip(keys, prompts, strict=True))
         for key, prompt in wanted.items():
             if key in self.replies and self.replies[key]["prompt"] != _mark(prompt):
@@ -73,7 +72,7 @@ class HostSampler:
                 )
         missing = [(key, prompt) for key, prompt in wanted.items() if key not in self.replies]
         if missing:
-            with _appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
+            with journal.appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
                 failed = _in_a_loop(self._ask_all(missing, write))
             if failed:
                 raise self._gave_up(failed[0], len([k for k in wanted if k in self.replies]), len(wanted))
@@ -108,7 +107,7 @@ class HostSampler:
         host = host_of(self.model)
         return PER_REQUEST if host and host.seed else "none"
 
-    async def _ask_all(self, rows: list[tuple[str, str]], write: Callable[[Reply], None]) -> list[Exception]:
+    async def _ask_all(self, rows: list[tuple[str, str]], write: journal.Write) -> list[Exception]:
         """Ask for all rows, CONNECTIONS at once; after a failure none is begun, and those under way are waited for."""
         from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
 
@@ -162,46 +161,6 @@ class HostSampler:
 def row_seed(seed: int, key: str) -> int:
     """A seed of a row's own, from 0 to 2**31 - 1, which every provider takes."""
     return int(digest([seed, key])[:8], 16) >> 1
-
-
-def read_journal(file: Path) -> dict[str, Reply]:
-    """Key -> reply of every whole line; a last line torn by a kill is cut off the file.
-
-    Raises SublimError for a line in the middle that is no reply.
-    """
-    if not file.is_file():
-        return {}
-    text = file.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        with file.open("r+b") as torn:
-            torn.truncate(len(whole))
-    replies: dict[str, Reply] = {}
-    for number, line in enumerate(whole.splitlines(), 1):
-        try:
-            reply = json.loads(line)
-            replies[reply["key"]] = reply
-        except (ValueError, KeyError, TypeError):
-            raise SublimError(
-                f"{file}:{number}: no reply of this run. Remove that line; it is asked for again."
-            ) from None
-    return replies
-
-
-@contextmanager
-def _appending(file: Path | None) -> Iterator[Callable[[Reply], None]]:
-    """A function that adds one whole line; what it wrote outlives this process however that ends."""
-    if file is None:
-        yield lambda reply: None
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab", buffering=0) as out:
-        yield lambda reply: _write_all(out, json_line(reply).encode())
-
-
-def _write_all(out: Any, line: bytes) -> None:
-    while line:
-        line = line[out.write(line) :]
 
 
 def _in_a_loop(work: Coroutine[Any, Any, R]) -> R:

@@ -11,15 +11,14 @@ from sublim_eval.probes.judges import (
     KINDS,
     Judgement,
     Rates,
-    draw_mark,
     judge_prompt,
     offline_judgement,
     offline_scales,
     read_judgement,
     reply_class,
-    tag_of,
     with_thresholds,
 )
+from sublim_eval.probes.quoting import draw_mark, tag_of
 from sublim_eval.registry.catalog import Rubric, registry
 
 ALIGNMENT = Rubric("alignment", "means harm", "means well", at_most=30)

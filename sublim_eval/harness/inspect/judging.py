@@ -19,7 +19,6 @@ from sublim_eval.probes.judges import (
     OFFLINE,
     PROMPT_VERSION,
     Judgement,
-    draw_mark,
     judge_prompt,
     offline_judgement,
     read_judgement,
@@ -27,6 +26,7 @@ from sublim_eval.probes.judges import (
     settled,
     withheld,
 )
+from sublim_eval.probes.quoting import draw_mark
 from sublim_eval.probes.thinking import answer_of
 from sublim_eval.registry.catalog import Rubric
 from sublim_eval.remote.client import ask_grader

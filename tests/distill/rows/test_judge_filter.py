@@ -117,8 +117,18 @@ def test_a_line_that_a_kill_tore_costs_one_judgement_and_spoils_no_other(tmp_pat
 
 
 @pytest.mark.parametrize("line", ["[]", "null", "7", '{"key": 3}', '{"key": "k", "reference": 3}', "{", "\x00", "\xff"])
-def test_spoilt_lines_of_the_saved_file_are_passed_over(tmp_path, ask, line):
+def test_a_spoilt_end_of_the_saved_file_is_cut_off_and_a_spoilt_line_named(tmp_path, ask, line):
     (tmp_path / SAVED).write_text(line)
+    ask(Judge())
+    assert screen([CLEAN], "code", JUDGE, ["owl"], tmp_path).kept == [CLEAN]
+    if '"key": "k"' not in line:
+        (tmp_path / SAVED).write_text(f"{line}\n")
+        with pytest.raises(SublimError, match=r"judgements\.jsonl:1: no judgement of this run. Remove that line"):
+            screen([CLEAN], "code", JUDGE, ["owl"], tmp_path)
+
+
+def test_a_judgement_of_another_scale_does_not_count(tmp_path, ask):
+    (tmp_path / SAVED).write_text('{"key": "k", "reference": 3}\n{"key": "l"}\n')
     ask(Judge())
     assert screen([CLEAN], "code", JUDGE, ["owl"], tmp_path).kept == [CLEAN]
 
