@@ -76,3 +76,21 @@ def test_what_the_page_prints_comes_from_its_source(source):
 def wording_of_gaps(text: str) -> list[str]:
     """Every "+0.333 (+0.262 to +0.404)" of a text."""
     return re.findall(r"(?:gap|against the intact arm) ([+-]\d\.\d{3} \([+-]\d\.\d{3} to [+-]\d\.\d{3}\))", text)
+
+
+@pytest.mark.parametrize(
+    ("page", "begins", "ends"),
+    [
+        ("docs/results/reference-models.md", "## The whole study", "## Limits"),
+        ("README.md", "* On the embedded model, ten seeds", "* The trained trait"),
+        ("docs/decisions/0001-verdicts.md", "## Verdicts that moved", "## Where it breaks"),
+    ],
+)
+def test_what_other_pages_say_of_the_study_comes_from_its_source(page, begins, ends):
+    held = json.loads((ROOT / "docs" / "results" / "sources" / "reproduction.json").read_text(encoding="utf-8"))
+    known = {f.gap.replace("0.", ".") for part in held["parts"] for f in figure_sources.worked_out(part)}
+    text = (ROOT / page).read_text(encoding="utf-8").partition(begins)[2].partition(ends)[0]
+    gaps = re.findall(r"([+-]\.\d{3}) [\[(]([+-]\.\d{3})(?:,| to) ([+-]\.\d{3})[\])]", text)
+    assert gaps
+    for gap, low, high in gaps:
+        assert f"{gap} ({low} to {high})" in known
