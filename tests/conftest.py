@@ -10,6 +10,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", INSPECT_DISPLAY="
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for name in ("SUBLIM_REGISTRY", "INSPECT_EVAL_MODEL"):
     os.environ.pop(name, None)
+os.fsync = lambda file: None  # no test pulls the plug, and waiting for the disk costs 16 ms a file
 
 
 @pytest.fixture(scope="session", autouse=True)
