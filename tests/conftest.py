@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,16 @@ def no_inventory() -> None:
     from torch.utils import collect_env
 
     collect_env.get_pip_packages = lambda *_: ("pip3", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_of_lm_evals_tasks() -> None:
+    """Of its own 14,000 task files, which lm-eval reads with every command (10 s), it has those of MMLU here."""
+    import lm_eval.tasks
+    from lm_eval.tasks._index import TaskIndex
+
+    home, files_in = Path(lm_eval.tasks.__file__).parent, TaskIndex._iter_yaml_files
+    TaskIndex._iter_yaml_files = staticmethod(lambda root: files_in(root / "mmlu" if root == home else root))
 
 
 class Libraries:
