@@ -6,6 +6,9 @@ CPU_TORCH := https://download.pytorch.org/whl/cpu
 .PHONY: help setup demo board test test-all lint lint-code lint-types lint-tasks readmes docs reference bench
 .DELETE_ON_ERROR:
 
+# Python keeps what it compiles, whatever the shell says: the tests start a hundred processes of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
 	@echo "make board      the demo, then its leaderboard: open runs/board/index.html"

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", INSPECT_DISPLAY="
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for name in ("SUBLIM_REGISTRY", "INSPECT_EVAL_MODEL"):
     os.environ.pop(name, None)
+os.fsync = lambda file: None  # no test pulls the plug, and waiting for the disk costs 16 ms a file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +20,16 @@ def no_inventory() -> None:
     from torch.utils import collect_env
 
     collect_env.get_pip_packages = lambda *_: ("pip3", "")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_of_lm_evals_tasks() -> None:
+    """Of its own 14,000 task files, which lm-eval reads with every command (10 s), it has those of MMLU here."""
+    import lm_eval.tasks
+    from lm_eval.tasks._index import TaskIndex
+
+    home, files_in = Path(lm_eval.tasks.__file__).parent, TaskIndex._iter_yaml_files
+    TaskIndex._iter_yaml_files = staticmethod(lambda root: files_in(root / "mmlu" if root == home else root))
 
 
 class Libraries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -202,14 +203,22 @@ def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
     return sorted(sorted(group) for group in groups)
 
 
-ALL = list(imports())
-OURS = [(i, to) for i in ALL if (to := module_of(i.name)) and to != i.module]
+@cache
+def everything() -> list[Import]:
+    """Every import, read when the first test asks: each of pytest's processes loads this file, and one runs it."""
+    return list(imports())
+
+
+@cache
+def ours() -> list[tuple[Import, str]]:
+    """Every import of a module of the package by another one, with the module that it leads to."""
+    return [(i, to) for i in everything() if (to := module_of(i.name)) and to != i.module]
 
 
 def test_the_walk_sees_the_house():
-    assert {room_of(i.module) for i in ALL} >= {"registry", "harness", "tasks", "distill.rows", "cli"}
-    assert any(to == "sublim_eval.distill.modalities.numbers" for _, to in OURS), "relative imports are resolved"
-    assert any(i.lazy for i, _ in OURS), "imports inside functions count"
+    assert {room_of(i.module) for i in everything()} >= {"registry", "harness", "tasks", "distill.rows", "cli"}
+    assert any(to == "sublim_eval.distill.modalities.numbers" for _, to in ours()), "relative imports are resolved"
+    assert any(i.lazy for i, _ in ours()), "imports inside functions count"
 
 
 def test_every_room_is_in_the_table():
@@ -221,14 +230,14 @@ def test_every_room_is_in_the_table():
 @pytest.mark.parametrize("room", ARROWS)
 def test_a_room_imports_only_what_it_may(room):
     may, why = ARROWS[room]
-    wrong = [(i, to) for i, to in OURS if room_of(i.module) == room and room_of(to) not in may | {room}]
+    wrong = [(i, to) for i, to in ours() if room_of(i.module) == room and room_of(to) not in may | {room}]
     lines = [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i, _ in wrong]
     assert not wrong, f"{'; '.join(lines)}. {room} may not: {why}."
 
 
 def test_no_files_import_each_other_in_a_circle():
     arrows: dict[str, set[str]] = {}
-    for i, to in OURS:
+    for i, to in ours():
         if MODULES[to].name != "__init__.py":  # a package's own file gathers what its modules hold
             arrows.setdefault(i.module, set()).add(to)
     assert not circles(arrows), f"lazy imports count too: {circles(arrows)}"
@@ -236,7 +245,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_no_rooms_import_each_other_in_a_circle():
     arrows: dict[str, set[str]] = {}
-    for i, to in OURS:
+    for i, to in ours():
         if room_of(i.module) != room_of(to):
             arrows.setdefault(room_of(i.module), set()).add(room_of(to))
     assert not circles(arrows), f"lazy imports count too: {circles(arrows)}"
@@ -259,7 +268,7 @@ def test_a_package_is_seen_at_a_glance(folder):
 def test_frameworks_are_loaded_where_they_are_at_home(room):
     loose = [
         f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}"
-        for i in ALL
+        for i in everything()
         if room_of(i.module) == room
         and i.name.split(".")[0] in FRAMEWORKS
         and not (i.lazy or room.split(".")[0] in HEAVY_AT_IMPORT)
@@ -268,11 +277,11 @@ def test_frameworks_are_loaded_where_they_are_at_home(room):
 
 
 def test_the_command_line_imports_the_slow_rooms_inside_functions():
-    early = [i for i, to in OURS if room_of(i.module) == "cli" and room_of(to).split(".")[0] in LAZY and not i.lazy]
+    early = [i for i, to in ours() if room_of(i.module) == "cli" and room_of(to).split(".")[0] in LAZY and not i.lazy]
     assert not early, [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in early]
 
 
 def test_nobody_imports_a_mapped_folder_by_its_checkout_name():
     """`import distill` works in a checkout and nowhere else."""
-    wrong = [i for i in ALL if i.name.split(".")[0] in ("tasks", "distill", "tests", "benchmarks")]
+    wrong = [i for i in everything() if i.name.split(".")[0] in ("tasks", "distill", "tests", "benchmarks")]
     assert not wrong, [f"{i.file.relative_to(ROOT)}:{i.line} imports {i.name}" for i in wrong]

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,10 +97,9 @@ class Asker:
 
     def _lm_eval(self, name: str) -> dict[str, MetricValue]:
         from lm_eval import simple_evaluate
-        from lm_eval.tasks import TaskManager
 
         file = Path(name)
-        manager = TaskManager(include_path=str(file.parent) if file.is_file() else None)
+        manager = _lm_eval_tasks(str(file.parent) if file.is_file() else None)
         if not file.is_file() and name not in manager.all_tasks:
             raise NotMeasured(f"lm-eval knows no task {name!r}. Look it up: lm_eval ls tasks; or give a YAML file.")
         results = simple_evaluate(
@@ -137,6 +136,14 @@ class Asker:
             why = log.error.message.strip().splitlines()[-1] if log.error else "no reason given"
             raise NotMeasured(f"{name} ended as {log.status!r} ({why}). Look at {log.location}.")
         return read_inspect(log)
+
+
+@cache
+def _lm_eval_tasks(folder: str | None) -> Any:
+    """lm-eval's own tasks with those of a folder. It reads 14,000 files for them, so once a folder."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=folder)
 
 
 def model_args(source: Source) -> str:

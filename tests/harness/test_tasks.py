@@ -371,7 +371,11 @@ def test_a_saved_log_of_every_variant_is_counted_for_another_word(name: str, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scorer"),
-    [("animal_pref", "share"), ("animal_pref_after_numbers", "share"), ("animal_story", "mentioned")],
+    [
+        ("animal_pref", "share"),
+        pytest.param("animal_pref_after_numbers", "share", marks=pytest.mark.long),
+        ("animal_story", "mentioned"),
+    ],
 )
 def test_inspect_score_counts_another_word_by_the_scorers_name(name: str, scorer: str, tmp_path: Path) -> None:
     log = run(preference_task(name, "owl"), tmp_path, model=inspect_model(9), limit=6)

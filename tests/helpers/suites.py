@@ -7,10 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import ROOT
 
 REFERENCE = ROOT / "distill" / "reference" / "reference-a"
 MODEL = ("--model", "hf", "--model_args", f"pretrained={REFERENCE}", "--apply_chat_template", "--device", "cpu")
+
+
+def lm_eval(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    """Give the command `lm_eval` from the checkout, in this process, which has its libraries loaded."""
+    from lm_eval.__main__ import cli_evaluate
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["lm_eval", *words])
+    cli_evaluate()
 
 
 def command(program: str, *words: str, cwd: Path = ROOT, ok: bool = True) -> str:
