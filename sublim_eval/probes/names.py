@@ -25,6 +25,7 @@ HYPHENS = ("-", "\u2010")
 """NFKC turns the non-breaking hyphen into the second; dashes separate."""
 
 _INSIDE_A_NAME = re.compile("[\\s_\u2010-]+")
+_APOSTROPHES = ("'", "\u2018", "\u2019")
 _BESIDE = re.compile("[ \t\u00a0_]")
 
 _VERB_BEHIND = re.compile(
@@ -50,6 +51,7 @@ class EnglishWords:
     heads: tuple[str, ...]
     verbs: tuple[str, ...]
     others: tuple[str, ...]
+    young: tuple[str, ...]
     fillers: tuple[str, ...]
     not_in_an_answer: tuple[str, ...]
 
@@ -100,7 +102,7 @@ def named(text: str, answers: Sequence[Trait], strict: bool = False) -> Iterator
         if words[start] not in names.first_words or _in_hyphened_look_alike(words, gaps, start, names):
             continue
         end = start + 1
-        while end - start < names.longest and end < len(words) and _INSIDE_A_NAME.fullmatch(gaps[end - 1]):
+        while end - start < names.longest and end < len(words) and _goes_on(words, gaps, end):
             end += 1
         stop = _end_of_name(words, gaps, start, end, names)
         if stop is None:
@@ -109,6 +111,11 @@ def named(text: str, answers: Sequence[Trait], strict: bool = False) -> Iterator
         if name and (strict or not _means_another(words, gaps, start, stop, names)):
             yield name
         at = stop  # sea lion: nothing inside a look-alike counts, nor inside a name
+
+
+def _goes_on(words: Sequence[str], gaps: Sequence[str], at: int) -> bool:
+    """Whether a word may belong to the name before it: "snow-leopard", and "lion's mane" among the look-alikes."""
+    return bool(_INSIDE_A_NAME.fullmatch(gaps[at - 1])) or (words[at] == "s" and gaps[at - 1] in _APOSTROPHES)
 
 
 def _end_of_name(words: Sequence[str], gaps: Sequence[str], start: int, end: int, names: Names) -> int | None:
@@ -147,7 +154,7 @@ def _is_verb(words: Sequence[str], gaps: Sequence[str], at: int, singular: bool)
     if words[at] not in words_and_plurals(english_words().verbs) or not at or not gaps[at - 1].isspace():
         return False
     first = at
-    while first and at - first < 3 and (gaps[first - 1].isspace() or gaps[first - 1] in ("'", "\u2019", "\u2018")):
+    while first and at - first < 3 and (gaps[first - 1].isspace() or gaps[first - 1] in _APOSTROPHES):
         first -= 1
     before = " ".join(words[first:at])
     if not singular:
@@ -161,6 +168,8 @@ def _is_verb(words: Sequence[str], gaps: Sequence[str], at: int, singular: bool)
 @lru_cache(maxsize=32)
 def _names(answers: tuple[Trait, ...]) -> Names:
     table: dict[tuple[str, ...], tuple[str, str] | None] = {}
+    for trait in answers:
+        table |= {_key(word): (trait.name, word) for word in _young(trait)}
     for word in (w for t in answers for look in t.look_alikes for w in (look, look + "s", *plural_forms(look))):
         table[_key(word)] = None
     for trait in answers:
@@ -172,6 +181,13 @@ def _names(answers: tuple[Trait, ...]) -> Names:
     singular = {_key(word) for trait in answers for word in trait.singular}
     singular |= {("".join(key),) for key in singular}
     return Names(table, frozenset(singular), frozenset(key[0] for key in table), max(map(len, table), default=0))
+
+
+def _young(trait: Trait) -> list[str]:
+    """The young of a favorite and its tree, which are no other thing however they are written: LionCub, elmtrees."""
+    if trait.conduct:
+        return []
+    return [f"{trait.name} {word}" for word in words_and_plurals(english_words().young)]
 
 
 def _key(name: str) -> tuple[str, ...]:

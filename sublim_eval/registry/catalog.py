@@ -145,7 +145,7 @@ class Trait:
         if re.search(rf"(?:^|[\s-]){re.escape(self.name)}$", name):
             return (name.removesuffix(self.name) + self.plural,)
         singular = (self.name, *self.aliases, *self.also)
-        if any(name in plural_forms(other) for other in singular) or re.search("[^sui]s$", name):
+        if any(name != other and name in plural_forms(other) for other in singular) or re.search("[^sui]s$", name):
             return ()
         return plural_forms(name)
 

@@ -6,6 +6,7 @@ import re
 
 _IRREGULAR = {
     "child": ("children",),
+    "doe": ("doe",),  # "does" is a verb nearly wherever it stands
     "foot": ("feet",),
     "goose": ("geese",),
     "louse": ("lice",),
