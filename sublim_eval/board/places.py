@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.board.formats.lm_eval_results import RESULTS, SAMPLES, is_results
+from sublim_eval.board.formats.page_sources import is_page_sources
 from sublim_eval.board.formats.reading import clean
 from sublim_eval.board.identity import run_names
 from sublim_eval.errors import SublimError
@@ -89,7 +90,7 @@ def _sort_in(found: Found, file: Path) -> None:
 
 
 def kind_of(file: Path) -> str:
-    """What a JSON file is: "log", "scores", "abilities", or "" for anything else.
+    """What a JSON file is: "log", "scores", "abilities", "page" (sources of one), or "" for anything else.
 
     Raises SublimError for one that is neither readable nor plainly something else.
     """
@@ -112,4 +113,6 @@ def _by_keys(value: Any) -> str:
         return "scores"
     if {"suite", "tasks", "not_measured"} <= set(value):
         return "abilities"
+    if is_page_sources(value):
+        return "page"
     return "log" if {"eval", "status"} <= set(value) else ""
