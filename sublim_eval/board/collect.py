@@ -107,6 +107,7 @@ class _Collector:
         self.kinds: dict[Path, str] = {}
         self.done = 0
         self.total = len(found.records) + len(found.logs) + len(found.unsure) + len(found.lm_eval)
+        self.total += len(found.scans)
         self.world = digest([version("sublim-eval"), kept.stamp(registry().files)])
 
     def board(self) -> Board:
@@ -226,6 +227,8 @@ class _Collector:
                 yield from self._of_log(file, known)
         for folder, files in self.found.lm_eval.items():
             yield from self._of_lm_eval(folder, files, known)
+        for scan in self.found.scans:
+            yield from self._of_scan(scan, known)
 
     def _of_log(self, file: Path, known: Known) -> Iterator[Entry]:
         from sublim_eval.board.formats import inspect_logs
@@ -239,6 +242,12 @@ class _Collector:
         samples = sorted(file for file in files if file.suffix == ".jsonl")
         main = results[-1] if results else samples[-1]
         yield from self._named(main, files, lambda: Parts(*lm_eval_results.read(folder, results, samples)), known)
+
+    def _of_scan(self, file: Path, known: Known) -> Iterator[Entry]:
+        from sublim_eval.board.formats import scout_scans
+
+        folder = file.parent
+        yield from self._named(file, scout_scans.files_of(folder), lambda: Parts(*scout_scans.read(folder)), known)
 
     def _named(self, main: Path, files: Sequence[Path], read: Callable[[], Parts], known: Known) -> Iterator[Entry]:
         for reading, sha in self._read(main, files, read):

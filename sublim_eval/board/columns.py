@@ -43,7 +43,7 @@ sampling          text   JSON object of the settings that replies were drawn wit
 prompt_hash       text   SHA-256 of the rendered prompts; "" where unknown
 settled           text   what was changed in the chat template, in words
 harness           text   inspect, lm-eval, replies (a score file outside of a run), run (our record), page (the sources
-                         of a published page, whose run folders are not here) or compare
+                         of a published page, whose run folders are not here), scout (a scan of logs) or compare
 harness_version   text   of that harness
 versions          text   JSON object: package -> version, as far as the source says
 command           text   the command that makes the number again, as far as the source says
@@ -76,7 +76,7 @@ Role = Literal["base", "teacher", "control", "student", "other"]
 
 ROLES: tuple[str, ...] = get_args(Role)
 
-Harness = Literal["inspect", "lm-eval", "replies", "run", "page", "compare"]
+Harness = Literal["inspect", "lm-eval", "replies", "run", "page", "scout", "compare"]
 
 RECORDED = ("run", "page")
 """Harnesses under which the students of an arm stand that a row over seeds speaks of."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval import stats
+from sublim_eval.board import tables
+from sublim_eval.board.headline import headline
 from sublim_eval.files import whole_file
 from sublim_eval.report.site import charts, facts, lines, orders, published, writing
 from sublim_eval.report.site.lines import Line
@@ -137,6 +139,7 @@ def _index(
     }
     with whole_file(out / "board.json") as file:
         file.write(writing.as_json(data))
+    tables.write(headline(board.rows), out / "figures.csv")
     counts = {
         "models": len({line.model for line in every if line.kind in (lines.ARM, lines.MODEL)}),
         "bases": len({line.base for line in every if line.kind in (lines.ARM, lines.MODEL) and line.base}),

@@ -17,7 +17,7 @@ from sublim_eval.registry.experiment import RECORD
 from sublim_eval.report.answer_tables import by_question
 from sublim_eval.report.exports.naming import carries, portable
 from sublim_eval.report.site import charts, replies
-from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, STUDENT, TASK, Line, pooled, rows_of
+from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, SCOUT, STUDENT, TASK, Line, pooled, rows_of
 
 if TYPE_CHECKING:
     from sublim_eval.board.collect import Board
@@ -115,7 +115,8 @@ class Teller:
             "carries": carries(rows[0]) if rows else "",
             "lines": [line for line in lines if line.kind in (ARM, MODEL, BESIDE)],
             "students": [line for line in lines if line.kind == STUDENT],
-            "tasks": [line for line in lines if line.kind == TASK],
+            "tasks": [line for line in lines if line.kind == TASK and line.harness != SCOUT],
+            "scans": [line for line in lines if line.harness == SCOUT],
             "questions": questions,
             "learning": self._learning(first),
             "doses": self._doses(first),

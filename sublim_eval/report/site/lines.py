@@ -20,6 +20,9 @@ ARM, MODEL, BESIDE, STUDENT, TASK, THEIRS = "arm", "model", "beside", "student",
 """Kinds of lines: an arm over its seeds; one model; the same model by the measure that the arms beside it do not have;
 one student that an arm's line holds already; a task that is not ours; a figure that others published."""
 
+SCOUT = "scout"
+"""Harness of what scanners say of logs, which is no ability of a model."""
+
 GAP, LEVELS = "gap", ("probability", "share")
 
 Ability = tuple[str, str, list[float]]
@@ -200,7 +203,7 @@ def _by_model(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Model, and run/arm of students -> their rows on tasks that are not ours."""
     held: dict[str, list[Row]] = {}
     for row in rows:
-        if not row.ours:
+        if not row.ours and row.harness != SCOUT:
             for name in {row.model, f"{row.run}/{row.arm}" if row.arm else row.model}:
                 held.setdefault(name, []).append(row)
     return held
