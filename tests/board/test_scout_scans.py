@@ -35,11 +35,7 @@ def test_what_our_scanners_flag_is_a_share_of_texts_over_all_samples(tmp_path):
     (row,) = board.rows
     assert (row.model, row.probe, row.measure, row.ours) == ("org/m", "non_answers in animal_pref", "flagged", False)
     assert (row.value, row.n, row.questions) == (pytest.approx(0.1), 50, 2)
-    assert (row.harness, row.harness_version, row.source) == (
-        "scout",
-        "0.6.1",
-        "_scan.json".join((row.source[:-10], "")),
-    )
+    assert (row.harness, row.harness_version) == ("scout", "0.6.1") and row.source.endswith("/_scan.json")
     assert board.scores(row) is None and not board.left_out
 
 

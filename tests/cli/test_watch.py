@@ -1,4 +1,4 @@
-"""`sublim leaderboard --watch`: what changed is written, a run that has not begun is waited for, a kill leaves a site."""
+"""`sublim leaderboard --watch`: what changed is written, what is not there is waited for, a kill leaves a whole site."""
 
 import re
 
@@ -136,8 +136,7 @@ def test_the_page_of_a_model_links_its_logs_into_the_viewer(tmp_path, monkeypatc
     assert f"inspect view start --log-dir {run}" in capsys.readouterr().out
     (page,) = (tmp_path / "site" / "models").glob("quick--owl-????????.html")
     links = re.findall(r'href="(http://127[^"]+)"', page.read_text())
-    assert links and all(
-        re.fullmatch(r"http://127\.0\.0\.1:7575/#/logs/scores/owl-s\d/logs/[\w.-]+\.eval", a) for a in links
-    )
+    place = r"http://127\.0\.0\.1:7575/#/logs/scores/owl-s\d/logs/[\w.-]+\.eval"
+    assert links and all(re.fullmatch(place, link) for link in links)
     assert main([*given, "--view", "javascript:alert(1)"]) == 2
     assert "is no address of a page" in capsys.readouterr().err
