@@ -1,4 +1,4 @@
-"""`sublim leaderboard --watch`: what changed is written, what is not there is waited for, a kill leaves a whole site."""
+"""`sublim leaderboard --watch`: what changed is written, what is not there waited for, a kill leaves a whole site."""
 
 import re
 

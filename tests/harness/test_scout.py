@@ -1,4 +1,4 @@
-"""What scanners flag in any log, by the functions that read replies everywhere; with the real Scout where it is there."""
+"""What scanners flag in any log, by the functions that read replies everywhere, and in the real Scout if it is here."""
 
 import asyncio
 
