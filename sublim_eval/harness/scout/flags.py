@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from sublim_eval.probes.refusals import declined
+from sublim_eval.probes.scorers import classify
 from sublim_eval.probes.thinking import answer_of
 from sublim_eval.probes.trait_leak import named
 from sublim_eval.registry.catalog import Trait, registry
@@ -54,12 +53,9 @@ def _flags(texts: Sequence[str], why: Callable[[str], str]) -> Flags:
 
 
 def _no_answer(text: str) -> str:
-    answer = answer_of(text)
-    if answer is None:
+    if answer_of(text) is None:
         return "thought left open"
-    if not re.search(r"\S", answer):
-        return "empty"
-    return "declined" if declined(answer) else ""
+    return {"empty": "empty", "refusal": "declined"}.get(classify(text, traits_of(())).kind, "")
 
 
 def traits_of(names: Sequence[str]) -> list[Trait]:
