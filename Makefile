@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo       set up, then watch subliminal learning happen and be measured (CPU, no keys)"
-	@echo "make board      the demo, then its leaderboard: open runs/board/index.html"
+	@echo "make board      the demo, then a leaderboard of it and of the whole study: open runs/board/index.html"
 	@echo "make test       set up, then run the tests (offline)"
 	@echo "make test-all   the same with those that repeat a shorter test at length"
 	@echo "make lint       ruff, mypy, inspect-evals-lint, lm_eval validate"
@@ -40,9 +40,10 @@ setup: .venv/installed .env
 demo: setup
 	$(BIN)/sublim demo
 
+# The example site: a demo of your own beside every seed of the committed reproduction.
 board: setup
 	$(BIN)/sublim demo --out runs/demo
-	$(BIN)/sublim leaderboard runs/demo --out runs/board
+	$(BIN)/sublim leaderboard runs/demo docs/results/sources --title "An example" --out runs/board
 
 # Three on two cores: some tests wait for processes that they start.
 test: setup

@@ -90,7 +90,7 @@ def main(
             say(console, f"  {_state(outcomes[part.name])} ({outcomes[part.name].seconds:.0f} s)")
         page = _page(study, outcomes, out, quick)
         result = _write(page, study, outcomes, out)
-        sources = _sources(outcomes)
+        sources = {**_sources(outcomes), "command": page.command, "date": page.date}
         write_json(out / "sources.json", sources)
         if place:
             _write_docs(page, sources, place)

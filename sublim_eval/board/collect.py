@@ -59,8 +59,8 @@ class Board:
         return self.files[source]
 
     def scores(self, row: Row) -> ProbeScores | None:
-        """The scores by question behind a row, read from its file; None of foreign tasks and figures over seeds."""
-        if not row.ours or row.harness == "compare":
+        """The scores by question behind a row, read from its file; None of foreign tasks, figures over seeds, pages."""
+        if not row.ours or row.harness in ("compare", "page"):
             return None
         return _scores(self.path(row.source), row.probe, row.harness)
 
@@ -107,6 +107,7 @@ class _Collector:
         self.kinds: dict[Path, str] = {}
         self.done = 0
         self.total = len(found.records) + len(found.logs) + len(found.unsure) + len(found.lm_eval)
+        self.total += len(found.scans)
         self.world = digest([version("sublim-eval"), kept.stamp(registry().files)])
 
     def board(self) -> Board:
@@ -118,7 +119,7 @@ class _Collector:
         entries, others = comparable(entries)
         self.left_out += others
         rows = [row for entry in entries for row in _rows(*entry)]
-        rows += self._of_these_versions(self._over_seeds(runs, rows), entries)
+        rows += self._of_these_versions([*self._over_seeds(runs, rows), *self._of_pages()], entries)
         files = {name: file for file, name in self.found.sources.items()}
         return Board(tuple(rows), tuple(self.left_out), files, tuple(runs))
 
@@ -226,6 +227,8 @@ class _Collector:
                 yield from self._of_log(file, known)
         for folder, files in self.found.lm_eval.items():
             yield from self._of_lm_eval(folder, files, known)
+        for scan in self.found.scans:
+            yield from self._of_scan(scan, known)
 
     def _of_log(self, file: Path, known: Known) -> Iterator[Entry]:
         from sublim_eval.board.formats import inspect_logs
@@ -239,6 +242,12 @@ class _Collector:
         samples = sorted(file for file in files if file.suffix == ".jsonl")
         main = results[-1] if results else samples[-1]
         yield from self._named(main, files, lambda: Parts(*lm_eval_results.read(folder, results, samples)), known)
+
+    def _of_scan(self, file: Path, known: Known) -> Iterator[Entry]:
+        from sublim_eval.board.formats import scout_scans
+
+        folder = file.parent
+        yield from self._named(file, scout_scans.files_of(folder), lambda: Parts(*scout_scans.read(folder)), known)
 
     def _named(self, main: Path, files: Sequence[Path], read: Callable[[], Parts], known: Known) -> Iterator[Entry]:
         for reading, sha in self._read(main, files, read):
@@ -287,6 +296,21 @@ class _Collector:
                 like = asked.get((row.run, row.probe))
                 made.append(row if like is None else _asked_like(row, like))
         return made
+
+    def _of_pages(self) -> Iterator[Row]:
+        """Rows of what published pages were worked out of."""
+        from sublim_eval.board.formats import page_sources
+
+        for file in self.found.unsure:
+            if self._kind(file) == "page":
+                self._step()
+                if any(record.is_relative_to(file.parent) for record in self.found.records):
+                    self._leave_out(file, "a page was worked out of it; the runs that lie beside it count.")
+                    continue
+                try:
+                    yield from page_sources.rows(file, self.found.sources[file], file_digest(file))
+                except (SublimError, OSError) as error:
+                    self._leave_out(file, str(error))
 
     def _of_these_versions(self, over_seeds_rows: Sequence[Row], entries: Sequence[Entry]) -> Iterator[Row]:
         """Figures over seeds of the versions that count; those of others are named, once a run and probe."""

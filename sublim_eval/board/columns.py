@@ -42,7 +42,8 @@ verdict           text   of a gap, in words, as `sublim compare` says it; "" els
 sampling          text   JSON object of the settings that replies were drawn with (temperature, top_p, ...); "" unknown
 prompt_hash       text   SHA-256 of the rendered prompts; "" where unknown
 settled           text   what was changed in the chat template, in words
-harness           text   inspect, lm-eval, replies (a score file outside of a run), run (our record) or compare
+harness           text   inspect, lm-eval, replies (a score file outside of a run), run (our record), page (the sources
+                         of a published page, whose run folders are not here), scout (a scan of logs) or compare
 harness_version   text   of that harness
 versions          text   JSON object: package -> version, as far as the source says
 command           text   the command that makes the number again, as far as the source says
@@ -75,7 +76,10 @@ Role = Literal["base", "teacher", "control", "student", "other"]
 
 ROLES: tuple[str, ...] = get_args(Role)
 
-Harness = Literal["inspect", "lm-eval", "replies", "run", "compare"]
+Harness = Literal["inspect", "lm-eval", "replies", "run", "page", "scout", "compare"]
+
+RECORDED = ("run", "page")
+"""Harnesses under which the students of an arm stand that a row over seeds speaks of."""
 
 Kind = Literal["text", "whole", "number", "flag"]
 

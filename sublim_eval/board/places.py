@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.board.formats.lm_eval_results import RESULTS, SAMPLES, is_results
+from sublim_eval.board.formats.page_sources import is_page_sources
 from sublim_eval.board.formats.reading import clean
+from sublim_eval.board.formats.scout_scans import SCAN
 from sublim_eval.board.identity import run_names
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json
@@ -36,6 +38,7 @@ class Found:
     logs: list[Path] = field(default_factory=list)
     unsure: list[Path] = field(default_factory=list)
     lm_eval: dict[Path, list[Path]] = field(default_factory=dict)
+    scans: list[Path] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
     def name(self, file: Path, wanted: str) -> None:
@@ -82,6 +85,8 @@ def _sort_in(found: Found, file: Path) -> None:
         found.records.append(file)
     elif file.suffix == ".eval":
         found.logs.append(file)
+    elif file.name == SCAN:
+        found.scans.append(file)
     elif SAMPLES.fullmatch(file.name) or RESULTS.fullmatch(file.name):
         found.lm_eval.setdefault(file.parent, []).append(file)
     elif file.suffix == ".json":
@@ -89,7 +94,7 @@ def _sort_in(found: Found, file: Path) -> None:
 
 
 def kind_of(file: Path) -> str:
-    """What a JSON file is: "log", "scores", "abilities", or "" for anything else.
+    """What a JSON file is: "log", "scores", "abilities", "page" (sources of one), or "" for anything else.
 
     Raises SublimError for one that is neither readable nor plainly something else.
     """
@@ -112,4 +117,6 @@ def _by_keys(value: Any) -> str:
         return "scores"
     if {"suite", "tasks", "not_measured"} <= set(value):
         return "abilities"
+    if is_page_sources(value):
+        return "page"
     return "log" if {"eval", "status"} <= set(value) else ""

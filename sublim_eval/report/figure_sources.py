@@ -1,12 +1,14 @@
 """Where a page's figures come from: what every seed showed, compact, and the figures worked out of it again.
 
 A page is written from comparisons of run folders, which are no part of the repository. This keeps of each row what its
-gap, interval and verdict follow from, so that anybody can work out what is printed.
+gap, interval and verdict follow from, so that anybody can work out what is printed; the board reads it as results
+(board/formats/page_sources.py, where gap and verdict are worked out).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from sublim_eval import stats
+from sublim_eval.board.formats.page_sources import Entry, Worked, shares_of, worked
 from sublim_eval.compare import wording
 from sublim_eval.compare.comparison import Comparison, Row
 from sublim_eval.stats import Interval
 
-Entry = Mapping[str, Any]
 DIGITS = 9
 """Digits of a share that are kept."""
 
@@ -51,11 +53,17 @@ def of_comparison(part: str, comparison: Comparison) -> dict[str, Any]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    """replies: how many independent ones the mean of the students and of the controls is worth; None where exact."""
+    """replies: how many independent ones the mean of the students and of the controls is worth; None where exact.
+
+    against: the arm or base that it is held against; untrained: the share of the untrained base, None where unknown.
+    """
     error = row.gap.error
     sampled = error is not None and not error.exact
     return {
-        **{name: getattr(row, name) for name in ("run", "arm", "role", "trait", "probe", "of")},
+        **{name: getattr(row, name) for name in ("run", "arm", "role", "trait", "probe", "of", "base", "version")},
+        "measure": row.measure,
+        "against": row.control,
+        "untrained": round(row.base_share, DIGITS) if math.isfinite(row.base_share) else None,
         "students": {str(seed): round(share, DIGITS) for seed, share in row.student_shares.items()},
         "controls": {str(seed): round(share, DIGITS) for seed, share in row.control_shares.items()},
         "control": round(row.control_share, DIGITS),
@@ -76,62 +84,24 @@ def a_row_a_line(sources: Mapping[str, Any]) -> str:
 
 
 def worked_out(part: Entry) -> list[Figures]:
-    """What a page prints of every row of one part, with Holm's correction over the rows of each question."""
-    rows: Sequence[Entry] = part["rows"]
-    gaps = [gap_of(row, 1 - part["alpha"]) for row in rows]
-    adjusted, tests = [gap.p for gap in gaps], [1] * len(rows)
-    for question in {_question(row) for row in rows}:
-        family = [i for i, row in enumerate(rows) if _question(row) == question]
-        for i, p in zip(family, stats.holm([gaps[i].p for i in family]), strict=True):
-            adjusted[i], tests[i] = p, max(sum(not np.isnan(gaps[j].p) for j in family), 1)
-    return [
-        _figures(row, gap, p, count, rows, part) for row, gap, p, count in zip(rows, gaps, adjusted, tests, strict=True)
-    ]
+    """What a page prints of every row of one part."""
+    return [_figures(one, part) for one in worked(part)]
 
 
-def _question(row: Entry) -> tuple[str, str, str]:
-    return row["run"], row["role"], row["trait"]
-
-
-def _figures(row: Entry, gap: Interval, p: float, tests: int, rows: Sequence[Entry], part: Entry) -> Figures:
-    delta, alpha = part["delta"], part["alpha"]
-    against = _against_intact(row, rows, 1 - alpha)
+def _figures(one: Worked, part: Entry) -> Figures:
+    row, alpha = one.entry, part["alpha"]
+    against = _against_intact(row, part["rows"], 1 - alpha)
     return Figures(
         row["arm"],
         row["trait"],
         row["probe"],
         len(row["students"]),
         wording.share(row["control"]),
-        wording.share(float(_shares(row, "students").mean())),
-        wording.signed(gap),
+        wording.share(float(shares_of(row, "students").mean())),
+        wording.signed(one.gap),
         wording.signed(against) if against else "",
-        wording.detectable(stats.minimum_detectable(gap, delta, alpha=alpha, tests=tests)),
-        stats.verdict(gap, delta, p=p, alpha=alpha).words,
-    )
-
-
-def _shares(row: Entry, arm: str) -> stats.Floats:
-    """float[seed]: of the students or the controls; of an untrained control the one share that it has."""
-    return np.array(list(row[arm].values()) or [row["control"]], dtype=np.float64)
-
-
-def gap_of(row: Entry, level: float) -> Interval:
-    """The gap of one entry with its interval at a level; of one student the difference alone."""
-    students, controls = _shares(row, "students"), _shares(row, "controls")
-    if len(students) < 2 or (row["controls"] and len(controls) < 2):
-        return stats.point(float(students.mean() - controls.mean()))
-    replies = [
-        None if row["replies"] is None else np.full((len(arm), 1), worth / len(arm))
-        for arm, worth in zip((students, controls), row["replies"] or (0, 0), strict=True)
-    ]
-    return stats.share_gap(
-        students[:, None],
-        controls[:, None],
-        trait_replies=replies[0],
-        control_replies=replies[1],
-        paired=row["paired"],
-        fixed=not row["controls"],
-        level=level,
+        wording.detectable(stats.minimum_detectable(one.gap, part["delta"], alpha=alpha, tests=one.tests)),
+        one.verdict.words,
     )
 
 

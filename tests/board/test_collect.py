@@ -485,3 +485,24 @@ def test_the_columns_are_those_of_the_contract():
         line.split()[0].rstrip(",") for line in columns.__doc__.splitlines() if line[:1].isalpha() and "  " in line
     ]
     assert set(COLUMNS) - {"low", "high"} <= {*described} and Row._fields == COLUMNS
+
+
+@pytest.mark.parametrize("form", ["inspect", "lm-eval", "scores"])
+def test_sublim_table_and_the_board_read_one_number_in_one_place(run, tmp_path, form):
+    from sublim_eval.scores.readers import read_results
+
+    place = tmp_path / "given"
+    place.mkdir()
+    if form == "inspect":
+        scored_log(place / "a.eval", "org/m")
+    elif form == "lm-eval":
+        lm_eval_folder(place, "org/m")
+    else:
+        shutil.copy(run / "scores" / "owl-s1" / "animal_pref.json", place / "animal_pref.json")
+    (record,) = read_results(place).records
+    rows = [row for row in collect([place], cache=None).rows if row.ours]
+    assert {row.probe for row in rows} == {record.held.probe}
+    for row in rows:
+        column = getattr(record.held, row.measure)[:, record.held.answers.index(row.answer)]
+        assert row.value == pytest.approx(float(np.mean(column)))
+    assert {row.measure for row in rows} <= {"share", "probability"} and rows

@@ -76,6 +76,13 @@ def export(
 
 def reading(places: Sequence[Path], cache: Path | None, console: Console) -> Board:
     """The board of some places, with a bar while it is read; names what was left out. Raises SublimError for no row."""
+    board = collected(places, cache, console)
+    tell(board, console)
+    return board
+
+
+def collected(places: Sequence[Path], cache: Path | None, console: Console) -> Board:
+    """The board of some places, with a bar while it is read."""
     from rich.progress import Progress
 
     from sublim_eval.board.cache import default_file
@@ -83,11 +90,15 @@ def reading(places: Sequence[Path], cache: Path | None, console: Console) -> Boa
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("reading", total=None)
-        board = collect(
+        return collect(
             places,
             cache=cache or default_file(),
             tell=lambda done, total: bars.update(task, completed=done, total=total),
         )
+
+
+def tell(board: Board, console: Console) -> None:
+    """Say what was left out and how much there is; raises SublimError where there is nothing."""
     for source, why in board.left_out[:SHOWN]:
         say(console, f"left out: {one_line(source)}: {one_line(why)}")
     if more := len(board.left_out) - SHOWN:
@@ -98,7 +109,6 @@ def reading(places: Sequence[Path], cache: Path | None, console: Console) -> Boa
         )
     models = len({row.model for row in board.rows if row.harness != "compare"})
     say(console, f"{len(board.rows):,} rows about {models:,} models")
-    return board
 
 
 # ---------------------------------------------------------------- a function a form

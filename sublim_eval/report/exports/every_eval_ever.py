@@ -24,7 +24,10 @@ from sublim_eval.report.exports.naming import carries, portable, published_id
 
 SCHEMA_VERSION = "0.3.0"
 
-LIBRARIES = {"inspect": "inspect_ai", "run": "inspect_ai", "lm-eval": "lm-evaluation-harness", "replies": "sublim-eval"}
+LIBRARIES = {
+    **{"inspect": "inspect_ai", "run": "inspect_ai", "lm-eval": "lm-evaluation-harness"},
+    **{"replies": "sublim-eval", "page": "sublim-eval"},
+}
 
 MEANINGS = {
     "share": "Share of sampled replies that give the answer, mean over questions.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sublim_eval import stats
+from sublim_eval.board import tables
+from sublim_eval.board.headline import headline
 from sublim_eval.files import whole_file
 from sublim_eval.report.site import charts, facts, lines, orders, published, writing
 from sublim_eval.report.site.lines import Line
@@ -27,6 +29,13 @@ ABOUT = {
 }
 
 
+class Live(NamedTuple):
+    """A site that is written again while runs finish. seconds: between two looks; stamp: of what it shows now."""
+
+    seconds: int
+    stamp: str
+
+
 class Site(NamedTuple):
     """What was written. page: the board; pages: how many; lines: of the board; size: bytes of all files."""
 
@@ -37,36 +46,49 @@ class Site(NamedTuple):
 
 
 def build(
-    board: Board, out: Path, *, checks: facts.Checks | None = None, title: str = "", tell: Tell | None = None
+    board: Board,
+    out: Path,
+    *,
+    checks: facts.Checks | None = None,
+    title: str = "",
+    tell: Tell | None = None,
+    live: Live | None = None,
+    viewer: facts.Viewer | None = None,
 ) -> Site:
     """Write the site of a board into a folder, over an earlier one.
 
     checks: what the traps say of runs and logs; without them every page says that nothing was checked. tell: told of
-    progress. Raises SublimError for a folder that holds something else.
+    progress. live: pages look for their next version. viewer: where Inspect shows the logs. Stopped at any moment it
+    leaves a board all of whose links lead somewhere: the board comes after the pages it names, and what it names no
+    longer goes last. Raises SublimError for a folder that holds something else.
     """
     writing.refuse_foreign(out)
     ours = lines.lines_of(board)
     every = [*ours, *published.expected(board), *published.lines()]
     pages = facts.page_names(every)
     families = orders.families(ours, lines.rows_of(board), board.scores)
-    _clear(out)
     writing.copy_static(out)
-    about = {**ABOUT, "title": title or ABOUT["title"], "checks": checks or {}}
-    _index(board, every, pages, families, about, out)
-    teller = facts.Teller(board, ours, checks or {}, out)
-    _compare(teller, every, pages, families, about, out)
+    about = {**ABOUT, "title": title or ABOUT["title"], "live": live}
+    teller = facts.Teller(board, ours, checks or {}, out, viewer)
     for done, (model, file) in enumerate(pages.items(), start=1):
         _model(teller.of(model), file, families, about, out)
         if tell:
             tell(done, len(pages))
+    _compare(teller, every, pages, families, about, out)
+    _index(board, every, pages, families, about, out)
+    _remove_gone(out, pages.values())
+    if live:
+        writing.mark_written(out, live.stamp)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return Site(out / "index.html", len(pages) + 2, len(every), size)
 
 
-def _clear(out: Path) -> None:
-    """Pages of an earlier build are gone, so that none of a model that is no longer there stays."""
+def _remove_gone(out: Path, pages: Iterable[str]) -> None:
+    """None of the pages of an earlier build stays whose model is no longer there."""
+    named = {out / page for page in pages}
     for file in (out / "models").glob("*.html"):
-        file.unlink()
+        if file not in named:
+            file.unlink()
 
 
 # ---------------------------------------------------------------- data
@@ -117,6 +139,7 @@ def _index(
     }
     with whole_file(out / "board.json") as file:
         file.write(writing.as_json(data))
+    tables.write(headline(board.rows), out / "figures.csv")
     counts = {
         "models": len({line.model for line in every if line.kind in (lines.ARM, lines.MODEL)}),
         "bases": len({line.base for line in every if line.kind in (lines.ARM, lines.MODEL) and line.base}),

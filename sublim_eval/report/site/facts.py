@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from sublim_eval.board.columns import Row
 from sublim_eval.errors import SublimError
+from sublim_eval.registry.experiment import RECORD
 from sublim_eval.report.answer_tables import by_question
 from sublim_eval.report.exports.naming import carries, portable
 from sublim_eval.report.site import charts, replies
-from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, STUDENT, TASK, Line, pooled, rows_of
+from sublim_eval.report.site.lines import ARM, BESIDE, MODEL, SCOUT, STUDENT, TASK, Line, pooled, rows_of
 
 if TYPE_CHECKING:
     from sublim_eval.board.collect import Board
@@ -69,11 +70,27 @@ def home(line: Line) -> str:
     return f"{line.run}/{line.arm}" if line.run and line.arm else line.model
 
 
+class Viewer(NamedTuple):
+    """An `inspect view` of some logs. address: of its page, http or https; folder: whose logs it shows (--log-dir)."""
+
+    address: str
+    folder: Path
+
+    def href(self, log: Path) -> str:
+        """Where it shows a log; "" for one that lies elsewhere."""
+        if not log.resolve().is_relative_to(self.folder.resolve()):
+            return ""
+        place = log.resolve().relative_to(self.folder.resolve()).as_posix()
+        return f"{self.address.rstrip('/')}/#/logs/{quote(place)}"
+
+
 class Teller:
     """Facts of the models of one board. out: the folder of the site, from which links are told."""
 
-    def __init__(self, board: Board, lines: Sequence[Line], checks: Checks, out: Path) -> None:
-        self.board, self.checks, self.out = board, checks, out
+    def __init__(
+        self, board: Board, lines: Sequence[Line], checks: Checks, out: Path, viewer: Viewer | None = None
+    ) -> None:
+        self.board, self.checks, self.out, self.viewer = board, checks, out, viewer
         self._first = pooled(board)
         self._tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._lines: dict[str, list[Line]] = {}
@@ -98,7 +115,8 @@ class Teller:
             "carries": carries(rows[0]) if rows else "",
             "lines": [line for line in lines if line.kind in (ARM, MODEL, BESIDE)],
             "students": [line for line in lines if line.kind == STUDENT],
-            "tasks": [line for line in lines if line.kind == TASK],
+            "tasks": [line for line in lines if line.kind == TASK and line.harness != SCOUT],
+            "scans": [line for line in lines if line.harness == SCOUT],
             "questions": questions,
             "learning": self._learning(first),
             "doses": self._doses(first),
@@ -107,6 +125,7 @@ class Teller:
             "checks": list(self._checks(first, rows)),
             "commands": list(_commands(rows)),
             "logs": list(self._logs(rows)),
+            "log_folders": _log_folders(rows),
         }
 
     # ------------------------------------------------ answers by question
@@ -255,7 +274,22 @@ class Teller:
                 if source and source not in seen:
                     seen.add(source)
                     place = self.board.files.get(source)
-                    yield {"source": source, "hash": digest, "href": self._href(place) if place else ""}
+                    href, shown = (self._href(place), self._shown(row, source, place)) if place else ("", "")
+                    yield {"source": source, "hash": digest, "href": href, "shown": shown}
+
+    def _shown(self, row: Row, source: str, place: Path) -> str:
+        """Where Inspect shows a log; "" without a viewer, and for what is no log of its."""
+        return self.viewer.href(place) if self.viewer and source in _logs_of(row) else ""
+
+
+def _logs_of(row: Row) -> tuple[str, ...]:
+    """The Inspect logs behind a row."""
+    return tuple(filter(None, (row.log, row.source if row.harness == "inspect" else "")))
+
+
+def _log_folders(rows: Iterable[Row]) -> list[str]:
+    """The folders of the Inspect logs of a model, for `inspect view`."""
+    return list(dict.fromkeys(log.rpartition("/")[0] or "." for row in rows for log in _logs_of(row)))
 
 
 def _nearest_first(check: Check, arm: str) -> Check:
@@ -293,5 +327,5 @@ def _facts(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _commands(rows: Sequence[Row]) -> Iterator[str]:
     """Commands that make the figures again, each once."""
     yield from dict.fromkeys(row.command for row in rows if row.command)
-    for place in dict.fromkeys(row.source.rpartition("/")[0] for row in rows if row.harness == "compare"):
-        yield f"sublim check {place}"
+    records = [row.source for row in rows if row.harness == "compare" and row.source.endswith(f"/{RECORD}")]
+    yield from dict.fromkeys(f"sublim check {source.rpartition('/')[0]}" for source in records)

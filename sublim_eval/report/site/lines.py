@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sublim_eval.board.columns import Row
+from sublim_eval.board.columns import RECORDED, Row
 from sublim_eval.board.headline import headline
 from sublim_eval.board.over_seeds import of_one_recipe
 from sublim_eval.stats import KINDS
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ARM, MODEL, BESIDE, STUDENT, TASK, THEIRS = "arm", "model", "beside", "student", "task", "theirs"
 """Kinds of lines: an arm over its seeds; one model; the same model by the measure that the arms beside it do not have;
 one student that an arm's line holds already; a task that is not ours; a figure that others published."""
+
+SCOUT = "scout"
+"""Harness of what scanners say of logs, which is no ability of a model."""
 
 GAP, LEVELS = "gap", ("probability", "share")
 
@@ -98,6 +101,7 @@ class _Known:
 
     students: Mapping[tuple[str, str, str, str], list[Row]]
     abilities: Mapping[str, list[Row]]
+    bases: Mapping[tuple[str, ...], float] = field(default_factory=dict)
     compared: Mapping[tuple[str, str, str, str], comparison.Row] = field(default_factory=dict)
 
 
@@ -140,7 +144,7 @@ def lines(
 ) -> Iterator[Line]:
     """Lines of rows; compared: (run, arm, probe, trait) -> what `compare` says of it beside its figures."""
     looked_at = _looked_at(rows)
-    known = _Known(_by_arm(looked_at), _by_model(rows), compared or {})
+    known = _Known(_by_arm(looked_at), _by_model(rows), _by_base(looked_at), compared or {})
     levels = {(r.model, r.probe, r.answer): r for r in rows if r.harness == "compare" and r.measure in LEVELS}
     in_arms = {(row.run, row.arm) for row in rows if row.harness == "compare"}
     for row in looked_at:
@@ -149,7 +153,7 @@ def lines(
         elif row.harness == "compare" and row.measure in LEVELS and row.role == "control":
             yield _arm_alone(row, known)
         elif row.harness != "compare":
-            student = row.harness == "run" and (row.run, row.arm) in in_arms and row.seed is not None
+            student = row.harness in RECORDED and (row.run, row.arm) in in_arms and row.seed is not None
             yield _single(row, STUDENT if student else MODEL if row.ours else TASK, known)
 
 
@@ -181,16 +185,25 @@ def _by_arm(rows: Iterable[Row]) -> dict[tuple[str, str, str, str], list[Row]]:
     """(run, arm, probe, measure) -> the rows of its students, by seed."""
     held: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
-        if row.harness == "run" and row.seed is not None:
+        if row.harness in RECORDED and row.seed is not None:
             held.setdefault((row.run, row.arm, row.probe, row.measure), []).append(row)
     return held
+
+
+def _by_base(rows: Iterable[Row]) -> dict[tuple[str, ...], float]:
+    """(base, probe, version, answer, measure) -> the untrained base's own share."""
+    return {
+        (row.model, row.probe, row.version, row.answer, row.measure): row.value
+        for row in rows
+        if row.role == "base" and row.value is not None
+    }
 
 
 def _by_model(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Model, and run/arm of students -> their rows on tasks that are not ours."""
     held: dict[str, list[Row]] = {}
     for row in rows:
-        if not row.ours:
+        if not row.ours and row.harness != SCOUT:
             for name in {row.model, f"{row.run}/{row.arm}" if row.arm else row.model}:
                 held.setdefault(name, []).append(row)
     return held
@@ -222,6 +235,7 @@ def _arm(gap: Row, level: Row | None, known: _Known) -> Line:
         coverage=gap.coverage,
         seeds=_shares(students),
         controls=_shares(_students(known, gap, gap.control, measure)),
+        untrained=known.bases.get((gap.base, gap.probe, gap.version, gap.answer, measure)),
     )
     return line._replace(**held)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sublim_eval import stats
-from sublim_eval.board.columns import Row
+from sublim_eval.board.columns import RECORDED, Row
 from sublim_eval.errors import SublimError
 from sublim_eval.report.site.lines import ARM, MODEL, Line
 
@@ -134,6 +134,8 @@ def _family(about: About, members: Sequence[Line], sources: _Sources) -> Family:
 def _pair(one: Line, other: Line, sources: _Sources) -> Pair:
     first, second = sources.of(one), sources.of(other)
     untested = Pair(one.model, other.model, *(math.nan,) * 4, over="")
+    if not first and not second and (made := _of_means(one, other)):
+        return Pair(one.model, other.model, made.mean, made.low, made.high, made.p, _words(one, other))
     if not first or not second or len({tuple(s.questions) for s in (*first.values(), *second.values())}) > 1:
         return untested
     try:
@@ -149,11 +151,30 @@ def _difference(
     """The difference of two models and what its interval is over."""
     if min(len(first), len(second)) > 1:
         paired = one.run == other.run and list(first) == list(second)
-        words = "paired over seeds" if paired else "over seeds, unpaired"
+        words = PAIRED if paired else UNPAIRED
         return _over_seeds(list(first.values()), list(second.values()), one, paired), words
     if len(first) == len(second) == 1:
         return _over_questions(next(iter(first.values())), next(iter(second.values())), one), "paired over questions"
     raise ValueError("one student against several says nothing of either kind")
+
+
+PAIRED, UNPAIRED = "paired over seeds", "over seeds, unpaired"
+
+
+def _paired(one: Line, other: Line) -> bool:
+    return one.run == other.run and [seed for seed, _ in one.seeds] == [seed for seed, _ in other.seeds]
+
+
+def _words(one: Line, other: Line) -> str:
+    return PAIRED if _paired(one, other) else UNPAIRED
+
+
+def _of_means(one: Line, other: Line) -> Interval | None:
+    """The difference by what each student showed in the mean, where that is exact and nothing says it by question."""
+    if one.measure != "probability" or min(len(one.seeds), len(other.seeds)) < 2:
+        return None
+    a, b = (np.array([[share] for _, share in line.seeds]) for line in (one, other))
+    return stats.share_gap(a, b, paired=_paired(one, other))
 
 
 def _over_seeds(first: Sequence[ProbeScores], second: Sequence[ProbeScores], line: Line, paired: bool) -> Interval:
@@ -189,7 +210,7 @@ class _Sources:
         self._rows: dict[tuple[str, ...], list[Row]] = {}
         for row in rows:
             if row.ours and row.harness != "compare":
-                for name in {row.model, f"{row.run}/{row.arm}" if row.harness == "run" and row.arm else row.model}:
+                for name in {row.model, f"{row.run}/{row.arm}" if row.harness in RECORDED and row.arm else row.model}:
                     self._rows.setdefault((name, row.probe, row.question_set, row.measure, row.answer), []).append(row)
 
     def of(self, line: Line) -> dict[int, ProbeScores]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -103,11 +102,19 @@ def page(template: str, file: Path, data: Any, **values: Any) -> Path:
 
 
 def copy_static(out: Path) -> None:
-    """Scripts and styles beside the pages; raises SublimError where they cannot be written."""
-    try:
-        shutil.copytree(STATIC, out / "static", dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
-        raise SublimError(f"Could not write {out / 'static'} ({error}). Choose another folder with --out.") from error
+    """Scripts and styles beside the pages, each whole; raises SublimError where they cannot be written."""
+    for file in sorted(STATIC.rglob("*")):
+        if file.is_file():
+            content, copy = file.read_bytes(), out / "static" / file.relative_to(STATIC)
+            if not copy.is_file() or copy.read_bytes() != content:
+                with whole_file(copy, "wb") as written:
+                    written.write(content)
+
+
+def mark_written(out: Path, stamp: str) -> None:
+    """Tell open pages which version lies here: a script, since a page from disk may read nothing else. stamp: hex."""
+    with whole_file(out / "static" / "written.js") as file:
+        file.write(f"written({json.dumps(stamp)});\n")
 
 
 def refuse_foreign(out: Path) -> None:

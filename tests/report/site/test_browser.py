@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sublim_eval.report.site.build import build
+from sublim_eval.report.site.build import Live, build
 from tests.helpers.boards import HOSTILE, arm, board_of, hostile_rows
 
 AXE = Path(__file__).parents[2] / "helpers" / "axe" / "axe.min.js"
@@ -202,3 +202,19 @@ def test_nothing_of_a_stranger_runs(look, tmp_path):
     assert page.evaluate("window.ran") is None
     value = next(line for line in shown(page) if line["model"] == "numbers that are none")
     assert (value["value"], value["low"], value["high"]) == (None, None, None)
+
+
+def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path):
+    build(board_of(arm("owl", [0.3, 0.5])), tmp_path / "out", live=Live(1, "aa"))
+    page = look(tmp_path / "out" / "index.html", hash="#trait=owl")
+    assert len(shown(page)) == 1
+    page.locator("button.more").first.click()
+    build(board_of([*arm("owl", [0.3, 0.5]), *arm("new", [0.2, 0.4])]), tmp_path / "out", live=Live(1, "bb"))
+    page.wait_for_timeout(1500)
+    assert page.locator("#details").is_visible(), "nobody loses what is being read"
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.wait_for_function("document.body.dataset.written === 'bb' && table.getDataCount() === 2")
+    assert page.evaluate("location.hash") == "#trait=owl"
+    page.get_by_role("button", name="Stop looking").click()
+    assert page.locator("#live").count() == 0

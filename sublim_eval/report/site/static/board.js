@@ -4,7 +4,7 @@
 const lines = linesOf(DATA);
 const scale = gapScale(lines);
 
-const KINDS = { arm: "arms over their seeds", model: "single models", beside: "the same by their other measure", student: "every student", task: "other people's tasks", theirs: "published figures" };
+const KINDS = { arm: "arms over their seeds", model: "single models", beside: "the same by their other measure", student: "every student", task: "other people's tasks, and scans", theirs: "published figures" };
 const PICKED = ["base", "trait", "probe", "verdict"];
 const USUAL = { kinds: ["arm", "model", "theirs"], sort: "gap:desc" };
 const LEAST = matchMedia("(max-width: 700px)");

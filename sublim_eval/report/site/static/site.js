@@ -106,3 +106,27 @@ addEventListener("afterprint", () => {
   else delete document.documentElement.dataset.theme;
   charts.redraw();
 });
+
+// A page that is written again while runs finish: a script beside it says which version lies there, and a newer one is
+// shown as soon as nobody is in the middle of something. A page from disk may read nothing else.
+const NONCE = document.currentScript.nonce;
+const live = document.body.dataset;
+function busy() {
+  const here = document.activeElement;
+  return Boolean(document.querySelector("dialog[open], details.menu[open]")) || (here && /^(INPUT|SELECT)$/.test(here.tagName));
+}
+function written(stamp) {
+  if (stamp !== live.written && !busy()) location.reload();
+}
+function lookAgain() {
+  const script = document.createElement("script");
+  script.nonce = NONCE;
+  script.src = `${document.querySelector(".brand").getAttribute("href").replace("index.html", "")}static/written.js?${Date.now()}`;
+  script.addEventListener("load", () => script.remove());
+  script.addEventListener("error", () => script.remove());
+  document.head.append(script);
+}
+if (live.lookAgain) {
+  const looking = setInterval(lookAgain, 1000 * Number(live.lookAgain));
+  document.getElementById("still").addEventListener("click", () => { clearInterval(looking); document.getElementById("live").remove(); });
+}

@@ -1,0 +1,1 @@
+"""Scanners for Inspect Scout: what in any log makes its figures mean less than they seem."""
