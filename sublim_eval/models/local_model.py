@@ -8,8 +8,10 @@ owl.continuation_logprobs([owl.render("Your favorite animal?")], ["owl", "cat"])
 from __future__ import annotations
 
 import gc
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
@@ -23,13 +25,26 @@ from sublim_eval.errors import SublimError
 from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, spelled_otherwise, word_ends
 from sublim_eval.models.chat_template import answered, prompts_digest, render, render_chat, speaker, turn_end
 from sublim_eval.models.model_ref import Source, resolve
+from sublim_eval.models.sampling import shared_prompts
 from sublim_eval.models.sampling.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
-from sublim_eval.models.sampling.prefix_sampling import Network, Sample, SamplingSettings, Streams, Words, draw, score
+from sublim_eval.models.sampling.prefix_sampling import (
+    Network,
+    Sample,
+    SamplingSettings,
+    Streams,
+    Walk,
+    Words,
+    draw,
+    score,
+    walk,
+)
 
 __all__ = ["LocalModel", "Sample", "Source", "load", "loaded", "render", "resolve", "unload", "unload_all"]
 
 TINY_BYTES = 200 * 2**20
 """Below this many bytes of weights a model counts as tiny, and more of them stay loaded."""
+CPU_SHARE = 1 / 16
+"""Of this machine's memory, for what a model keeps of the rows that it runs together on processor cores."""
 FEW = 16
 """Fewer prompts than this are not worth setting up slots for."""
 
@@ -57,7 +72,9 @@ class LocalModel:
         self.settled = settled
         self.label = source.label
         self.device: torch.device = next(model.parameters()).device
-        memory = max(512 * 2**20, source.size)  # on a CPU a step over large weights is dear, so few and wide ones
+        memory = max(512 * 2**20, source.size)
+        if source.size >= TINY_BYTES:  # a pass over large weights is dear, so few and wide ones
+            memory = max(memory, int(CPU_SHARE * _physical_memory()))
         if self.device.type == "cuda":
             memory = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
         self.network = Network(model, self.device, virtual, memory)
@@ -67,7 +84,9 @@ class LocalModel:
         self.pace = CUDA if self.device.type == "cuda" else CPU
         self._cells: dict[str, int] = {}
         self._unfit: tuple[str | None] | None = None
+        self._apart: tuple[str | None] | None = None
         self._lock = RLock()
+        self._scored: dict[tuple[Any, ...], dict[str, NDArray[np.float64]]] | None = None
         self._rendered: dict[tuple[tuple[str, str], ...], str] = {}
 
     @property
@@ -186,9 +205,13 @@ class LocalModel:
                 self._stream([ids[i] for i in owner], longest, batch, numbers, settings, out)
             else:
                 usual = min(self.network.row_limit(longest), len(owner))
-                rest = (numbers, settings, self.ends, self._decode)
+                rest, by = (numbers, settings, self.ends, self._decode), self._walk(ids, longest)
                 self._within_memory(
-                    "sharing", longest, batch, usual, lambda limit: draw(self.network, ids, owner, *rest, limit, out)
+                    "sharing",
+                    longest,
+                    batch,
+                    usual,
+                    lambda limit: draw(self.network, ids, owner, *rest, limit, out, by),
                 )
         replies = out.tolist()
         return [replies[i * n : (i + 1) * n] for i in range(len(prompts))]
@@ -213,6 +236,15 @@ class LocalModel:
             lambda limit: stream(self.network, rows, *rest, limit or usual, self.pace),
         )
 
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside, continuations that were scored behind a prompt are not scored there again. Weights must not move."""
+        self._scored = defaultdict(dict)
+        try:
+            yield
+        finally:
+            self._scored = None
+
     def continuation_logprobs(
         self,
         prompts: Sequence[str],
@@ -231,6 +263,19 @@ class LocalModel:
         `floor`; 0 is exact. Raises SublimError for an empty prompt or string.
         """
         distinct = list(dict.fromkeys(prompts))
+        with self._lock:
+            kept = self._scored
+            known = {} if kept is None else kept[tuple(continuations), floor, whole_words]
+            new = [prompt for prompt in distinct if prompt not in known]
+            if new or not distinct:
+                table = self._scores(new, continuations, floor, whole_words, batch)
+                known.update(zip(new, table, strict=True))
+        return np.stack([known[prompt] for prompt in prompts]) if prompts else table
+
+    def _scores(
+        self, distinct: Sequence[str], continuations: Sequence[str], floor: float, whole_words: bool, batch: int | None
+    ) -> NDArray[np.float64]:
+        """The same for prompts that differ."""
         ids, answers = self.encode(distinct), self.answer_ids(continuations)
         if not all(ids):
             raise SublimError("A prompt is empty, so nothing can follow it. Render the question first.")
@@ -246,24 +291,36 @@ class LocalModel:
         owner = np.repeat(np.arange(len(distinct)), len(spelled))
         flat = spelled * len(distinct)
         longest = max(map(len, ids), default=0) + max(map(len, spelled), default=0)
-        with self._lock:
-            values = self._within_memory(
-                "scoring",
-                longest,
-                batch,
-                min(self.network.row_limit(longest), len(owner)),
-                lambda limit: score(self.network, ids, owner, flat, floor, limit, words),
-            )
+        by = self._walk(ids, longest)
+        values = self._within_memory(
+            "scoring",
+            longest,
+            batch,
+            min(self.network.row_limit(longest), len(owner)),
+            lambda limit: score(self.network, ids, owner, flat, floor, limit, words, by),
+        )
         table = np.full((len(distinct), len(continuations)), -np.inf)
         table[:, apart] = np.logaddexp.reduce(values.reshape(len(distinct), len(rows), len(endings)), axis=2)
-        number = {p: i for i, p in enumerate(distinct)}
-        return table[[number[p] for p in prompts]] if prompts else table
+        return table
 
     def unfit(self, prompts: Sequence[Sequence[int]]) -> str | None:
         """Why prompts cannot stream through slots, None if they can (continuous_batching.py); tried once per model."""
         if self._unfit is None:
             self._unfit = (unfit(self.network, prompts),)
         return self._unfit[0]
+
+    def _walk(self, prompts: Sequence[Sequence[int]], longest: int) -> Walk:
+        """The way through the tree of prefixes: prompts apart from their rows where that is known to be right.
+
+        On a GPU, and for tiny models, whose passes cost more than the copies that it saves, the plain one.
+        """
+        if self.device.type != "cpu" or self.source.size < TINY_BYTES or not all(prompts):
+            return walk
+        if self._apart is None:
+            self._apart = (shared_prompts.unfit(self.network, prompts),)
+        extra = 0 if self.virtual is None else len(self.virtual)
+        fits = self._apart[0] is None and shared_prompts.within_windows(self.network, longest + extra)
+        return shared_prompts.walk if fits else walk
 
     def _within_memory(
         self, kind: str, length: int, batch: int | None, usual: int, work: Callable[[int | None], T]
@@ -402,3 +459,8 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _physical_memory() -> int:
+    """Bytes of this machine's memory; 8 GiB where it does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30

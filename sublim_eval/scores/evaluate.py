@@ -73,9 +73,12 @@ def score(
         return score_away(away, tasks, folder, label=label, seed=seed, samples=samples, settings=settings)
     import inspect_ai
 
+    from sublim_eval.models import local_model
+
     check_template(model)
     local_tasks = [task_of(probe, model, samples, grader) for probe in probes]
-    with redirect_stdout(StringIO()):  # Inspect greets on its first eval whatever `display` says
+    with local_model.load(model).remembering(), redirect_stdout(StringIO()):  # Inspect greets on its first eval
+        direct = {probe: exact(model, probe, label=label, system=system) for probe in probes}
         logs = inspect_ai.eval(
             local_tasks,
             model=asked_as(model),
@@ -94,8 +97,7 @@ def score(
                 f"Scoring {label} on {probe} failed: {reason}. Its log is {log.location}; mend it and run again."
             )
         files[probe] = folder / f"{probe}.json"
-        direct = exact(model, probe, label=label, system=system)
-        _confirmed(from_inspect_log(log, model=label), direct, label).write(files[probe])
+        _confirmed(from_inspect_log(log, model=label), direct[probe], label).write(files[probe])
     return files
 
 
@@ -113,7 +115,8 @@ def _confirmed(scores: ProbeScores, direct: ProbeScores, label: str) -> ProbeSco
     """The harness's scores with the probabilities of a direct computation, once the two are seen to agree.
 
     Inspect's requests meet in batches of chance, which moves the last float32 digits from run to run; one call over
-    all questions does not, so a resumed run ends with equal numbers. Raises SublimError when they differ by more.
+    all questions does not, so a resumed run ends with equal numbers. It comes first, and the same is not computed again
+    for Inspect (`remembering`); what Inspect asks otherwise is. Raises SublimError when they differ by more.
     """
     apart = float(np.nanmax(np.abs(scores.probability - direct.probability), initial=0.0))
     if scores.prompt_hash != direct.prompt_hash or apart > AGREE:

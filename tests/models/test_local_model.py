@@ -201,6 +201,28 @@ def test_continuation_logprobs_are_the_sums_of_a_plain_forward_pass(folders: dic
     assert model.continuation_logprobs(prompts, STRINGS, batch=1) == pytest.approx(found, abs=1e-5)
 
 
+def test_what_was_scored_is_remembered_only_where_that_was_asked_for(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local_model.load(folders["base"])
+    prompts, read, score = [model.render(q) for q in QUESTIONS], [], local_model.score
+
+    def counted(network: object, ids: list[list[int]], *rest: object) -> object:
+        read.append(len(ids))
+        return score(network, ids, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(local_model, "score", counted)
+    plain = model.continuation_logprobs(prompts, STRINGS)
+    with model.remembering():
+        assert model.continuation_logprobs(prompts[:2], STRINGS) == pytest.approx(plain[:2], abs=1e-5)
+        again = model.continuation_logprobs([*prompts, prompts[0]], STRINGS)
+        assert again == pytest.approx(plain[[0, 1, 2, 0]], abs=1e-5)
+        model.continuation_logprobs(prompts[:1], STRINGS, whole_words=True)
+        model.continuation_logprobs(prompts[:1], STRINGS[:1])
+    model.continuation_logprobs(prompts[:1], STRINGS)
+    assert read == [3, 2, 1, 1, 1, 1]
+
+
 def test_a_floor_bounds_the_error_of_every_probability(folders: dict[str, Path]) -> None:
     model = local_model.load(folders["base"])
     prompts = [model.render(q) for q in QUESTIONS]

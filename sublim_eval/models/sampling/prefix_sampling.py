@@ -12,7 +12,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -94,7 +94,7 @@ class Network:
         new = next(iter(inputs.values())).shape[1]
         places = (mask.cumsum(1) - 1).clamp_(min=0)[:, -new:]
         keep = {"logits_to_keep": 1} if self.keeps else {}
-        padded = bool((mask[:, 0] == 0).any())
+        padded = bool((mask == 0).any())
         out = self.model(
             **inputs,
             attention_mask=mask if padded else None,
@@ -156,7 +156,7 @@ class Front:
     """
 
     step: int
-    parent: Branches | None
+    parent: Any
     rows: NDArray[np.int64]
     tokens: NDArray[np.int64]
     node: NDArray[np.int64]
@@ -166,20 +166,33 @@ class Front:
     def split(self, limit: int) -> Iterator[Front]:
         """Pieces of at most `limit` rows, in order; items follow their row. Expects `node` sorted."""
         for start in range(0, len(self.rows), limit):
-            stop = min(start + limit, len(self.rows))
-            low, high = np.searchsorted(self.node, [start, stop])
-            yield Front(
-                self.step,
-                self.parent,
-                self.rows[start:stop],
-                self.tokens[start:stop],
-                self.node[low:high] - start,
-                self.item[low:high],
-                self.paths[start:stop],
-            )
+            yield self.part(start, min(start + limit, len(self.rows)))
+
+    def part(self, start: int, stop: int) -> Front:
+        """Rows [start, stop) with their items. Expects `node` sorted."""
+        low, high = np.searchsorted(self.node, [start, stop])
+        return Front(
+            self.step,
+            self.parent,
+            self.rows[start:stop],
+            self.tokens[start:stop],
+            self.node[low:high] - start,
+            self.item[low:high],
+            self.paths[start:stop],
+        )
 
 
-Visit = Callable[[Front, Branches], Front | None]
+class Ran(Protocol):
+    """Rows that were run, whatever holds their keys and values."""
+
+    logits: torch.Tensor
+
+
+Visit = Callable[[Front, Any], "Front | None"]
+"""(rows, Ran) -> what follows, None where nothing does."""
+
+Walk = Callable[[Network, Sequence[Sequence[int]], NDArray[np.int64], "int | None", Visit], None]
+"""A way through the tree of prefixes: `walk` below, or that of shared_prompts.py."""
 
 
 def walk(
@@ -207,7 +220,7 @@ def walk(
                 ran = network.grow(piece.parent, piece.rows, piece.tokens)
                 piece.parent = None
             following = visit(piece, ran)
-            ran.logits = ran.logits[:0]
+            ran.logits = ran.logits.new_empty(0)
             if following is not None:
                 following.parent = ran
                 stack += list(following.split(batch or network.row_limit(ran.mask.shape[1])))[::-1]
@@ -296,16 +309,18 @@ def draw(
     decode: Callable[[tuple[int, ...]], str],
     batch: int | None = None,
     out: NDArray[np.object_] | None = None,
+    by: Walk = walk,
 ) -> list[Sample]:
     """One reply for every entry of `owner` (its prompt's number); equal replies are one shared object.
 
     uniform(items, step) gives the random numbers; draws of one prompt differ by nothing else.
     out: object[items], where replies are put as they end; those that are there already are not drawn again.
+    by: the way through the tree.
     """
     out = np.empty(len(owner), dtype=object) if out is None else out
     todo = np.flatnonzero([reply is None for reply in out])
 
-    def visit(piece: Front, ran: Branches) -> Front | None:
+    def visit(piece: Front, ran: Ran) -> Front | None:
         size = ran.logits.shape[1]
         if settings.temperature == 0:
             tokens = ran.logits.argmax(1).cpu().numpy()[piece.node]
@@ -343,7 +358,7 @@ def draw(
             [paths[g] for g in going],
         )
 
-    walk(network, prompts, owner[todo], batch, visit)
+    by(network, prompts, owner[todo], batch, visit)
     return out.tolist()
 
 
@@ -398,6 +413,7 @@ def score(
     floor: float = 0.0,
     batch: int | None = None,
     words: Words | None = None,
+    by: Walk = walk,
 ) -> NDArray[np.float64]:
     """float64[items]: log-probability of continuations[i] after prompt owner[i], over the whole vocabulary.
 
@@ -405,7 +421,7 @@ def score(
     Where the probability so far is below `floor` a continuation is not followed and keeps the value
     reached: an upper bound, so the probability is off by less than `floor`. 0 follows everything.
     words: where given, a continuation must be the end of its word, too; one with an ending that is not followed has
-    no probability, as its word has it all.
+    no probability, as its word has it all. by: the way through the tree.
     """
     lengths = np.array([len(c) for c in continuations], dtype=np.int64)
     table = np.zeros((len(continuations), 1 + lengths.max(initial=1)), dtype=np.int64)
@@ -416,7 +432,7 @@ def score(
     bare = lengths if words is None else words.bare
     least, spelled = (np.log(p) if p > 0 else -np.inf for p in (floor, max(floor, SPELLED)))
 
-    def visit(piece: Front, ran: Branches) -> Front | None:
+    def visit(piece: Front, ran: Ran) -> Front | None:
         size = ran.logits.shape[1]
         items, tokens = piece.item, table[piece.item, piece.step]
         total = torch.logsumexp(ran.logits, 1).double()
@@ -438,7 +454,7 @@ def score(
         by_row = np.argsort(sits, kind="stable")
         return Front(piece.step + 1, None, rows, chosen, sits[by_row], items[on][by_row], [()] * len(pairs))
 
-    walk(network, prompts, owner, batch, visit)
+    by(network, prompts, owner, batch, visit)
     return out
 
 
