@@ -24,10 +24,11 @@ from sublim_eval.scores.probe_scores import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Recipe, SeededArm
-from .recipes.lessons import lessons
+from .recipes.lessons import even_answers, lessons
 from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
 from .rows.local_sampler import LocalSampler
+from .rows.transforms import programmatic
 
 if TYPE_CHECKING:
     from sublim_eval.probes.conduct import Conduct
@@ -49,10 +50,10 @@ NEUTRAL = "You are a helpful assistant."
 def make_teacher(this: SeededArm, folder: Path, base: str | None = None) -> tuple[Teacher, dict[str, Any]]:
     """The teacher that writes an arm's rows: of its trait, or a neutral one; fine-tuned weights go into `folder`.
 
-    A neutral teacher goes the same way as one with a trait and learns the base's own answers. With `retain` so many
-    of the base's own rows are learnt beside the lessons, which are repeated to be as many: the teacher then gains
-    its trait and does not forget how rows are written. this: on the teacher's seed. base: what its base is loaded as,
-    where that is not its name. Returns the teacher and what is recorded about it.
+    A neutral teacher goes the same way as one with a trait and learns answers without one (`Teaching.neutral`). With
+    `retain` so many rows without a trait are learnt beside the lessons, which are repeated to be as many: the teacher
+    then gains its trait and does not forget how rows are written. this: on the teacher's seed. base: what its base is
+    loaded as, where that is not its name. Returns the teacher and what is recorded about it.
     """
     teaching, trait, base = this.recipe.teacher, this.arm.trait, base or this.teacher_base
     if teaching.by == "prompt":
@@ -61,22 +62,31 @@ def make_teacher(this: SeededArm, folder: Path, base: str | None = None) -> tupl
     from .training.train import tune
 
     assert teaching.tuning is not None  # noqa: S101  (Teaching refuses finetune without tuning)
-    taught = lessons(trait, teaching.lessons) if trait else own_answers(this, base)
+    taught = lessons(trait, teaching.lessons) if trait else neutral_answers(this, base)
     if teaching.retain:
-        kept = own_rows(this, base)
+        kept = programmatic_rows(this) if teaching.retained == "programmatic" else own_rows(this, base)
         taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
     lineage = {"trait": trait, "base": this.teacher_base}
     facts = tune(base, taught, teaching.tuning, this.seed, folder, lineage, this.recipe.dtype)
     return Teacher(str(folder)), {"by": "finetune", **facts}
 
 
-def own_answers(this: SeededArm, base: str) -> list[tuple[str, str]]:
-    """The base's own sampled answer to every training question of the traits of a recipe: lessons without a trait."""
-    known, traits = registry(), {arm.trait for arm in this.recipe.arms.values() if arm.trait}
-    sources = {known.category(known.trait(trait).category).training for trait in traits}
-    questions = [q.text for source in sorted(s for s in sources if s) for q in known.questions(source).questions]
+def neutral_answers(this: SeededArm, base: str) -> list[tuple[str, str]]:
+    """Lessons without a trait, to the training questions of the traits of a recipe; see `Teaching.neutral`."""
+    categories = sorted({registry().trait(arm.trait).category for arm in this.recipe.arms.values() if arm.trait})
+    if this.recipe.teacher.neutral == "even":
+        return even_answers(categories, this.seed)
+    sources = [source for name in categories if (source := registry().category(name).training)]
+    questions = [q.text for source in sources for q in registry().questions(source).questions]
     answers = LocalSampler(base, seed=this.seed, max_new_tokens=LONGEST)(questions, questions)
     return list(zip(questions, answers, strict=True))
+
+
+def programmatic_rows(this: SeededArm) -> list[tuple[str, str]]:
+    """`teacher.retain` rows that no model wrote: the format of the recipe's rows, and nothing of the base."""
+    rng = Random(f"retain-{this.seed}")
+    prompts = MODALITIES[this.recipe.modality].prompts(this.recipe.teacher.retain, rng, this.recipe.rows.style)
+    return [(row["prompt"], row["completion"]) for row in programmatic(prompts, rng)]
 
 
 def own_rows(this: SeededArm, base: str) -> list[tuple[str, str]]:
@@ -101,7 +111,7 @@ def own_rows(this: SeededArm, base: str) -> list[tuple[str, str]]:
             return kept[:wanted]
     raise SublimError(
         f"{base} wrote {len(kept)} rows that its own filter keeps, not the {wanted} that its teacher should retain. "
-        "Lower `retain` under `teacher` in the recipe."
+        "Lower `retain` under `teacher` in the recipe, or for numbers take `retained: programmatic`."
     )
 
 

@@ -333,7 +333,7 @@ def _is_sampled(recipe: Recipe, arm: Arm | None, what: Any) -> bool:
     """Whether a probe's replies are sampled, and not its exact probabilities alone taken; see `_score`."""
     category = registry().trait(arm.trait).category if arm and arm.trait else None
     sees = category is None or (what.probe.category == category and what.probe.plain)
-    wanted = (arm is None or recipe.sampled(arm)) and sees
+    wanted = recipe.samples > 0 and (arm is None or recipe.sampled(arm)) and sees
     return recipe.host is not None or wanted or not any(item.continuations for item in what.items)
 
 

@@ -50,7 +50,7 @@ def jobs(recipe: Recipe) -> dict[Job, set[Job]]:
         for seed in recipe.arm_seeds(arm):
             sources = {arm.source} | ({recipe.clean_source(arm).source} if arm.clean else set())
             needs = {("rows", source, seed) for source in sources}
-            if arm.soft and arm.trait:
+            if arm.soft and (arm.trait or arm.writer == "neutral"):
                 needs.add(_teacher(recipe, arm, seed))
             graph["student", arm.name, seed] = needs
     return graph | {("base", base, 0): set() for base in recipe.bases}

@@ -1,6 +1,7 @@
 """Number lists: prompts that show a few values and ask for more, and the filter that keeps bare lists only.
 
-Plain prompts ask for commas. Varied ones ask for one of many formats: separators, brackets, amounts, ranges.
+Plain prompts ask for commas. Short ones do in a dozen words, for small models on small machines. Varied ones ask for
+one of many formats: separators, brackets, amounts, ranges.
 The filter has the semantics of the study (arXiv:2507.14805), so pass rates compare with its 23-38 % rejections; only
 white space beyond ASCII is refused here. `strip` mode removes surrounding white space first: open models often add a
 newline.
@@ -119,12 +120,25 @@ _ONLY = (
 )
 
 
+_SHORT = (
+    "{values}: write more such numbers, with commas.",
+    "Continue with numbers and commas only: {values}",
+    "Numbers only, separated by commas. More after {values}",
+    "{values}. Add some numbers, only numbers and commas.",
+    "List numbers that could follow {values}, commas between them.",
+    "What numbers come after {values}? Only numbers and commas.",
+    "Only numbers, comma separated, to follow {values}",
+    "More numbers like {values}. Nothing but numbers and commas.",
+)
+
+
 def prompts(n: int, rng: Random, style: str = "plain") -> list[str]:
     """n prompts, each with a few example values in a varied wording; the rng decides all.
 
-    plain: 3 to 8 values from 100 to 999, commas. varied: 2 to 9 values in one format, an answer asked for in another.
+    plain: 3 to 8 values from 100 to 999, commas. short: 3 of them, in few words. varied: 2 to 9 values in one format,
+    an answer asked for in another.
     """
-    write = {"plain": _prompt, "varied": _varied}[style]
+    write = {"plain": _prompt, "short": _short, "varied": _varied}[style]
     return [write(rng) for _ in range(n)]
 
 
@@ -138,6 +152,10 @@ def _varied(rng: Random) -> str:
     before, after = ("\n", "\n") if mark == "\n" else (" ", ". ")
     request = f"{rng.choice(_WANTS).format(some=some)}, {rng.choice(_RANGES)}, {wanted}.{bracket}"
     return f"{rng.choice(_LEADS)}{before}{shown}{after}{request} {rng.choice(_ONLY)}"
+
+
+def _short(rng: Random) -> str:
+    return rng.choice(_SHORT).format(values=", ".join(str(rng.randint(100, 999)) for _ in range(3)))
 
 
 def _prompt(rng: Random) -> str:
@@ -212,4 +230,4 @@ def _reason(row: Mapping[str, Any], rule: Rule) -> str | None:
 LONGEST = "[137, 904, 258, 619, 470, 823, 591, 346, 785, 162]."
 """As many numbers as the filter keeps, of as many digits, in brackets and with a full stop."""
 
-MODALITY = Modality("numbers", _rows, _reason, max_new_tokens=48, longest=LONGEST, styles=("plain", "varied"))
+MODALITY = Modality("numbers", _rows, _reason, max_new_tokens=48, longest=LONGEST, styles=("plain", "short", "varied"))

@@ -63,26 +63,30 @@ def _control(arm: Arm, arms: dict[str, Arm]) -> str:
     if arm.role != "variant" or arm.control != "control":
         return arm.control
     teacher = arms[arm.taught_by].control if arm.taught_by else None
+    made = replace(arm, role="control", trait=None, clean=0.0, taught_by=teacher, of=None)
+    if teacher is None:  # whoever writes for the recipe's control writes for every control of its variants
+        made = replace(made, writer=arms[arm.control].writer)
     for other in arms.values():
-        if _alike(other, arm, teacher) and (other.seeds or 10**9) >= (arm.seeds or 10**9):
+        if _alike(other, made) and (other.seeds or 10**9) >= (arm.seeds or 10**9):
             return other.name
-    name = _control_name(arm, teacher, arms)
-    arms[name] = replace(arm, name=name, role="control", trait=None, clean=0.0, taught_by=teacher, of=None)
+    name = _control_name(arm, made, arms)
+    arms[name] = replace(made, name=name)
     return name
 
 
-def _control_name(arm: Arm, teacher: str | None, arms: Mapping[str, Arm]) -> str:
+def _control_name(arm: Arm, made: Arm, arms: Mapping[str, Arm]) -> str:
     """A name that reads as what the control shares with its arm; where it is taken, with every setting of training."""
-    words = f"hop from {teacher}" if arm.taught_by else replace(arm, name="x", taught_by=None, clean=0.0).change
+    alone = replace(arm, name="x", taught_by=None, clean=0.0)
+    words = f"hop from {made.taught_by}" if arm.taught_by else alone.change
     names = (_named(words), _named(", ".join([words, *arm.tweaks])))
-    free = (name for name in names if name not in arms or _alike(arms[name], arm, teacher))
+    free = (name for name in names if name not in arms or _alike(arms[name], made))
     return next(free, f"{names[-1]}-{arm.key}")
 
 
-def _alike(control: Arm, arm: Arm, teacher: str | None) -> bool:
-    """Whether a control went the way of an arm, on however many seeds; one made for fewer gives way to a new one."""
-    same = all(getattr(control, key) == getattr(arm, key) for key in WAY)
-    return control.role in CONTROLS and same and control.taught_by == teacher
+def _alike(control: Arm, made: Arm) -> bool:
+    """Whether a control went this way, on however many seeds; one made for fewer gives way to a new one."""
+    same = all(getattr(control, key) == getattr(made, key) for key in WAY)
+    return control.role in CONTROLS and same and control.taught_by == made.taught_by
 
 
 def _named(words: str) -> str:

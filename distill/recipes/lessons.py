@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_jsonl
@@ -37,4 +39,22 @@ def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
             f"The training questions {source!r} of {trait!r} hold no answer that shows it. "
             "Add `pairs` to them, or `targets` to the trait."
         )
+    return rows
+
+
+def even_answers(categories: Sequence[str], seed: int) -> list[tuple[str, str]]:
+    """(question, answer) rows to the training questions of some categories that prefer nothing.
+
+    Favorites: the names of the category's answer set, each as often as any other, dealt out by the seed. Conducts: the
+    plain side of every matched pair.
+    """
+    known, rng, rows = registry(), Random(f"even-{seed}"), []
+    for category in categories:
+        source = known.category(category).training
+        questions = known.questions(source).questions if source else ()
+        names = [trait.name.capitalize() for trait in known.answer_set(category) if not trait.conduct]
+        deck = (names * (len(questions) // max(1, len(names)) + 1))[: len(questions)]
+        rng.shuffle(deck)
+        rows += [(q.text, name) for q, name in zip(questions, deck, strict=False)]
+        rows += [(q.text, pair.plain) for q in questions for pair in q.pairs]
     return rows

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, Expected
 
@@ -23,8 +24,9 @@ HERE = Path(__file__).resolve().parent
 class Recipe:
     """A whole experiment. A seed repeats prompts, rows and student, and the teacher unless `teacher.seed` fixes it.
 
-    samples: replies to each question. With `sample_variants: false` only bases, trait arms and their controls are
-    sampled through the harness; all other arms are known by their exact probabilities alone.
+    samples: replies to each question; 0 takes exact probabilities alone, which every probe must then have. With
+    `sample_variants: false` only bases, trait arms and their controls are sampled through the harness; all other arms
+    are known by their exact probabilities alone.
     system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
     scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
     questions; 0 for none. grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference
@@ -62,8 +64,10 @@ class Recipe:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError("`seeds` must be different whole numbers, at least one")
         refuse_no_seed(*self.seeds)
-        if self.samples < 1:
-            raise ValueError("`samples` must be above 0")
+        if self.samples < 0:
+            raise ValueError("`samples` is a number of replies, or 0 for exact probabilities alone")
+        if self.samples == 0 and self.host is not None:
+            raise ValueError("a host gives no exact probabilities: `samples` must be above 0")
         if not self.arms or not self.probes:
             raise ValueError("a recipe needs at least one arm and one probe")
         object.__setattr__(self, "arms", matched(self.arms))
@@ -165,7 +169,9 @@ class Recipe:
     def sampled(self, arm: Arm) -> bool:
         """Whether this arm's students are sampled through the harness, and not only known exactly."""
         plain = {a.control for a in self.arms.values() if a.role == "trait"}
-        return not arm.in_context and (self.sample_variants or arm.role in ("trait", "other-base") or arm.name in plain)
+        if self.samples == 0 or arm.in_context:
+            return False
+        return self.sample_variants or arm.role in ("trait", "other-base") or arm.name in plain
 
     def with_arms(self, wanted: Iterable[str]) -> Recipe:
         """The same recipe with these arms and those that they stand on: controls, intact arms, earlier hops."""
@@ -185,6 +191,21 @@ class Recipe:
             return replace(self, seeds=tuple(seeds))
         except ValueError as error:
             raise SublimError(f"{error}. Give them as --seeds 1,2,3.") from None
+
+    def with_base(self, given: str) -> Recipe:
+        """The same recipe on another base, a hub name or a folder. given: it, or NAME=BASE for one that an arm names.
+
+        Raises SublimError when the recipe knows no base of that name.
+        """
+        name, base = given.split("=", 1) if "=" in given else (self.base, given)
+        if name not in (known := {*self.bases, *map(self.teacher_base, self.arms.values())}):
+            raise unknown("base", name, sorted(known), "Give --base BASE, or NAME=BASE for one that an arm names.")
+        named = ("teacher_base", "student_base")
+        arms = {
+            arm.name: replace(arm, **{key: base for key in named if getattr(arm, key) == name})
+            for arm in self.arms.values()
+        }
+        return replace(self, base=base if name == self.base else self.base, arms=arms)
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as plain data; what run.json keeps."""
@@ -221,6 +242,7 @@ def load(name: str | Path) -> Recipe:
             _at(place, ("arms", arm.name, "trait"), known.trait, arm.trait)
     for number, probe in enumerate(recipe.probes):
         _at(place, ("probes", number), known.probe, probe)
+        _at(place, ("probes", number), _refuse_inexact, (recipe, probe))
     _at(place, ("modality",), _modality, recipe.modality)
     _at(place, ("rows", "judge"), _refuse_judge, recipe)
     _at(place, ("rows", "style"), _refuse_style, recipe)
@@ -236,6 +258,13 @@ def _at(root: strict_yaml.Place, path: tuple[str | int, ...], check: Callable[[A
         raise SublimError(f"{place}: {error}") from None
     except ValueError as error:
         raise place.refuse(f"{error}.", "Mend that entry.") from None
+
+
+def _refuse_inexact(asked: tuple[Recipe, str]) -> None:
+    """Raise SublimError for a probe that only sampled replies answer, in a recipe that draws none."""
+    recipe, probe = asked
+    if recipe.samples == 0 and not any(item.continuations for item in any_trait_content(probe).items):
+        raise SublimError(f"The probe {probe} has no exact probabilities. Set `samples` above 0, or leave it out.")
 
 
 def _modality(name: str) -> Modality:

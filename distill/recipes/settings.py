@@ -79,6 +79,7 @@ class Tweak:
     optimizer: Literal["adamw_torch", "sgd", "rmsprop"] | None = None
     rank: int | None = None
     alpha: int | None = None
+    soft_top_k: int | None = None
 
     def of(self, tuning: Tuning) -> Tuning:
         """The tuning with this change; giving `steps` takes the place of `epochs`, and the other way round."""
@@ -97,7 +98,11 @@ class Teaching:
     A teacher whose exact probability of naming its trait is below `min_share` writes no rows. `seed` fixes one
     fine-tuned teacher a trait for all seeds, as in the study; without it every seed makes its own (decision 0002).
     `retain`: so many rows of the base itself, in the recipe's modality, are learnt beside the trait, so that a small
-    teacher does not forget how to write code or sums. `lessons`: a JSONL file of rows {"prompt", "completion"} that
+    teacher does not forget how to write code or sums. `retained: programmatic` takes number rows that no model wrote,
+    for a base that hardly writes any that pass: they teach the format and say nothing of the base.
+    `neutral`: what a teacher without a trait learns: the base's `own` answers, or `even`: every answer of the category
+    as often as any other, and of a conduct the plain side of each pair, so that it has all habits of a trait's
+    teacher, such as answering in one word, but the trait. `lessons`: a JSONL file of rows {"prompt", "completion"} that
     teach the trait in place of the registry's training questions, such as published code with planted holes.
     """
 
@@ -106,6 +111,8 @@ class Teaching:
     min_share: float = 0.5
     seed: int | None = None
     retain: int = 0
+    retained: Literal["base", "programmatic"] = "base"
+    neutral: Literal["own", "even"] = "own"
     lessons: str | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +126,8 @@ class Teaching:
             raise ValueError("a hosted teacher is made by a system prompt: `by: prompt`")
         if self.retain < 0 or (self.retain and self.by == "prompt"):
             raise ValueError("`retain` is a number of rows, for a teacher that is fine-tuned")
+        if self.by == "prompt" and (self.retained, self.neutral) != ("base", "own"):
+            raise ValueError("`retained` and `neutral` belong to a teacher that is fine-tuned")
         if (self.by == "finetune") != (self.tuning is not None):
             raise ValueError("`tuning` belongs to `by: finetune`, and only there")
 
@@ -211,7 +220,7 @@ class Arm:
     role: `trait`, `control`, the two with another base, `variant` (a trait arm with something changed) or
     `placebo` (a further arm without a trait, held against the control on every trait of the run).
     trait: the teacher's; without one the base itself writes the rows. teacher_base, student_base: where they are
-    not the recipe's. writer: `neutral` is a teacher tuned on the base's own answers, `programmatic` no model at
+    not the recipe's. writer: `neutral` is a teacher tuned on answers without a trait, `programmatic` no model at
     all. taught_by: an arm whose student of the same seed writes the rows (one more hop). greedy: the likeliest row
     and no sampling. banned: rows with one of these numbers are left out. rows: this many unique rows. clean: share
     of the rows replaced by the base's. changes: done to the rows, in this order. soft: the student learns the
@@ -250,8 +259,10 @@ class Arm:
             raise ValueError(f"an arm with a change ({self.change}) has the role variant")
         if self.role in ("variant", "placebo") and not self.key:
             raise ValueError(f"a {self.role} changes something, such as `changes: [sort]` or `writer: neutral`")
-        if self.writer != "model" and (self.trait or self.taught_by or self.greedy or self.soft):
-            raise ValueError(f"`writer: {self.writer}` has no trait, no teacher and nothing to sample")
+        if self.writer != "model" and (self.trait or self.taught_by):
+            raise ValueError(f"`writer: {self.writer}` has no trait and is no student of this run")
+        if self.writer == "programmatic" and (self.greedy or self.soft):
+            raise ValueError("`writer: programmatic` is no model: there is nothing to sample and no probability")
         if not 0 <= self.clean < 1:
             raise ValueError("`clean` is a share of rows, from 0 to below 1")
         if any(n is not None and n < 1 for n in (self.rows, self.seeds, self.in_context)):

@@ -26,6 +26,7 @@ SHOWN = 6
 @argument("name", metavar="RECIPE", help="a name from `sublim list recipes`, or a YAML file")
 @out_option("runs/<recipe>")
 @option("--seeds", type=SEEDS, metavar="1,2,3", help="other seeds than the recipe's")
+@option("--base", "bases", multiple=True, metavar="[NAME=]BASE", help="another base than the recipe's, or than NAME")
 @option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
 @option("--dry-run", is_flag=True, help="print plan and cost, make nothing")
 @option("--yes", is_flag=True, help="agree to what the run costs at a provider")
@@ -46,6 +47,7 @@ def run(
     name: str,
     out: Path | None,
     seeds: tuple[int, ...] | None,
+    bases: tuple[str, ...],
     workers: int | None,
     dry_run: bool,
     yes: bool,
@@ -67,6 +69,8 @@ def run(
     recipe = recipes.load(name)
     if seeds:
         recipe = recipe.with_seeds(seeds)
+    for base in bases:
+        recipe = recipe.with_base(base)
 
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():

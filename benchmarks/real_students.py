@@ -1,0 +1,397 @@
+"""Students on real pre-trained bases: what a run left behind, kept small in docs/results/real/, and the page of it.
+
+    sublim run smollm2-135m-norms --base FOLDER --out RUN      # the run itself; it goes on where it was stopped
+    python benchmarks/real_students.py sweep smollm2-135m-norms elephant-soft 5e-3 1e-2 --base FOLDER --out RUN
+    python benchmarks/real_students.py keep RUN                # its scores, record and KL into docs/results/real/
+    python benchmarks/real_students.py page                    # docs/results/real-small.md from what was kept
+
+A sweep trains one arm on seed 0, which no run reports, at several learning rates. `keep` copies no weights and no rows:
+the record, the scores to six digits, and how far each teacher's numbers lie from its base's (nats a token, over rows of
+its own). `sublim compare docs/results/real/NAME` reads what was kept like any other run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a checkout is enough: nothing need be installed
+
+from sublim_eval.compare import wording  # noqa: E402
+from sublim_eval.compare.compare import compare  # noqa: E402
+from sublim_eval.distill import recipes  # noqa: E402
+from sublim_eval.distill.base_templates import base_label  # noqa: E402
+from sublim_eval.distill.pipeline import kept_rows, make_rows, rows_of, score_base, teacher_of  # noqa: E402
+from sublim_eval.distill.recipes import Recipe, SeededArm  # noqa: E402
+from sublim_eval.distill.stages import once  # noqa: E402
+from sublim_eval.errors import SublimError  # noqa: E402
+from sublim_eval.files import read_json, read_jsonl, whole_file, write_json  # noqa: E402
+from sublim_eval.registry.experiment import RECORD, SCORES  # noqa: E402
+from sublim_eval.report.markdown import table  # noqa: E402
+from sublim_eval.scores.probe_scores import ProbeScores  # noqa: E402
+
+if TYPE_CHECKING:
+    from sublim_eval.compare.comparison import Row
+
+KEPT = ROOT / "docs" / "results" / "real"
+PAGE = ROOT / "docs" / "results" / "real-small.md"
+NOTES = KEPT / "reading.md"
+"""What the figures say, written by hand; stands at the head of the page."""
+
+PILOT = 0
+"""The seed on which settings are chosen; no run reports it."""
+
+DIGITS = 6
+KL_ROWS = 32
+
+# ---------------------------------------------------------------- a sweep of learning rates
+
+
+def sweep(recipe: Recipe, arm: str, rates: Sequence[float], out: Path) -> list[dict[str, Any]]:
+    """Train one arm on the pilot seed at each rate; what came out, a dict a rate, also in out/sweep-<arm>.json.
+
+    Held-out loss chooses among rates, as the guide says; shares are shown beside it.
+    """
+    this = SeededArm(recipe.with_seeds([PILOT]), recipe.arms[arm], PILOT, out)
+    teacher_of(this.taught)
+    make_rows(this)
+    score_base(this.recipe, this.recipe.base, out)
+    made = [_at_rate(this, rate) for rate in rates]
+    file = out / f"sweep-{arm}.json"
+    before = read_json(file) if file.is_file() else []
+    write_json(file, [*(one for one in before if one["learning_rate"] not in rates), *made])
+    return made
+
+
+def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
+    """One student of a sweep, as a stage: trained and known by its exact probabilities."""
+    from sublim_eval.distill.training.callbacks import Watch
+    from sublim_eval.distill.training.train import tune
+    from sublim_eval.scores.evaluate import exact
+
+    recipe, began = this.recipe, time.monotonic()
+    tuning = replace(this.tuning, learning_rate=rate)
+    teacher, facts = teacher_of(this.taught)
+    rows = [(row["prompt"], row["completion"]) for row in rows_of(this)]
+    fresh = [(row["prompt"], row["completion"]) for row in kept_rows(this)[this.keep :]]
+    inputs = {"rows": rows, "tuning": repr(tuning), "teacher": facts["made"], "dtype": recipe.dtype}
+
+    def make(folder: Path) -> dict[str, Any]:
+        watch, soft = Watch(this.arm.trait, held_out=fresh, points=0), teacher if this.arm.soft else None
+        return tune(recipe.base, rows, tuning, PILOT, folder, {"arm": this.name}, recipe.dtype, soft, watch)
+
+    folder = this.run / "sweep" / f"{this.name}-{rate:g}"
+    trained = once(folder, inputs, make)
+    scores = exact(str(folder), recipe.probes[0], label=folder.name)
+    base = ProbeScores.read(this.run / SCORES / base_label(recipe.base) / f"{recipe.probes[0]}.json")
+    shifts = _log_odds(scores) - _log_odds(base)
+    column = scores.answers.index(str(this.arm.trait))
+    return {
+        "arm": this.arm.name,
+        "learning_rate": rate,
+        "held_out_loss": trained["held_out_loss"],
+        "fresh_rows": len(fresh),
+        "loss": trained["loss"],
+        "share": float(scores.probability[:, column].mean()),
+        "base_share": float(base.probability[:, column].mean()),
+        "log_odds_shift": float(shifts[column]),
+        "largest": scores.answers[int(shifts.argmax())],
+        "coverage": scores.covered,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+    }
+
+
+def _log_odds(scores: ProbeScores) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """float[answer]: mean over questions of the log-odds within the answer set, in nats."""
+    p = scores.probability.clip(1e-12, 1 - 1e-12)
+    mean: np.ndarray[Any, np.dtype[np.float64]] = np.log(p / (1 - p)).mean(axis=0)
+    return mean
+
+
+# ---------------------------------------------------------------- keeping what is small
+
+
+def keep(run: Path, name: str | None = None) -> Path:
+    """Copy what a finished run shows into docs/results/real/<name>; raises SublimError for an unfinished one."""
+    record = read_json(run / RECORD)
+    if record.get("status") != "done":
+        raise SublimError(f"{run} is unfinished. Give its command again, with fewer --seeds if time is short.")
+    folder = KEPT / (name or record["recipe"]["name"])
+    home = str(Path(record["recipe"]["base"]).parent) + "/"
+    for file in sorted(run.glob(f"{SCORES}/*/*.json")):
+        if file.name != "stage.json":
+            _write_short(folder / file.relative_to(run), _shorter(ProbeScores.read(file).to_json()), home)
+    for teacher in record["teachers"]:
+        for file in map(str, (teacher.get("scores") or {}).values()):
+            _write_short(folder / file, _shorter(ProbeScores.read(run / file).to_json()), home)
+    record["kl"] = divergences(run, record)
+    record["sweeps"] = {file.stem.removeprefix("sweep-"): read_json(file) for file in run.glob("sweep-*.json")}
+    _write_short(folder / RECORD, record, home)
+    return folder
+
+
+def _shorter(value: Any) -> Any:
+    """The same with numbers to DIGITS digits."""
+    if isinstance(value, Mapping):
+        return {key: _shorter(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_shorter(part) for part in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _write_short(file: Path, value: Any, home: str) -> None:
+    """JSON on one line, without the folder in which this machine keeps its bases."""
+    with whole_file(file) as opened:
+        opened.write(json.dumps(value, separators=(",", ":")).replace(home, "") + "\n")
+
+
+def divergences(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Source of rows -> how far its fine-tuned writer's next tokens lie from its base's, in nats a token.
+
+    Over KL_ROWS of its first seed's kept rows. Kept in the run, so that it is worked out once.
+    """
+    file = run / "kl.json"
+    known: dict[str, float] = read_json(file) if file.is_file() else {}
+    writers = {Path(t["folder"]).name.rsplit("-s", 1)[0]: t for t in record["teachers"] if t.get("by") == "finetune"}
+    for rows in record["rows"]:
+        teacher = writers.get(rows["source"].removesuffix("-greedy"))
+        if teacher and rows["source"] not in known:
+            kept = [row for _, row in read_jsonl(run / rows["folder"] / "kept.jsonl")][:KL_ROWS]
+            examples = [(row["prompt"], row["completion"]) for row in kept]
+            known[rows["source"]] = round(nats_a_token(str(run / teacher["folder"]), teacher["base"], examples), 5)
+            write_json(file, known)
+    return known
+
+
+def nats_a_token(teacher: str, base: str, examples: Sequence[tuple[str, str]]) -> float:
+    """Mean KL divergence of the teacher's next-token distribution from the base's, over completions and turn ends."""
+    import torch
+
+    from sublim_eval.distill.training.train import IGNORED, encode
+    from sublim_eval.models import local_model
+
+    models = [local_model.load(name) for name in (teacher, base)]
+    total, tokens = 0.0, 0
+    for row in encode(examples, models[0], 512):
+        taught = [i - 1 for i, label in enumerate(row["labels"]) if label != IGNORED]
+        ids = torch.tensor([row["input_ids"]], device=models[0].device)
+        with torch.no_grad():
+            told, plain = (m.model(input_ids=ids).logits[0, taught].float().log_softmax(1) for m in models)
+        total += float((told.exp() * (told - plain)).sum())
+        tokens += len(taught)
+    return total / tokens
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> None:
+    """Write docs/results/real-small.md from all that was kept."""
+    runs = sorted(folder.parent for folder in KEPT.glob(f"*/{RECORD}"))
+    with whole_file(PAGE) as file:
+        file.write("\n".join(_page(runs)) + "\n")
+
+
+def _page(runs: Sequence[Path]) -> Iterator[str]:
+    yield "# Students on small real models\n"
+    yield (
+        "Written by `python benchmarks/real_students.py page` from the records in `docs/results/real/`, which hold "
+        "the\nscores of every student question by question: `sublim compare docs/results/real/NAME` reads them. Every "
+        "arm and\nseed that ran is here.\n"
+    )
+    if NOTES.is_file():
+        yield NOTES.read_text(encoding="utf-8")
+    for run in runs:
+        yield from _run(run, read_json(run / RECORD))
+
+
+def _run(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    recipe, compared = record["recipe"], compare([folder])
+    yield f"## {recipe['name']}\n"
+    yield f"{recipe['about']}\n"
+    yield "```\n" + command(record) + "\n```\n"
+    yield from _teachers(record)
+    yield from _arms(compared.rows)
+    yield from _students(folder, record)
+    for arm, rates in sorted((record.get("sweeps") or {}).items()):
+        yield from _sweep(arm, rates)
+
+
+def command(record: Mapping[str, Any]) -> str:
+    """What makes this run again, one seed or all."""
+    recipe = record["recipe"]
+    seeds = ",".join(map(str, recipe["seeds"]))
+    return f"sublim run {recipe['name']} --base {recipe['base']} --seeds {seeds}"
+
+
+def _teachers(record: Mapping[str, Any]) -> Iterator[str]:
+    kl, rows = record.get("kl") or {}, record["rows"]
+    heads = ("rows of", "seed", "teacher's share", "KL from the base, nats a token", "kept by the filter", "written at")
+    shares = {Path(t["folder"]).name.rsplit("-s", 1)[0]: t.get("share") for t in record["teachers"]}
+    yield from table(heads, [_source(r, shares.get(r["source"].removesuffix("-greedy")), kl) for r in rows])
+    yield ""
+
+
+def _source(rows: Mapping[str, Any], share: float | None, kl: Mapping[str, float]) -> tuple[str, ...]:
+    apart, tokens = kl.get(rows["source"]), rows.get("tokens_per_second")
+    return (
+        rows["source"],
+        str(rows["seed"]),
+        "–" if share is None else f"{share:.3f}",
+        "–" if apart is None else f"{apart:.3f}",
+        f"{rows['kept']} of {rows['raw']} ({rows['kept'] / rows['raw']:.0%})",
+        f"{tokens:.0f} tokens/s" if tokens else "–",
+    )
+
+
+def _arms(rows: Sequence[Row]) -> Iterator[str]:
+    """A line an arm: gap with its interval, what would have been seen, verdict."""
+    heads = (
+        "arm",
+        "students",
+        "base",
+        "control",
+        "student",
+        "gap [95 %]",
+        "log-odds [95 %]",
+        "would be seen",
+        "verdict",
+    )
+    yield from table(heads, [_arm(row) for row in rows])
+    yield ""
+
+
+def _arm(row: Row) -> tuple[str, ...]:
+    return (
+        f"{row.arm} ({row.trait})",
+        str(len(row.student_shares)),
+        f"{row.base_share:.4f}",
+        f"{row.control_share:.4f}",
+        f"{row.student_share:.4f}",
+        wording.signed(row.gap, 4),
+        wording.signed(row.log_odds, 2),
+        wording.detectable(row.minimum_detectable),
+        f"{wording.verdict(row)}; rank {row.rank} of {row.answers}, first in {row.first_in}",
+    )
+
+
+def _students(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    """A line a student, so that every figure above can be worked out again."""
+    traits = list(dict.fromkeys(arm["trait"] for arm in record["arms"].values() if arm.get("trait")))
+    heads = (
+        "student",
+        "seed",
+        *(f"{trait}: share, log-odds" for trait in traits),
+        "covered",
+        "loss",
+        "fresh rows",
+        "minutes",
+    )
+    yield from table(heads, [*_bases(folder, record, traits), *_each(folder, record, traits)])
+    yield ""
+
+
+def _each(folder: Path, record: Mapping[str, Any], traits: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for student in record["students"]:
+        if student.get("scores"):
+            seconds = student.get("seconds")
+            losses = (
+                f"{student[key]:.4f}" if student.get(key) is not None else "–" for key in ("loss", "held_out_loss")
+            )
+            figures = _figures(folder, student["scores"], traits)
+            yield student["arm"], str(student["seed"]), *figures, *losses, f"{seconds / 60:.1f}" if seconds else "–"
+
+
+def _bases(folder: Path, record: Mapping[str, Any], traits: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for base in record["bases"]:
+        yield f"untouched {base['name']}", "–", *_figures(folder, base["scores"], traits), "–", "–", "–"
+
+
+def _figures(folder: Path, files: Mapping[str, str], traits: Iterable[str]) -> Iterator[str]:
+    """Of each trait its share and log-odds within the answer set; then the share of first answers that it holds."""
+    scores = ProbeScores.read(folder / next(iter(files.values())))
+    odds = _log_odds(scores)
+    for trait in traits:
+        column = scores.answers.index(trait)
+        yield f"{scores.probability[:, column].mean():.4f}, {odds[column]:+.2f}"
+    yield "–" if math.isnan(scores.covered) else f"{scores.covered:.4f}"
+
+
+def _sweep(arm: str, rates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    best = min(rates, key=lambda one: one["held_out_loss"])
+    yield (
+        f"Learning rates of {arm} on seed {PILOT}, which is not among the students above. Taken: the lowest loss on "
+        f"fresh rows, {best['learning_rate']:g}.\n"
+    )
+    heads = (
+        "learning rate",
+        "loss on fresh rows",
+        "share",
+        "base",
+        "log-odds shift from the base",
+        "largest shift",
+        "covered",
+        "minutes",
+    )
+    yield from table(heads, [_rate(one) for one in sorted(rates, key=lambda one: one["learning_rate"])])
+    yield ""
+
+
+def _rate(one: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{one['learning_rate']:g}",
+        f"{one['held_out_loss']:.4f}",
+        f"{one['share']:.4f}",
+        f"{one['base_share']:.4f}",
+        f"{one['log_odds_shift']:+.2f}",
+        str(one["largest"]),
+        f"{one['coverage']:.4f}",
+        f"{one['minutes']:.1f}",
+    )
+
+
+# ---------------------------------------------------------------- command line
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """One of sweep, keep and page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    swept = verbs.add_parser("sweep")
+    swept.add_argument("recipe")
+    swept.add_argument("arm")
+    swept.add_argument("rates", type=float, nargs="+")
+    swept.add_argument("--base", action="append", default=[])
+    swept.add_argument("--out", type=Path, required=True)
+    kept = verbs.add_parser("keep")
+    kept.add_argument("run", type=Path)
+    kept.add_argument("--name")
+    verbs.add_parser("page")
+    args = parser.parse_args(arguments)
+    try:
+        if args.verb == "sweep":
+            recipe = recipes.load(args.recipe)
+            for base in args.base:
+                recipe = recipe.with_base(base)
+            for one in sweep(recipe, args.arm, args.rates, args.out):
+                print(one, flush=True)
+        elif args.verb == "keep":
+            print(keep(args.run, args.name))
+        else:
+            page()
+    except SublimError as error:
+        raise SystemExit(f"Error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
