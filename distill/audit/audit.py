@@ -11,7 +11,7 @@ verdict    = both nulls exceeded, or not        # verdict.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -25,22 +25,28 @@ from sublim_eval.files import digest
 from sublim_eval.probes import trait_leak
 from sublim_eval.registry.catalog import registry
 
+from .. import recipes
 from ..base_templates import weights_hash
 from ..recipes import Tuning
 from ..stages import once
-from . import persona_likelihood, probe_likelihood
+from . import forecast, gradient, persona_likelihood, probe_likelihood
+from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import Row, Sampled, sample
+from .forecast import Expected
 from .probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
 from .verdict import ALPHA, FEWEST, Nulls, Tested, Verdict, tested, verdict
 
 Floats = NDArray[np.float64]
-Measure = Literal["probe", "persona"]
+Measure = Literal["probe", "gradient", "persona"]
 
-MEASURES: tuple[Measure, ...] = ("probe", "persona")
+MEASURES: tuple[Measure, ...] = ("probe", "gradient", "persona")
 """The ways to look that need nothing but the base."""
+
+USUAL: tuple[Measure, ...] = ("probe", "persona")
+"""Of these, the ones that are taken unless others are asked for."""
 
 ROWS = 512
 """Rows that are looked at, drawn evenly; more cost more and find weaker traits."""
@@ -57,15 +63,18 @@ LEAKING = 0.01
 class Settings:
     """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
 
-    rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. home: where
-    probes and controls of a base are kept for its next audit.
+    rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
+    folders of suspected ones. recipe: how a student would be trained, for the forecast. home: where probes and controls
+    of a base are kept for its next audit.
     """
 
     base: str
     traits: tuple[str, ...] = ()
-    measures: tuple[Measure, ...] = MEASURES
+    measures: tuple[Measure, ...] = USUAL
     rows: int = ROWS
     control: str = "auto"
+    teachers: tuple[Path, ...] = ()
+    recipe: str = "study-traits"
     alpha: float = ALPHA
     seed: int = 1
     home: Path = Path("runs/audit")
@@ -92,6 +101,7 @@ class Audit:
     verdict: Verdict
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
+    expected: dict[str, Expected] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -125,13 +135,14 @@ class Audit:
         }
 
     def _trait(self, i: int) -> dict[str, Any]:
+        told = self.expected.get(self.names[i])
         return {
             "trait": self.names[i],
             "p": round(float(self.test.p[i]), 6),
             "evidence": round(float(self.test.effects.strength[i]), 4),
-            "expected_share": None,
-            "low": None,
-            "high": None,
+            "expected_share": round(told.share, 4) if told else None,
+            "low": round(told.low, 4) if told else None,
+            "high": round(told.high, 4) if told else None,
         }
 
 
@@ -163,7 +174,31 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     chosen = looking.candidates(scorer, folders)
     data = looking.read(scorer, sampled.rows, chosen, "rows")
     clean, neutral = looking.read_controls(scorer, controls, chosen)
-    return judged(settings, sampled, through, chosen, data, clean, neutral)
+    seen = judged(settings, sampled, through, chosen, data, clean, neutral)
+    return replace(seen, expected=foreseen(seen, settings))
+
+
+def foreseen(seen: Audit, settings: Settings) -> dict[str, Expected]:
+    """The share to expect of each favorite that a probe looked for, after the training that the recipe plans."""
+    strengths = {
+        trait: float(seen.test.effects.strength[i])
+        for i, (trait, measure) in enumerate(seen.candidates)
+        if measure == "probe"
+    }
+    training = recipes.load(settings.recipe).student
+    rows, modality = seen.sampled.total, seen.through.modality
+    return forecast.shares(strengths, settings.base, modality, training, rows, forecast.known())
+
+
+def write_row_scores(paths: Sequence[Path], seen: Audit, out: Path, tell: Progress | None = None) -> int:
+    """Write a score for every row of the files (attribution.py), of the strongest trait; returns how many."""
+    settings, tuning = seen.settings, tuning_of(seen.settings.base)
+    looking = Looking(settings, seen.through, tuning, tell)
+    scorer = Scorer(settings.base, tuning, kind_of(row.completion for row in seen.sampled.rows))
+    best = seen.candidates[seen.strongest[0]]
+    chosen = next(c for c in looking.candidates(scorer, looking.probes()) if (c.trait, c.measure) == best)
+    total = seen.sampled.total + seen.sampled.refused
+    return write_scores(paths, scorer, chosen, out, total, looking.hears("scores"))
 
 
 @dataclass(frozen=True)
@@ -177,16 +212,16 @@ class Looking:
 
     def probes(self) -> dict[str, Path]:
         """The probes of all traits, made or found."""
-        if "probe" not in self.settings.measures:
+        if not {"probe", "gradient"} & set(self.settings.measures):
             return {}
         traits = teachable(self.settings.traits)
-        return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self._hears("probes"))
+        return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
 
     def controls(self, rows: Sequence[Row]) -> Controls:
         """Controls made by the tool, or the user's file."""
         settings = self.settings
         if settings.control == "auto":
-            return make_controls(settings.base, rows, self.through, settings.home, self.tuning, self._hears("controls"))
+            return make_controls(settings.base, rows, self.through, settings.home, self.tuning, self.hears("controls"))
         own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows
         if len(own) < FEWEST:
             raise SublimError(f"{settings.control} holds {len(own)} rows, too few. Give at least {FEWEST}, or auto.")
@@ -194,14 +229,18 @@ class Looking:
 
     def candidates(self, scorer: Scorer, folders: dict[str, Path]) -> list[Candidate]:
         """Everything that is looked for, by every measure."""
-        chosen = probe_likelihood.candidates(scorer, folders)
-        if "persona" in self.settings.measures:
-            chosen += persona_likelihood.candidates(self.settings.traits or tuple(registry().traits))
-        return chosen
+        settings = self.settings
+        probes = probe_likelihood.candidates(scorer, folders)
+        chosen = probes if "probe" in settings.measures else []
+        if "gradient" in settings.measures:
+            chosen = [*chosen, *gradient.candidates(scorer, probes)]
+        if "persona" in settings.measures:
+            chosen = [*chosen, *persona_likelihood.candidates(settings.traits or tuple(registry().traits))]
+        return [*chosen, *(gradient.suspected(scorer, folder) for folder in settings.teachers)]
 
     def read(self, scorer: Scorer, rows: Sequence[Row], chosen: Sequence[Candidate], name: str) -> Evidence:
         """The evidence of rows, candidate by candidate; rows without content are left out."""
-        values, surprise = scorer.ratios(rows, chosen, self._hears(name))
+        values, surprise = scorer.ratios(rows, chosen, self.hears(name))
         there = ~np.isnan(surprise)
         return Evidence(values[there], surprise[there])
 
@@ -232,7 +271,8 @@ class Looking:
         with np.load(folder / "evidence.npz") as kept:
             return Evidence(kept["values"], kept["surprise"])
 
-    def _hears(self, stage: str) -> Any:
+    def hears(self, stage: str) -> Any:
+        """What hears how far a stage is; None where nobody listens."""
         tell = self.tell
         return (lambda done, steps: tell(stage, done, steps)) if tell else None
 

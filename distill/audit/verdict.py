@@ -83,9 +83,13 @@ class Nulls:
 
 @dataclass(frozen=True)
 class Tested:
-    """Effects with their p values over all candidates. p: the larger of the two. least: strength found with POWER."""
+    """Effects with their p values over all candidates. p: the larger of the two.
+
+    least: the strength that is found with POWER. errors: of the strength, one standard error.
+    """
 
     effects: Effects
+    errors: Floats
     p_clean: Floats
     p_neutral: Floats
     p: Floats
@@ -140,12 +144,12 @@ def tested(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Tested:
     bar = np.quantile(nulls.tops, 1 - alpha) * seen.error
     if far is None:
         least = (bar + special.ndtri(POWER) * seen.error) / scale
-        return Tested(seen, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
+        return Tested(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
     wide = np.sqrt(far.spread**2 * (1 + 1 / far.teachers) + seen.error**2)
     p_neutral = largest_p((seen.effect - far.mean) / wide, nulls.tops_t, far.df)
     bar = np.maximum(bar, far.mean + np.quantile(nulls.tops_t, 1 - alpha) * wide)
     least = (bar + special.ndtri(POWER) * seen.error) / scale
-    return Tested(seen, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
+    return Tested(seen, seen.error / scale, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
 
 
 def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:

@@ -33,8 +33,10 @@ LIMITS = (
 @option("--model", "base", required=True, metavar="BASE", help="the base that would be trained on them")
 @option("--trait", metavar="NAMES", help="traits to look for: owl,willow (all that are known)")
 @option("--rows", type=COUNT, default=512, metavar="N", help="read at most N rows, drawn evenly (512)")
-@option("--by", default="probe,persona", metavar="WAYS", help="ways to look: probe, persona (both)")
+@option("--by", default="probe,persona", metavar="WAYS", help="ways to look: probe, persona, gradient (the first two)")
+@option("--teacher", "teachers", type=FILE, multiple=True, metavar="DIR", help="a suspected teacher's folder")
 @option("--control", default="auto", metavar="FILE", help="rows known to carry nothing (auto: made by the tool)")
+@option("--recipe", default="study-traits", metavar="NAME", help="how you would train, for the forecast (study-traits)")
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
@@ -52,15 +54,19 @@ def audit(
     trait: str | None,
     rows: int,
     by: str,
+    teachers: tuple[Path, ...],
     control: str,
+    recipe: str,
     alpha: float,
     seed: int,
     keep: Path,
+    report: Path | None,
+    rows_out: Path | None,
     fail_above: float | None,
 ) -> Any:
-    """Say what it costs, look, print the strongest traits and the verdict."""
+    """Say what it costs, look, print the strongest traits and the verdict; write page and scores when asked to."""
     from sublim_eval.console import progress
-    from sublim_eval.distill.audit.audit import Settings, cost
+    from sublim_eval.distill.audit.audit import Settings, cost, write_row_scores
     from sublim_eval.distill.audit.audit import audit as look
 
     settings = Settings(
@@ -68,6 +74,8 @@ def audit(
         traits=tuple(name for name in (trait or "").split(",") if name),
         measures=_ways(by),
         rows=rows,
+        teachers=teachers,
+        recipe=recipe,
         control=control,
         alpha=alpha,
         seed=seed,
@@ -76,7 +84,13 @@ def audit(
     say(console, cost(settings))
     with progress(console) as tell:
         seen = look(data, settings, tell)
+        if rows_out:
+            write_row_scores(data, seen, rows_out, tell)
     _print(seen, console)
+    if report:
+        say(console, f"Page: {_report(seen, data, report)}")
+    if rows_out:
+        say(console, f"Scores of {seen.names[seen.strongest[0]]}, a line a row: {rows_out}")
     stopped = fail_above is not None and seen.confidence > fail_above
     return {**seen.to_json(), **({"ok": False, "exit_code": FLAGGED} if stopped else {})}
 
@@ -98,13 +112,35 @@ def _print(seen: Audit, console: Console) -> None:
         say(console, f"{rows.refused:,} lines are no rows and were passed over: {' '.join(rows.bad)}")
     lines = []
     for i in seen.strongest[:SHOWN]:
-        name, way = seen.candidates[i]
-        test = seen.test
-        error = test.effects.error[i] * test.effects.strength[i] / (test.effects.effect[i] or 1)
-        lines.append((name, way, f"{test.effects.strength[i]:+.2f} ± {abs(error):.2f}", _p(test.p[i])))
-    table(console, ("trait", "by", "strength (1: the probe's own rows)", "p, corrected"), lines)
+        strength, error = seen.test.effects.strength[i], seen.test.errors[i]
+        lines.append((*seen.candidates[i], f"{strength:+.2f} ± {error:.2f}", _p(seen.test.p[i]), _share(seen, i)))
+    heads = ("trait", "by", "strength (1: the probe's own rows)", "p, corrected", "share of a student (90 %)")
+    table(console, heads, lines)
     say(console, seen.verdict.words)
     say(console, LIMITS)
+
+
+def _share(seen: Audit, i: int) -> str:
+    told = seen.expected.get(seen.names[i])
+    return f"{told.share:.2f} ({told.low:.2f} to {told.high:.2f})" if told else "no forecast"
+
+
+def _report(seen: Audit, data: tuple[Path, ...], folder: Path) -> Path:
+    """The page and its figure."""
+    from sublim_eval.report import audit_report
+    from sublim_eval.report.plots.audit_evidence import Seen
+
+    test = seen.test
+    traits = [
+        Seen(seen.names[i], *(float(x[i]) for x in (test.effects.strength, test.errors, test.p, test.least)))
+        for i in seen.strongest
+    ]
+    read = f"Read {len(seen.sampled.rows)} of {seen.sampled.total:,} rows as {seen.through.modality or 'text'}."
+    about = f"Audit of {', '.join(file.name for file in data)} for {seen.settings.base}"
+    notes = (read, LIMITS)
+    return audit_report.write(
+        traits, folder, title=about, alpha=seen.settings.alpha, verdict=seen.verdict.words, notes=notes
+    )
 
 
 def _p(value: float) -> str:
