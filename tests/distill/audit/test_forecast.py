@@ -10,7 +10,7 @@ from sublim_eval.distill.audit.forecast import Case, Forecast, dose_of, fit, lef
 from sublim_eval.distill.recipes import Tuning
 
 
-def cases(rng, n=120, noise=0.3):
+def cases(rng, n=240, noise=0.2):
     """Students whose shift is strength times (1 + log dose), with noise as `scale` has it."""
     out = []
     for i in range(n):
