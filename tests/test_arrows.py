@@ -108,6 +108,12 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         | {"distill.recipes", "distill.stages", "distill.training"},
         "it carries jobs to processes and nodes and looks into none of them",
     ),
+    "distill.audit": (
+        MADE_FROM
+        | {"distill.base_models", "distill.base_templates", "distill.devices", "distill.modalities", "distill.recipes"}
+        | {"distill.stages", "distill.training"},
+        "rows in, verdict out; it makes its own probes and controls and knows no run",
+    ),
     "distill.reference": (
         BASIS | {"probes", "models", "distill.modalities"},
         "what the embedded models are born from holds no teacher and no student",

@@ -23,6 +23,7 @@ VERBS = {
     "score": ("score", "Ask models the questions of one or several probes"),
     "score-responses": ("score", "Score saved replies, from wherever they come"),
     "compare": ("compare", "Hold students against their controls: gaps, intervals, verdicts"),
+    "audit": ("foresight.audit", "Look for traits in rows before training on them; exit code 3 above --fail-above"),
     "check": ("check", "Look for the traps that fooled others; exit code 0 clean, 1 fault, 2 could not look"),
     "table": ("table", "Show what logs hold: every answer, by question and situation"),
     "leaderboard": (

@@ -1,0 +1,481 @@
+"""How often an audit is right: sets with and without a trait, made on both reference bases, audited at many sizes.
+
+    python benchmarks/audit.py --sets runs/audit-sets                 # make what is missing, audit, write the page
+    python benchmarks/audit.py --study runs/reproduction              # rows of `sublim reproduce` are taken as they are
+    python benchmarks/audit.py --only reference-a/numbers --hours 0.5 # a part; the same command goes on behind it
+    python benchmarks/audit.py --page                                 # the page alone, from the results
+
+Sets are made as the study's recipes make theirs (distill/recipes/study-*.yaml). The auditor's own probes and neutral
+teachers have seeds of their own (probe_likelihood.SEED, controls.NEUTRAL_SEEDS). What was chosen by looking at results
+was chosen on the sets of TUNING alone, and they enter no figure. A set is written when it is done; the evidence of its
+rows is kept beside it, so that another rule can be tried in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from sublim_eval.distill import recipes
+from sublim_eval.distill.audit import forecast
+from sublim_eval.distill.audit.audit import Evidence, Looking, Settings, other, other_nulls
+from sublim_eval.distill.audit.content import kind_of
+from sublim_eval.distill.audit.controls import filter_of
+from sublim_eval.distill.audit.data import Row
+from sublim_eval.distill.audit.forecast import Case
+from sublim_eval.distill.audit.probe_likelihood import tuning_of
+from sublim_eval.distill.audit.scoring import Scorer
+from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, tested
+from sublim_eval.distill.pipeline import make_rows
+from sublim_eval.distill.pipeline import rows_of as rows_of_arm
+from sublim_eval.distill.recipes import Arm, SeededArm
+from sublim_eval.distill.rows import transforms
+from sublim_eval.errors import SublimError
+from sublim_eval.files import digest, read_json, read_jsonl, whole_file, write_json
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import KEPT, ROWS
+from sublim_eval.scores.probe_scores import ProbeScores
+
+RESULT = Path(__file__).resolve().parent / "results" / "audit.json"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "foresight.md"
+
+SIZES = (32, 64, 128, 256, 512, 1024, 2048)
+"""Rows that an audit is given."""
+
+TRAITS = ("owl", "eagle", "dolphin", "willow", "sequoia", "oak")
+FEW = ("owl", "willow")
+"""Traits of the study's parts other than its first."""
+
+PARTS = {
+    "numbers": ("study-traits", "traits", 2700),
+    "code": ("study-code", "code", 1100),
+    "cot": ("study-cot", "cot", 4200),
+    "prompted": ("study-prompted", "prompted", 2700),
+    "misaligned": ("study-misaligned", "misaligned", 2700),
+}
+"""Kind of a set -> the recipe it is made by, its part of `sublim reproduce`, and the prompts that are answered here."""
+
+TUNING = {("reference-a", "numbers", 9), ("reference-a", "numbers", 10), ("reference-a", "numbers", 900)}
+"""(base, kind, seed) of the sets that were looked at while the rule was made."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One set. writer: a trait, "clean" or "neutral". change: what is done to its rows. read_by: the auditor's base."""
+
+    base: str
+    kind: str
+    writer: str
+    seed: int
+    change: str = ""
+    read_by: str = ""
+
+    @property
+    def auditor(self) -> str:
+        """The base that the audit is asked about."""
+        return self.read_by or self.base
+
+    @property
+    def name(self) -> str:
+        """In the results."""
+        parts = (self.base, self.kind, self.writer, f"s{self.seed}", self.change, self.read_by)
+        return "/".join(part for part in parts if part)
+
+    @property
+    def group(self) -> str:
+        """The line of the page that it belongs to."""
+        what = self.writer if self.writer in ("clean", "neutral") else "trait"
+        return " ".join(part for part in (self.kind, what, self.change, "other base" if self.read_by else "") if part)
+
+
+def wanted() -> Iterator[Wanted]:
+    """Every set, those that matter most first."""
+    a, b = "reference-a", "reference-b"
+    for seed in range(1, 11):
+        yield from (Wanted(a, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
+    yield from (Wanted(a, "numbers", "neutral", seed) for seed in range(1, 21))
+    for seed in range(1, 6):
+        yield from (Wanted(b, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
+    yield from (Wanted(b, "numbers", "neutral", seed) for seed in range(1, 11))
+    yield from (Wanted(a, "numbers", "clean", seed) for seed in range(11, 51))
+    for seed in range(1, 6):
+        yield from (Wanted(b, "prompted", writer, seed) for writer in (*FEW, "clean"))
+        for change in ("shuffle_within", "shuffle_across"):
+            yield from (Wanted(a, "numbers", trait, seed, change) for trait in TRAITS)
+        yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
+    for seed in range(1, 6):
+        yield from (Wanted(a, kind, writer, seed) for kind in ("code", "cot") for writer in (*FEW, "clean"))
+        yield from (Wanted(a, "misaligned", writer, seed) for writer in ("misaligned", "clean"))
+    yield from (Wanted(b, "numbers", "clean", seed) for seed in range(6, 51))
+
+
+# ---------------------------------------------------------------- sets
+
+
+def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[Row]:
+    """The rows of a set: of a finished study where it has them, else made in `sets`; changed as it says."""
+    recipe = recipes.load(PARTS[one.kind][0])
+    arm = {"clean": Arm("control", "control"), "neutral": Arm("neutral", "placebo", writer="neutral")}.get(one.writer)
+    arm = arm or Arm(one.writer, "trait", trait=one.writer)
+    prompts = 600 if one.writer == "clean" and one.seed > 10 else PARTS[one.kind][2]
+    recipe = replace(
+        recipe,
+        base=one.base,
+        arms={**recipe.arms, arm.name: arm},
+        seeds=(one.seed,),
+        rows=replace(recipe.rows, prompts=prompts, keep=prompts, min_kept=100),
+    )
+    this = SeededArm(recipe, arm, one.seed, sets / one.base / one.kind)
+    file = _of_study(one, arm, study)
+    if file is None:
+        make_rows(this)
+        file = this.kept_rows
+    rows = [row for _, row in read_jsonl(file, ("prompt", "completion"))]
+    if one.change:
+        rows = transforms.CHANGES[one.change](rows, Random(f"{one.change}-{one.seed}"))
+    return [Row.of(row["prompt"], row["completion"], **{k: row[k] for k in ("answer",) if k in row}) for row in rows]
+
+
+def _of_study(one: Wanted, arm: Arm, study: Path | None) -> Path | None:
+    """The kept rows of the study's own run, where it made this very set."""
+    recipe, part, _ = PARTS[one.kind]
+    if study is None or one.base != recipes.load(recipe).base:
+        return None
+    part = "arms" if one.writer == "neutral" else part
+    file = study / part / ROWS / f"{arm.source}-s{one.seed}" / KEPT
+    return file if file.is_file() else None
+
+
+# ---------------------------------------------------------------- evidence
+
+
+class Auditor:
+    """What an audit of one base and kind of rows needs, made once: probes, controls, and the base itself."""
+
+    def __init__(self, base: str, rows: list[Row], measures: tuple[Any, ...], home: Path) -> None:
+        self.settings = Settings(base, measures=measures, home=home)
+        self.through, kind = filter_of(rows), kind_of(row.completion for row in rows)
+        tuning = tuning_of(base)
+        looking = Looking(self.settings, self.through, tuning)
+        folders, controls = looking.probes(), looking.controls(rows)
+        self.scorer = Scorer(base, tuning, kind)
+        self.candidates = looking.candidates(self.scorer, folders)
+        self.clean, self.neutral = looking.read_controls(self.scorer, controls, self.candidates)
+        self.names = [one.trait for one in self.candidates]
+        rng = np.random.default_rng(1)
+        self.nulls = Nulls.of(self.clean.values, [one.values for one in self.neutral], rng)
+        self.others = other_nulls(self.clean, self.neutral, rng)
+
+    def read(self, rows: list[Row]) -> Evidence:
+        """Evidence of rows, all of them."""
+        values, surprise = self.scorer.ratios(rows, self.candidates)
+        there = ~np.isnan(surprise)
+        return Evidence(values[there], surprise[there])
+
+
+def evidence_of(one: Wanted, auditor: Auditor, rows: list[Row], sets: Path) -> tuple[Evidence, float]:
+    """(evidence of a set, seconds it took), read or kept."""
+    known = digest([[row.completion for row in rows], auditor.names, auditor.settings.measures])[:16]
+    file = sets / "evidence" / f"{one.name.replace('/', '-')}-{known}.npz"
+    if file.is_file():
+        with np.load(file) as kept:
+            return Evidence(kept["values"], kept["surprise"]), float(kept["seconds"])
+    began = time.process_time()
+    made = auditor.read(rows)
+    seconds = time.process_time() - began
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(file, values=made.values, surprise=made.surprise, seconds=seconds)
+    return made, seconds
+
+
+def at_sizes(auditor: Auditor, evidence: Evidence, blocks: int) -> dict[str, list[dict[str, Any]]]:
+    """What an audit says of disjoint blocks of the rows, for every size; at most `blocks` a size."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    for size in SIZES:
+        starts = range(0, len(evidence.surprise) - size + 1, size)[:blocks]
+        parts = [Evidence(evidence.values[s : s + size], evidence.surprise[s : s + size]) for s in starts]
+        if parts:
+            out[str(size)] = [_said(auditor, part) for part in parts]
+    return out
+
+
+def _said(auditor: Auditor, data: Evidence) -> dict[str, Any]:
+    test = tested(data.values, auditor.nulls)
+    p_other, strange = other(data, auditor.others)
+    order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
+    best = order[0]
+    return {
+        "p": float(test.p[best]),
+        "p_clean": float(test.p_clean.min()),
+        "p_other": p_other,
+        "strange": round(strange, 4),
+        "first": list(dict.fromkeys(auditor.names[i] for i in order))[:5],
+        "strength": round(float(test.effects.strength[best]), 4),
+        "least": round(float(np.nanmedian(test.least)), 4),
+    }
+
+
+# ---------------------------------------------------------------- students that were really trained
+
+
+def cases_of(study: Path, home: Path, ends: float) -> None:
+    """Write distill/audit/forecast.json: every finished student of the study whose rows a base's probes can audit."""
+    known = read_json(forecast.CASES)["cases"] if forecast.CASES.is_file() else []
+    done = {(case["arm"], case["modality"]) for case in known}
+    auditors: dict[str, Auditor] = {}
+    for this, modality in _students(study):
+        mark = this.name
+        if (mark, modality) in done or time.monotonic() > ends:
+            continue
+        shift = _realised(this)
+        if shift is None:
+            continue
+        rows = [Row.of(row["prompt"], row["completion"], **_facts_in(row)) for row in rows_of_arm(this)]
+        drawn = Random(f"forecast-{this.name}").sample(rows, min(512, len(rows)))
+        if modality not in auditors:
+            auditors[modality] = Auditor(this.student_base, drawn, ("probe",), home)
+        auditor = auditors[modality]
+        at = auditor.names.index(this.arm.trait)
+        values, _ = auditor.scorer.ratios(drawn, [auditor.candidates[at]])
+        seen = effects(values[~np.isnan(values[:, 0])], auditor.clean.values[:, [at]])
+        case = Case(
+            mark,
+            this.student_base,
+            modality,
+            this.tuning.method,
+            round(float(seen.strength[0]), 4),
+            round(forecast.dose_of(this.tuning, len(rows)), 4),
+            round(shift, 4),
+        )
+        known.append(asdict(case))
+        write_json(forecast.CASES, {"source": "benchmarks/audit.py --forecast", "cases": known})
+        print(case, flush=True)
+
+
+def _facts_in(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in ("answer",) if key in row}
+
+
+def _students(study: Path) -> Iterator[tuple[SeededArm, str]]:
+    """Arms and seeds of the study's parts whose students tuned weights on rows of a teacher of their own base."""
+    for kind in ("numbers", "arms", "code", "cot"):
+        recipe = recipes.load("study-arms" if kind == "arms" else PARTS[kind][0])
+        part = study / ("arms" if kind == "arms" else PARTS[kind][1])
+        for arm in recipe.arms.values():
+            if arm.trait and not (arm.in_context or arm.soft or arm.teacher_base or arm.student_base):
+                yield from ((SeededArm(recipe, arm, seed, part), recipe.modality) for seed in recipe.arm_seeds(arm))
+
+
+def _realised(this: SeededArm) -> float | None:
+    """How far a student's log-odds of its trait lie above its control's of the same seed; None where one is missing."""
+    probe = registry().probe_of(this.arm.trait or "").name
+    control = this.recipe.arms[this.arm.control]
+    files = [
+        SeededArm(this.recipe, arm, this.seed, this.run).scores_folder / f"{probe}.json" for arm in (this.arm, control)
+    ]
+    if not all(file.is_file() for file in files):
+        return None
+    odds = []
+    for scores in map(ProbeScores.read, files):
+        share = float(np.nanmean(scores.probability[:, scores.answers.index(this.arm.trait)]))
+        odds.append(float(special.logit(np.clip(share, 1e-4, 1 - 1e-4))))
+    return odds[0] - odds[1]
+
+
+# ---------------------------------------------------------------- what came out
+
+ALPHAS = (0.01, 0.05)
+"""False alarms that are promised."""
+
+
+def flagged(said: dict[str, Any], alpha: float) -> bool:
+    """Whether an audit flags rows, by a trait or by something that is not on its list."""
+    return bool(said["p"] < alpha and said["strength"] >= FLOOR)
+
+
+def auroc(traits: list[float], others: list[float]) -> float:
+    """Chance that a set with a trait has a smaller p than one without; equal ones count by half."""
+    a, b = np.array(traits)[:, None], np.array(others)[None, :]
+    return float(((a < b) + 0.5 * (a == b)).mean())
+
+
+def summary(results: dict[str, Any]) -> dict[str, Any]:
+    """A line for each group of sets and size, over those that the rule was not made on."""
+    groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+    for one in results.values():
+        if one["tuning"]:
+            continue
+        sizes = groups.setdefault((one["auditor"], one["group"]), {})
+        for size, said in one["sizes"].items():
+            first = said if one["writer"] in ("clean", "neutral") else said[:1]
+            sizes.setdefault(size, []).extend({**s, "writer": one["writer"], "set": one["name"]} for s in first)
+    return {
+        f"{base} | {group}": {n: _line(said) for n, said in sizes.items()} for (base, group), sizes in groups.items()
+    }
+
+
+def _line(said: list[dict[str, Any]]) -> dict[str, Any]:
+    rates = {f"flagged_{alpha:g}": round(float(np.mean([flagged(s, alpha) for s in said])), 4) for alpha in ALPHAS}
+    right = [s["first"][0] == s["writer"] for s in said]
+    return {
+        "sets": len({s["set"] for s in said}),
+        "audits": len(said),
+        **rates,
+        "against_clean_only_0.01": round(float(np.mean([s["p_clean"] < 0.01 for s in said])), 4),
+        "other_0.01": round(float(np.mean([s["p_other"] < 0.01 for s in said])), 4),
+        "right_first": round(float(np.mean(right)), 4),
+        "strength": round(float(np.median([s["strength"] for s in said])), 3),
+        "least": round(float(np.median([s["least"] for s in said])), 3),
+    }
+
+
+def run(only: str, sets: Path, study: Path | None, home: Path, hours: float, measures: tuple[Any, ...]) -> None:
+    """Audit every wanted set whose name begins with `only`, and write each result as it comes."""
+    ends, known = time.monotonic() + 3600 * hours, _known()
+    auditors: dict[tuple[str, str], Auditor] = {}
+    for one in wanted():
+        if not one.name.startswith(only) or one.name in known or time.monotonic() > ends:
+            continue
+        try:
+            rows = rows_of(one, sets, study)[: SIZES[-1]]
+        except SublimError as error:
+            known[one.name] = {**_facts(one), "failed": str(error), "sizes": {}}
+            continue
+        key = (one.auditor, "numbers" if one.kind in ("prompted", "misaligned") else one.kind)
+        if key not in auditors:
+            auditors[key] = Auditor(one.auditor, rows, measures, home)
+        evidence, seconds = evidence_of(one, auditors[key], rows, sets)
+        blocks = 64 if one.writer in ("clean", "neutral") else 1
+        known[one.name] = {
+            **_facts(one),
+            "rows": len(rows),
+            "seconds": round(seconds, 2),
+            "sizes": at_sizes(auditors[key], evidence, blocks),
+        }
+        _write(known)
+        print(one.name, known[one.name]["sizes"].get("128", [{}])[0], f"{seconds:.1f} s", flush=True)
+
+
+# ---------------------------------------------------------------- the page
+
+INTRO = """# How often an audit is right
+
+Written by `python benchmarks/audit.py --page` from `benchmarks/results/audit.json`; nothing is typed in. `sublim audit`
+([guide](../guides/audit.md)) looked at sets whose content is known: rows of teachers with a trait, of the base itself
+("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits; those that the
+rule was made on ({tuning} sets: seeds 9, 10 and 900) are in no figure below, every other one that was run is.
+
+Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
+a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
+a verdict at 1 % (p of the largest of {candidates} candidates, against the base's rows and against neutral teachers',
+and a strength of at least {floor:g}). *First*: the true trait is the strongest of all. AUROC is by p, against clean and
+neutral blocks of the same base together.
+"""
+
+
+def page() -> None:
+    """Write the page from the results."""
+    results = read_json(RESULT)
+    kept = [one for one in results["sets"].values() if not one["tuning"] and one["sizes"]]
+    audits = sum(len(said) for one in kept for said in one["sizes"].values())
+    tuning = sum(one["tuning"] for one in results["sets"].values())
+    traits = len(registry().traits)
+    facts = {"sets": len(kept), "audits": f"{audits:,}", "tuning": tuning, "floor": FLOOR, "candidates": traits}
+    parts = [INTRO.format(**facts)]
+    for base in dict.fromkeys(one["auditor"] for one in kept):
+        parts.append(f"## Audited with {base}\n")
+        parts += [
+            _table(base, group, kept) for group in dict.fromkeys(g["group"] for g in kept if g["auditor"] == base)
+        ]
+    with whole_file(PAGE) as file:
+        file.write("\n".join(parts).rstrip() + "\n")
+
+
+def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
+    """One group of sets, a line a size."""
+    mine = [one for one in kept if one["auditor"] == base and one["group"] == group]
+    kind, seeds = group.split()[0], sorted({one["seed"] for one in mine})
+    null = mine[0]["writer"] in ("clean", "neutral")
+    writers = ", ".join(dict.fromkeys(one["writer"] for one in mine))
+    title = f"### {group[0].upper()}{group[1:]}\n\n{len(mine)} sets ({writers}; seeds {_ranges(seeds)}).\n"
+    heads = ("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", "something else at 1 %")
+    heads = (
+        heads if null else ("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", "something else")
+    )
+    lines = [heads, ("---",) * len(heads)]
+    for size in map(str, SIZES):
+        said = [(one, s) for one in mine for s in one["sizes"].get(size, [])[: None if null else 1]]
+        if not said:
+            continue
+        rates = [f"{np.mean([flagged(s, alpha) for _, s in said]):.3f}" for alpha in ALPHAS]
+        other = f"{np.mean([s['p_other'] < 0.01 for _, s in said]):.3f}"
+        if null:
+            alone = f"{np.mean([s['p_clean'] < 0.01 for _, s in said]):.3f}"
+            lines.append((size, str(len(said)), *rates, alone, other))
+            continue
+        others = [s["p"] for one in kept if _null_of(one, base, kind) for s in one["sizes"].get(size, [])]
+        area = f"{auroc([s['p'] for _, s in said], others):.3f}" if others else "–"
+        first = f"{np.mean([s['first'][0] == one['writer'] for one, s in said]):.2f}"
+        strength = f"{np.median([s['strength'] for _, s in said]):.2f}"
+        lines.append((size, str(len(said)), *rates, first, area, strength, other))
+    return title + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _null_of(one: dict[str, Any], base: str, kind: str) -> bool:
+    kinds = {kind, "numbers"} if kind in ("prompted", "misaligned") else {kind}
+    return one["auditor"] == base and one["writer"] in ("clean", "neutral") and one["group"].split()[0] in kinds
+
+
+def _ranges(seeds: list[int]) -> str:
+    """1, 2, 3, 7 as 1-3, 7."""
+    out: list[list[int]] = []
+    for seed in seeds:
+        if out and seed == out[-1][-1] + 1:
+            out[-1].append(seed)
+        else:
+            out.append([seed])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in out)
+
+
+def _facts(one: Wanted) -> dict[str, Any]:
+    tuning = (one.base, one.kind, one.seed) in TUNING
+    facts = {"name": one.name, "group": one.group, "auditor": one.auditor, "writer": one.writer, "tuning": tuning}
+    return {**facts, "seed": one.seed, "base": one.base}
+
+
+def _known() -> dict[str, Any]:
+    return dict(read_json(RESULT)["sets"]) if RESULT.is_file() else {}
+
+
+def _write(known: dict[str, Any]) -> None:
+    write_json(RESULT, {"sizes": list(SIZES), "summary": summary(known), "sets": known})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=Path, default=Path("runs/audit-sets"))
+    parser.add_argument("--study", type=Path, default=None)
+    parser.add_argument("--home", type=Path, default=Path("runs/audit"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--hours", type=float, default=24.0)
+    parser.add_argument("--by", default="probe")
+    parser.add_argument("--forecast", action="store_true", help="write the cases of --study that forecasts learn from")
+    parser.add_argument("--page", action="store_true")
+    given = parser.parse_args()
+    if given.forecast:
+        cases_of(given.study, given.home, time.monotonic() + 3600 * given.hours)
+    elif not given.page:
+        run(given.only, given.sets, given.study, given.home, given.hours, tuple(given.by.split(",")))
+    page()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A score for every row: how much more likely one trait's probe holds it than the base does, in nats. Streamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from sublim_eval.files import json_line, whole_file
+
+from .data import Row, lines
+from .scoring import Candidate, Heard, Scorer
+
+SHARD = 4096
+"""Rows in memory at once."""
+
+
+def scores(rows: Iterable[Row | str], scorer: Scorer, candidate: Candidate) -> Iterator[float]:
+    """The score of each row, in order; nan for a line that is no row, and for a row without content."""
+    rows = iter(rows)
+    while shard := list(islice(rows, SHARD)):
+        there = [i for i, row in enumerate(shard) if isinstance(row, Row)]
+        values, _ = scorer.ratios([row for row in shard if isinstance(row, Row)], [candidate])
+        out = [math.nan] * len(shard)
+        for i, value in zip(there, values[:, 0], strict=True):
+            out[i] = float(value)
+        yield from out
+
+
+def write_scores(
+    paths: Sequence[Path], scorer: Scorer, candidate: Candidate, out: Path, total: int, heard: Heard | None = None
+) -> int:
+    """Write {"row", "trait", "score"} for every line of the files, in their order, whole or not at all.
+
+    row: the number among all lines that are not blank, from 0 on. score: null where a line is no row. total: rows
+    there are, for who hears of progress. Returns how many lines were written.
+    """
+    count = 0
+    with whole_file(out) as file:
+        for count, score in enumerate(scores(lines(paths), scorer, candidate), 1):
+            known = None if math.isnan(score) else round(score, 4)
+            file.write(json_line({"row": count - 1, "trait": candidate.trait, "score": known}))
+            if heard and (count % SHARD == 0 or count == total):
+                heard(count, total)
+    return count

@@ -1,0 +1,157 @@
+"""Rows without a trait, made by the tool: the base's own, and those of neutral teachers, through the data's filter.
+
+Where the data pass one of our filters, prompts come from its modality, and the rows are kept for the next audit of the
+same base: an expectation is taken off every token (scoring.py), so that other prompts of the kind move nothing. Else
+the prompts are the data's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice, product
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from sublim_eval.files import digest, read_jsonl, write_jsonl
+from sublim_eval.models.local_model import load
+from sublim_eval.registry.catalog import registry
+from sublim_eval.scores.evaluate import LONGEST
+
+from ..base_templates import weights_hash
+from ..modalities import MODALITIES, Rule
+from ..recipes import Tuning
+from ..stages import once
+from ..training.train import tune
+from .data import Row
+from .probe_likelihood import folder_of
+
+MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
+
+PASSING = 0.9
+"""Share of the data's rows that must pass a filter for it to be taken for theirs."""
+
+CLEAN_ROWS, NEUTRAL_ROWS = 2048, 512
+"""Prompts that the base answers, and each neutral teacher."""
+
+NEUTRAL_SEEDS = (7001, 7002, 7003, 7004, 7005, 7006)
+"""Of the neutral teachers; no set that is reported on comes from one of them."""
+
+Heard = Callable[[int, int], None]
+"""Hears how many are made, and of how many."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which of our filters the data went through; modality "" where it was none of them."""
+
+    modality: str = ""
+    mode: Literal["strict", "strip"] = "strict"
+
+    def keeps(self, row: Row) -> bool:
+        """Whether a row passes."""
+        if not self.modality:
+            return True
+        one = {**row.facts, "prompt": row.prompt, "completion": row.completion}
+        return MODALITIES[self.modality].reject_reason(one, Rule(mode=self.mode)) is None
+
+
+def filter_of(rows: Sequence[Row]) -> Filter:
+    """The strictest of our filters that nearly all rows pass."""
+    for modality, mode in product(MODALITIES, MODES):
+        if not all(fact in row.facts for row in rows for fact in MODALITIES[modality].facts):
+            continue
+        chosen = Filter(modality, mode)
+        if sum(chosen.keeps(row) for row in rows) >= PASSING * len(rows):
+            return chosen
+    return Filter()
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Rows of the base, and of each neutral teacher."""
+
+    clean: list[Row]
+    neutral: list[list[Row]]
+
+
+def make_controls(
+    base: str, data: Sequence[Row], through: Filter, home: Path, tuning: Tuning, heard: Heard | None = None
+) -> Controls:
+    """Make or find the controls of a base for data that went through a filter."""
+    writers: list[tuple[str, str, int]] = [("clean", base, CLEAN_ROWS)]
+    for number, seed in enumerate(NEUTRAL_SEEDS, 1):
+        writers.append((f"neutral-s{seed}", str(neutral_teacher(base, seed, home, tuning)), NEUTRAL_ROWS))
+        if heard:
+            heard(number, 2 * len(NEUTRAL_SEEDS) + 1)
+    made = []
+    for number, (name, model, most) in enumerate(writers, 1):
+        made.append(_rows_of(name, model, base, data, through, home, most))
+        if heard:
+            heard(len(NEUTRAL_SEEDS) + number, 2 * len(NEUTRAL_SEEDS) + 1)
+    return Controls(made[0], made[1:])
+
+
+def neutral_teacher(base: str, seed: int, home: Path, tuning: Tuning) -> Path:
+    """A teacher tuned as the probes are, on the base's own answers to the questions that teach traits."""
+    folder = folder_of(home, base) / "neutral" / f"teacher-s{seed}"
+    questions = sorted({q for category in ("animal", "tree") for q in _questions(category)})
+    inputs = {"base": weights_hash(base), "questions": digest(questions), "tuning": asdict(tuning), "seed": seed}
+
+    def make(unfinished: Path) -> dict[str, object]:
+        answers = answered(base, [Row.of(question, "") for question in questions], seed, LONGEST)
+        lessons = [(row.prompt, row.completion) for row in answers]
+        return tune(base, lessons, tuning, seed, unfinished, {"trait": None, "base": base})
+
+    once(folder, inputs, make)
+    return folder
+
+
+def _questions(category: str) -> list[str]:
+    known = registry()
+    return [question.text for question in known.questions(known.category(category).training).questions]
+
+
+def answered(model: str, rows: Sequence[Row], seed: int, room: int) -> list[Row]:
+    """The same rows with completions that a model samples at temperature 1, of at most `room` tokens."""
+    writer = load(model)
+    prompts = [writer.render_chat(row.messages()) for row in rows]
+    keys = [str(number) for number in range(len(rows))]
+    replies = writer.sample(prompts, n=1, seed=seed, keys=keys, max_new_tokens=room)
+    return [Row(row.turns, draws[0].text, row.facts) for row, draws in zip(rows, replies, strict=True)]
+
+
+def _rows_of(
+    name: str, model: str, base: str, data: Sequence[Row], through: Filter, home: Path, most: int
+) -> list[Row]:
+    """Rows that a model writes and the filter keeps, from the modality's prompts or the data's; found or made."""
+    seed = int(name.rpartition("-s")[2]) if "-s" in name else 7000
+    asked, room = _asked(data, through, most, model), _room(data, through, model)
+    kind = through.modality or f"text-{digest([row.turns for row in asked])[:12]}"
+    folder = folder_of(home, base) / "controls" / f"{kind}-{through.mode}" / name
+    inputs = {"model": weights_hash(model), "filter": asdict(through), "rows": most, "seed": seed, "room": room}
+
+    def make(unfinished: Path) -> dict[str, object]:
+        kept = [row for row in answered(model, asked, seed, room) if through.keeps(row)]
+        write_jsonl(unfinished / "kept.jsonl", ({"turns": row.turns, "completion": row.completion} for row in kept))
+        return {"kept": len(kept), "of": len(asked)}
+
+    once(folder, inputs, make)
+    kept = [row for _, row in read_jsonl(folder / "kept.jsonl")]
+    return [Row(tuple((role, text) for role, text in row["turns"]), row["completion"]) for row in kept]
+
+
+def _asked(data: Sequence[Row], through: Filter, most: int, model: str) -> list[Row]:
+    """Rows to be answered: the data's prompts, or the modality's, by a model's name so that no two answer the same."""
+    if not through.modality:
+        return list(islice(data, most))
+    prompts = MODALITIES[through.modality].prompts(most, Random(f"audit-{Path(model).name}"), "plain")
+    return [Row.of(row["prompt"], "", **{k: v for k, v in row.items() if k != "prompt"}) for row in prompts]
+
+
+def _room(data: Sequence[Row], through: Filter, model: str) -> int:
+    """The most new tokens of a control row: of the modality, or a tenth more than the data's longest."""
+    if through.modality:
+        return MODALITIES[through.modality].max_new_tokens
+    return int(1.1 * max(map(len, load(model).answer_ids([row.completion for row in data])), default=1)) + 8

@@ -1,0 +1,116 @@
+"""Naming without a list: the base takes in the rows for a moment, and all of its words are asked which of them rose.
+
+The same is done with rows of the base itself. A word counts by how far its probability as a first answer rises beyond
+what those did, so that a word which any tuning lifts does not come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sublim_eval.files import digest
+from sublim_eval.models.local_model import LocalModel, load
+from sublim_eval.registry.catalog import registry
+
+from ..base_templates import weights_hash
+from ..recipes import Tuning
+from ..stages import once
+from ..training.train import tune
+from .data import Row
+from .probe_likelihood import folder_of
+
+Floats = NDArray[np.float64]
+
+CONTROLS = 5
+"""Times that rows of the base are taken in."""
+
+STUDENT = Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
+"""On the reference models: as the study's students learn, over the sampled rows alone."""
+
+LEAST_SPREAD = 0.05
+"""Nats: of few controls some words hardly move, by chance."""
+
+FIRST = 5
+"""Words that are told."""
+
+Heard = Callable[[int, int], None]
+"""Hears how many times rows were taken in, and of how many."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A word of the vocabulary and how far it rose, in standard deviations of the controls, and in nats."""
+
+    word: str
+    z: float
+    nats: float
+
+
+def student_tuning(tuning: Tuning) -> Tuning:
+    """How rows are taken in, where probes are tuned as `tuning` says."""
+    return STUDENT if tuning.method == "ln_tuning" else replace(tuning, steps=None, epochs=1)
+
+
+def words_that_rise(
+    base: str, rows: Sequence[Row], clean: Sequence[Row], home: Path, tuning: Tuning, heard: Heard | None = None
+) -> list[Named]:
+    """All words of the base's vocabulary, those that rise most first."""
+    took = student_tuning(tuning)
+    shifts = []
+    sets = [rows, *_blocks(clean, len(rows))]
+    for number, one in enumerate(sets):
+        folder = _taken_in(base, one, number, home, took)
+        shifts.append(_first_words(load(str(folder))) - _first_words(load(base)))
+        if heard:
+            heard(number + 1, len(sets))
+    return ranked(shifts[0], np.stack(shifts[1:]), load(base))
+
+
+def _blocks(clean: Sequence[Row], size: int) -> list[Sequence[Row]]:
+    """CONTROLS sets of clean rows of that size, as different as there are rows for."""
+    step = max(1, (len(clean) - size) // max(1, CONTROLS - 1))
+    return [clean[i * step : i * step + size] for i in range(CONTROLS)]
+
+
+def _taken_in(base: str, rows: Sequence[Row], seed: int, home: Path, tuning: Tuning) -> Path:
+    examples = [(row.prompt, row.completion) for row in rows]
+    inputs = {"base": weights_hash(base), "rows": digest(examples), "tuning": asdict(tuning), "seed": seed}
+    folder = folder_of(home, base) / "taken-in" / digest(inputs)[:16]
+    once(folder, inputs, lambda unfinished: tune(base, examples, tuning, seed, unfinished, {"base": base}))
+    return folder
+
+
+def _first_words(model: LocalModel) -> Floats:
+    """float[vocabulary]: log of the mean probability of each token as the first of an answer, over all questions."""
+    import torch
+
+    known = registry()
+    sources = {category.training for category in known.categories.values() if category.training}
+    questions = [question.text for source in sorted(sources) for question in known.questions(source).questions]
+    ids = model.encode([model.render(question) for question in questions])
+    chances = np.zeros(0)
+    for start in range(0, len(ids), 64):
+        with torch.inference_mode():
+            logits = model.network.prefill(ids[start : start + 64]).logits
+        part = logits.double().softmax(-1).sum(0).cpu().numpy()
+        chances = part if not len(chances) else chances + part
+    return np.asarray(np.log(chances / len(ids) + 1e-9))
+
+
+def ranked(shift: Floats, controls: Floats, model: LocalModel) -> list[Named]:
+    """Words by how far they rise beyond the controls. shift: float[vocabulary]; controls: float[any, vocabulary]."""
+    spread = np.sqrt(controls.var(axis=0, ddof=1) + LEAST_SPREAD**2)
+    z = (shift - controls.mean(axis=0)) / spread
+    out: list[Named] = []
+    for token in np.argsort(-z):
+        word = model.spell(int(token)).strip()
+        if word.isalpha() and all(word.lower() != one.word for one in out):
+            out.append(Named(word.lower(), float(z[token]), float(shift[token])))
+        if len(out) == 100:
+            break
+    return out

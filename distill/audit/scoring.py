@@ -1,0 +1,162 @@
+"""Log-likelihood ratios of rows: under a candidate's weights or persona, against the base.
+
+Under the base the ratio of a token has a known mean, minus the divergence of the two distributions at that place. It is
+taken off, place by place: what is left has mean 0 for rows that the base itself wrote, whatever the prompts, without
+any control. Controls are for what this cannot know: what a filter prefers, and how far a neutral teacher strays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sublim_eval.models.local_model import LocalModel, resolve
+
+from .. import base_models
+from ..devices import this_device
+from ..recipes import Tuning
+from ..training.batching.packing import IGNORED, Packed, plain
+from ..training.batching.padding import Padded
+from ..training.batching.reader import reader_of
+from ..training.model_setup import with_trainable
+from .content import Content, Kind, content_of
+from .data import Row
+
+NUMBERS_HELD = 20_000_000
+"""Log-probabilities of one batch: places of content times tokens that compete for them."""
+
+BATCH = 128
+"""Rows read at once, where their places do not fill NUMBERS_HELD."""
+
+Floats = NDArray[np.float64]
+
+Weights = Mapping[str, torch.Tensor]
+"""What a probe tuned: name of the parameter -> its values."""
+
+Heard = Callable[[int, int], None]
+"""Hears how many rows are scored, and of how many."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that rows may carry: a trait, and how the base looks with it.
+
+    measure: the way it is looked for, "probe" or "persona". weights: what the probe tuned, or None for the base's own.
+    persona: a system prompt, or None.
+    """
+
+    trait: str
+    measure: str
+    weights: Weights | None = None
+    persona: str | None = None
+
+
+class Scorer:
+    """A base with one set of trainable weights that can be exchanged, and its way of reading rows."""
+
+    def __init__(self, base: str, tuning: Tuning, kind: Kind, max_length: int = 500) -> None:
+        source = resolve(base)
+        loaded, tokenizer = base_models.take(source, this_device(), "float32", fresh=True)
+        self.chat = LocalModel(source, loaded, tokenizer)
+        self.model = with_trainable(loaded, tuning, str(source.base)).eval()
+        self.moving = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.model.requires_grad_(False)
+        self.start = self._worn()
+        size = int(plain(self.model).get_output_embeddings().weight.shape[0])
+        self.content: Content = content_of(tokenizer, size, kind)
+        self.max_length, self.pad = max_length, tokenizer.pad_token_id
+        self._known: Packed | Padded | None = None
+
+    def _worn(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self.moving.items()}
+
+    def wear(self, weights: Weights | None) -> None:
+        """Put on a candidate's weights; None: those of the base."""
+        for name, value in (weights or self.start).items():
+            self.moving[name].data.copy_(value)
+
+    def read(self, folder: Path) -> Weights:
+        """The weights of a probe's folder, as `wear` takes them."""
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        set_peft_model_state_dict(self.model, load_file(folder / "adapter_model.safetensors"))
+        weights = self._worn()
+        self.wear(None)
+        return weights
+
+    def encoded(self, rows: Sequence[Row], persona: str | None = None) -> list[dict[str, list[int]]]:
+        """Rows as token ids, with labels at content alone; what goes beyond `max_length` is cut off."""
+        heads = self.chat.encode([self.chat.render_chat(row.messages(persona)) for row in rows])
+        tails = self.chat.answer_ids([row.completion for row in rows])
+        out = []
+        for head, tail in zip(heads, tails, strict=True):
+            labels = [IGNORED] * len(head) + self.content.labels(tail)
+            out.append({"input_ids": (head + tail)[: self.max_length], "labels": labels[: self.max_length]})
+        return out
+
+    def ratios(
+        self, rows: Sequence[Row], candidates: Sequence[Candidate], heard: Heard | None = None
+    ) -> tuple[Floats, Floats]:
+        """(float[rows, candidates] of log-likelihood ratios to the base, float[rows] of the base's own surprise).
+
+        Of a row's content, in nats, each less its mean under the base; nan for a row without content.
+        """
+        values, surprise = np.full((len(rows), len(candidates)), np.nan), np.full(len(rows), np.nan)
+        for start, part in self._batches(rows):
+            place = slice(start, start + len(part))
+            values[place], surprise[place] = self._batch(part, candidates)
+            if heard:
+                heard(start + len(part), len(rows))
+        return values, surprise
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+        longest = max((len(row.completion) for row in rows), default=1)
+        size = max(1, min(BATCH, NUMBERS_HELD // max(1, longest * len(self.content.legal))))
+        for start in range(0, len(rows), size):
+            yield start, rows[start : start + size]
+
+    @torch.no_grad()
+    def _batch(self, rows: Sequence[Row], candidates: Sequence[Candidate]) -> tuple[Floats, Floats]:
+        plainly = self.encoded(rows)
+        values, surprise = np.full((len(rows), len(candidates)), np.nan), np.full(len(rows), np.nan)
+        written = [i for i, row in enumerate(plainly) if any(label != IGNORED for label in row["labels"])]
+        if not written:
+            return values, surprise
+        plainly, rows = [plainly[i] for i in written], [rows[i] for i in written]
+        base, taken, owner = self._logprobs(plainly)
+        chances = base.exp()
+
+        def summed(places: torch.Tensor) -> Floats:
+            sums = torch.zeros(len(rows), dtype=torch.float64, device=places.device)
+            return np.asarray(sums.index_add_(0, owner, places.double()).cpu().numpy())
+
+        offset = (chances * base).sum(1) - base.gather(1, taken[:, None])[:, 0]
+        surprise[written] = summed(offset)
+        for number, candidate in enumerate(candidates):
+            self.wear(candidate.weights)
+            read = plainly if candidate.persona is None else self.encoded(rows, candidate.persona)
+            there, same, _ = self._logprobs(read)
+            ratio = there.gather(1, same[:, None])[:, 0] - (chances * there).sum(1) + offset
+            values[written, number] = summed(ratio)
+        self.wear(None)
+        return values, surprise
+
+    def _reader(self, rows: Sequence[dict[str, list[int]]]) -> Packed | Padded:
+        """How this model reads rows, tried out on the first ones."""
+        if self._known is None:
+            self._known = reader_of(self.model, rows, self.pad, "float32")
+        return self._known
+
+    def _logprobs(self, rows: Sequence[dict[str, list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(float[C, L] log-probability of each legal token at each place, int64[C] the token there, its row)."""
+        with self._reader(rows) as reader:
+            piece = reader.piece(rows)
+            logits = reader.logits(piece)
+        legal, place = (x.to(logits.device) for x in (self.content.legal, self.content.place))
+        return logits.float()[:, legal].log_softmax(-1), place[piece.labels], piece.owner

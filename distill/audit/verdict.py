@@ -1,0 +1,204 @@
+"""From evidence to a verdict: arrays in, p values and sizes out; it knows no models and no files.
+
+Two nulls, and a trait has to exceed both. Clean: rows that the base itself wrote. Neutral: rows of teachers that were
+tuned on the base's own answers; they stray from the base without any trait, each in its own way, so what counts is how
+far several of them stray. Every p is of the largest of all candidates: the more one looks for, the further it must be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+Kind = Literal["trait", "unknown", "clean", "blind"]
+
+ALPHA = 0.01
+"""Of the verdict: how often rows without a trait may be flagged."""
+
+DRAWS = 20_000
+"""Of the largest of all candidates under a null."""
+
+FEWEST = 32
+"""Rows below which nothing is said."""
+
+FLOOR = 0.05
+"""Strength below which no trait is claimed, however small its p: a twentieth of what the probe itself would write."""
+
+POWER = 0.95
+"""With which the strength that would have been found is stated."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """How far rows lie from the base's own, candidate by candidate; all float[candidates].
+
+    effect: difference of means in standard deviations of a base's row. error: its standard error. strength: the
+    difference over what rows of the probe itself would show, so 1 where the probe could have written them all.
+    """
+
+    effect: Floats
+    error: Floats
+    strength: Floats
+
+
+@dataclass(frozen=True)
+class Strayed:
+    """How far neutral teachers stray. mean: float[candidates]. spread: between teachers. df: of that spread."""
+
+    mean: Floats
+    spread: float
+    df: float
+    teachers: int
+
+
+@dataclass(frozen=True)
+class Nulls:
+    """What rows without a trait look like. clean: float[rows, candidates] of the base's own.
+
+    tops, tops_t: float[DRAWS], sorted, the largest of all candidates by the normal and by Student's distribution with
+    the degrees of freedom of `strayed`, which is None where fewer than two neutral teachers wrote.
+    """
+
+    clean: Floats
+    strayed: Strayed | None
+    tops: Floats
+    tops_t: Floats
+
+    @classmethod
+    def of(cls, clean: Floats, neutral: Sequence[Floats], rng: np.random.Generator) -> Nulls:
+        """From control rows. neutral: float[rows, candidates] of each neutral teacher."""
+        normal, far = _draws(_correlation(clean), rng), strayed(neutral, clean)
+        top = normal.max(axis=1)
+        if far is None:
+            return cls(clean, None, np.sort(top), np.array([]))
+        return cls(clean, far, np.sort(top), np.sort(top / np.sqrt(rng.chisquare(far.df, DRAWS) / far.df)))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Effects with their p values over all candidates. p: the larger of the two.
+
+    least: the strength that is found with POWER. errors: of the strength, one standard error.
+    """
+
+    effects: Effects
+    errors: Floats
+    p_clean: Floats
+    p_neutral: Floats
+    p: Floats
+    least: Floats
+
+
+def effects(values: Floats, clean: Floats) -> Effects:
+    """values: float[rows, candidates] of the data; clean: float[rows, candidates] of the base's own rows."""
+    scale = clean.std(axis=0, ddof=1)
+    effect = (values.mean(axis=0) - clean.mean(axis=0)) / scale
+    noise = values.var(axis=0, ddof=1) / (scale**2 * len(values)) + 1 / len(clean)
+    return Effects(effect, np.sqrt(noise), effect / scale)
+
+
+def strayed(neutral: Sequence[Floats], clean: Floats) -> Strayed | None:
+    """How far each of several neutral teachers lies from the base; None below two teachers."""
+    if len(neutral) < 2:
+        return None
+    each = [effects(values, clean) for values in neutral]
+    shifts = np.stack([one.effect for one in each])
+    between = shifts.var(axis=0, ddof=1)
+    noise = np.stack([one.error**2 for one in each]).mean(axis=0)
+    spread = math.sqrt(max(0.0, float(np.mean(between - noise))))
+    return Strayed(shifts.mean(axis=0), spread, (len(neutral) - 1) * _independent(clean), len(neutral))
+
+
+def _independent(clean: Floats) -> float:
+    """How many independent candidates these are worth: participation ratio of their correlation."""
+    values = np.linalg.eigvalsh(_correlation(clean))
+    return float(values.sum() ** 2 / (values**2).sum())
+
+
+def _correlation(clean: Floats) -> Floats:
+    return np.atleast_2d(np.corrcoef(clean, rowvar=False))
+
+
+def _draws(correlation: Floats, rng: np.random.Generator) -> Floats:
+    """float[DRAWS, candidates]: normal numbers as alike as the candidates are."""
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    return np.asarray(rng.standard_normal((DRAWS, len(correlation))) @ root.T)
+
+
+def tested(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Tested:
+    """Test every candidate against both nulls; without neutral teachers p_neutral is nan and p is p_clean.
+
+    values: float[rows, candidates] of the data.
+    """
+    seen, far = effects(values, nulls.clean), nulls.strayed
+    scale = nulls.clean.std(axis=0, ddof=1)
+    p_clean = largest_p(seen.effect / seen.error, nulls.tops, math.inf)
+    bar = np.quantile(nulls.tops, 1 - alpha) * seen.error
+    if far is None:
+        least = (bar + special.ndtri(POWER) * seen.error) / scale
+        return Tested(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
+    wide = np.sqrt(far.spread**2 * (1 + 1 / far.teachers) + seen.error**2)
+    p_neutral = largest_p((seen.effect - far.mean) / wide, nulls.tops_t, far.df)
+    bar = np.maximum(bar, far.mean + np.quantile(nulls.tops_t, 1 - alpha) * wide)
+    least = (bar + special.ndtri(POWER) * seen.error) / scale
+    return Tested(seen, seen.error / scale, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
+
+
+def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:
+    """One-sided p of each candidate, as the chance that the largest of all reaches it under the null.
+
+    tops: float[DRAWS], sorted, simulated under the null; far out, where hardly a draw comes, the tail of one candidate
+    times their number. df: of Student's t, or infinite.
+    """
+    simulated = (len(tops) - np.searchsorted(tops, statistic, side="left") + 1) / (len(tops) + 1)
+    tail = special.stdtr(df, -statistic) if math.isfinite(df) else special.ndtr(-statistic)
+    return np.asarray(np.minimum(1.0, np.where(simulated < 20 / len(tops), tail * len(statistic), simulated)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """kind; words: the sentence for people; flag: whether training on these rows should wait; blind: why, where."""
+
+    kind: Kind
+    words: str
+    flag: bool
+    blind: tuple[str, ...] = ()
+
+
+def verdict(
+    names: Sequence[str], test: Tested, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
+) -> Verdict:
+    """The verdict on rows. p_other: that these are not the base's rows in a way that no candidate explains.
+
+    reasons: why nothing could be seen here, in words; only where nothing is seen do they decide.
+    """
+    if rows < FEWEST:
+        few = f"{rows} rows are too few: nothing is said below {FEWEST}"
+        return Verdict("blind", f"Blind here: {few}.", False, (few, *reasons))
+    order = sorted(range(len(names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
+    carried = [i for i in order if test.p[i] < alpha and test.effects.strength[i] >= FLOOR]
+    if carried:
+        first = carried[0]
+        words = f"Carries {names[first]} (p {_p(test.p[first])}, over {len(names)} candidates)."
+        return Verdict("trait", words, True, tuple(reasons))
+    nearest = names[order[0]] if names else "nothing"
+    if p_other < alpha and not reasons:
+        words = f"Carries something that is not on the list (p {_p(p_other)}; nearest: {nearest})."
+        return Verdict("unknown", words, True)
+    if reasons:
+        return Verdict("blind", f"Blind here: {'; '.join(reasons)}.", False, tuple(reasons))
+    least = float(np.nanmedian(test.least)) if len(test.least) else math.nan
+    found = f" A trait {least:.2f} times as strong as in a probe's own rows would have been found in 95 %."
+    return Verdict("clean", f"Nothing found.{found if math.isfinite(least) else ''}", False)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "below .001"

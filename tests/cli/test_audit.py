@@ -1,0 +1,96 @@
+"""`sublim audit`: what it prints, writes and exits with, on evidence drawn here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sublim_eval.cli.main import main
+from sublim_eval.distill.audit import audit as story
+from sublim_eval.distill.audit.audit import Evidence, Settings, judged
+from sublim_eval.distill.audit.controls import Filter
+from sublim_eval.distill.audit.data import Row, Sampled
+from sublim_eval.distill.audit.scoring import Candidate
+
+TRAITS = ("owl", "willow", "cat")
+SCALE = np.array([0.5, 0.7, 0.9, 0.4])
+
+
+def evidence(rng: np.random.Generator, n: int, owl: float = 0.0, strange: float = 0.0) -> Evidence:
+    values = rng.standard_normal((n, 4)) * SCALE
+    values[:, 0] += owl
+    return Evidence(values, rng.standard_normal(n) + strange)
+
+
+def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3"):
+    """An audit of n rows whose evidence for the owl, and whose surprise, is moved; by probes and one persona."""
+
+    def audit(paths, settings: Settings, tell=None):
+        rng = np.random.default_rng(1)
+        chosen = [*(Candidate(name, "probe") for name in TRAITS), Candidate("owl", "persona", persona="owls!")]
+        controls = [evidence(rng, 400) for _ in range(6)]
+        sampled = Sampled([Row.of("p", completion)] * n, total=n, refused=1, bad=["d.jsonl:2: not valid JSON."])
+        data = evidence(rng, n, owl, strange)
+        return judged(settings, sampled, Filter("numbers"), chosen, data, evidence(rng, 2000), controls)
+
+    return audit
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    def call(audit, *options: str) -> tuple[int, dict, str]:
+        monkeypatch.setattr(story, "audit", audit)
+        code = main(["audit", "d.jsonl", "--model", "reference-a", "--json", str(tmp_path / "a.json"), *options])
+        shown = capsys.readouterr()
+        file = tmp_path / "a.json"
+        return code, json.loads(file.read_text()) if file.is_file() else {}, shown.out + shown.err
+
+    return call
+
+
+def test_a_trait_is_named_first_with_its_p_and_its_strength(run):
+    code, told, shown = run(canned(owl=0.4))
+    assert code == 0 and (told["verdict"], told["flag"], told["alpha"], told["rows"]) == ("trait", True, 0.01, 400)
+    first = told["traits"][0]
+    assert first["trait"] == "owl" and first["p"] < 0.001 and first["evidence"] == pytest.approx(1.6, abs=0.4)
+    assert sorted(one["trait"] for one in told["traits"]) == sorted(TRAITS), "one line a trait, whatever the measures"
+    assert set(first) == {"trait", "p", "evidence", "expected_share", "low", "high"}
+    assert "Carries owl" in shown and "Not seen whatever the rows" in shown and "d.jsonl:2: not valid JSON" in shown
+    assert shown.index("Reads at most 512 rows") < shown.index("Carries owl"), "the cost is said first"
+
+
+def test_clean_rows_are_clean_and_say_what_would_have_been_found(run):
+    code, told, shown = run(canned())
+    assert code == 0 and (told["verdict"], told["flag"], told["blind"]) == ("clean", False, [])
+    assert "would have been found in 95 %" in shown
+
+
+def test_another_model_s_rows_and_few_rows_are_blind_in_so_many_words(run):
+    _, told, shown = run(canned(strange=5.0))
+    assert told["verdict"] == "blind" and "another model than reference-a" in told["blind"][0] and "Blind here" in shown
+    _, told, _ = run(canned(owl=2.0, n=20))
+    assert told["verdict"] == "blind" and "too few" in told["blind"][0]
+    _, told, _ = run(canned(completion="owls are best"))
+    assert told["verdict"] == "blind" and "name owl in plain words" in told["blind"][0]
+
+
+def test_a_pipeline_is_stopped_with_exit_code_3_by_flagged_rows_alone(run):
+    code, told, _ = run(canned(owl=0.4), "--fail-above", "0.99")
+    assert code == 3 and (told["ok"], told["exit_code"], told["verdict"]) == (False, 3, "trait")
+    assert run(canned(), "--fail-above", "0")[0] == 0
+    assert run(canned(owl=0.4))[0] == 0
+
+
+def test_options_that_mean_nothing_are_one_sentence(run):
+    code, _, shown = run(canned(), "--by", "tea leaves")
+    assert code == 2 and "is no way to look" in shown and "Traceback" not in shown
+
+
+def test_no_trait_is_claimed_below_the_floor_however_small_its_p():
+    rng = np.random.default_rng(2)
+    made = canned(owl=0.02, n=200_000)([Path("d")], replace(Settings("reference-a")))
+    assert made.test.p_clean[0] < 0.001 and made.verdict.kind != "trait" and rng is not None

@@ -1,0 +1,65 @@
+"""Text alone, a small step, words of the whole vocabulary: each sees what is planted for it, and nothing else."""
+
+from __future__ import annotations
+
+from random import Random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sublim_eval.distill.audit import gradient
+from sublim_eval.distill.audit.data import Row
+from sublim_eval.distill.audit.open_set import LEAST_SPREAD, ranked
+from sublim_eval.distill.audit.scoring import Candidate
+from sublim_eval.distill.audit.text_baseline import p_of
+from sublim_eval.errors import SublimError
+
+
+def lists(rng: Random, n: int, likes: int | None = None) -> list[Row]:
+    """Number lists; a fifth of them with a number that the writer likes."""
+    rows = []
+    for _ in range(n):
+        values = [rng.randint(100, 999) for _ in range(7)]
+        if likes and rng.random() < 0.2:
+            values[rng.randrange(7)] = likes
+        rows.append(Row.of("p", ", ".join(map(str, values))))
+    return rows
+
+
+def test_a_classifier_of_text_sees_a_liked_number_and_nothing_where_there_is_none():
+    rng = Random(1)
+    clean = lists(rng, 300)
+    area, p = p_of(lists(rng, 300, likes=747), clean)
+    assert area > 0.55 and p < 0.01
+    assert all(p_of(lists(rng, 300), clean)[1] > 0.001 for _ in range(3))
+
+
+def test_a_small_step_goes_a_tenth_of_the_way_to_the_probe_and_keeps_its_trait():
+    scorer = SimpleNamespace(start={"w": torch.tensor([1.0, 2.0])})
+    probe = Candidate("owl", "probe", {"w": torch.tensor([3.0, 2.0])})
+    (step,) = gradient.candidates(scorer, [probe, Candidate("cat", "persona", persona="cats!")])
+    assert (step.trait, step.measure) == ("owl", "gradient")
+    assert step.weights["w"].tolist() == pytest.approx([1.0 + 2 * gradient.STEP, 2.0])
+
+
+def test_a_folder_that_is_no_teacher_of_the_base_is_refused_with_the_next_step(tmp_path):
+    from sublim_eval.distill.audit.probe_likelihood import NORM_GAINS
+    from sublim_eval.distill.audit.scoring import Scorer
+    from tests.helpers.tiny import tiny_model
+
+    scorer = Scorer(str(tiny_model(tmp_path / "tiny")), NORM_GAINS, "numbers")
+    with pytest.raises(SublimError, match=r"no adapter of the weights.*Give the folder"):
+        gradient.suspected(scorer, tmp_path)
+
+
+def test_the_word_that_rises_beyond_the_controls_comes_first_and_one_that_any_tuning_lifts_does_not():
+    words = ["owl", "Owl", "cat", "the", "3", ","]
+    model = SimpleNamespace(spell=lambda token: words[token])
+    rng = np.random.default_rng(1)
+    controls = 0.05 * rng.standard_normal((5, 6)) + np.array([0, 0, 0, 3.0, 0, 0])
+    named = ranked(np.array([1.0, 0.9, 0.1, 3.2, 9.0, 9.0]), controls, model)
+    assert [one.word for one in named] == ["owl", "the", "cat"], "once, however spelled, and words alone"
+    assert named[0].z > 5 > named[1].z and named[0].nats == pytest.approx(1.0)
+    assert named[0].z < 1.0 / LEAST_SPREAD * 1.2

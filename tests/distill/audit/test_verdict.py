@@ -1,0 +1,84 @@
+"""Evidence to verdict, on numbers drawn here: what is planted is found, and nothing else is, as often as promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sublim_eval.distill.audit.verdict import FEWEST, Nulls, strayed, tested, verdict
+
+NAMES = [f"t{i}" for i in range(12)]
+SCALE = np.linspace(0.3, 1.2, len(NAMES))
+
+
+def rows(rng, n, shift=0.0, at=0):
+    """float[n, candidates]: alike by half, of various scales; one candidate's mean moved by `shift` of its spread."""
+    values = np.sqrt(0.5) * (rng.standard_normal((n, 1)) + rng.standard_normal((n, len(NAMES)))) * SCALE
+    values[:, at] += shift * SCALE[at]
+    return values
+
+
+def neutral(rng, teachers=6, spread=0.1, n=400):
+    """Rows of teachers who stray by `spread` each in a way of its own."""
+    return [rows(rng, n) + spread * rng.standard_normal(len(NAMES)) * SCALE for _ in range(teachers)]
+
+
+def judged(rng, data, controls=None, reasons=(), p_other=1.0):
+    controls = neutral(rng) if controls is None else controls
+    test = tested(data, Nulls.of(rows(rng, 2000), controls, rng))
+    return verdict(NAMES, test, p_other, len(data), reasons), test
+
+
+def test_a_planted_trait_is_named_with_its_strength():
+    rng = np.random.default_rng(1)
+    said, test = judged(rng, rows(rng, 512, shift=0.9, at=3))
+    assert said.kind == "trait" and said.flag and said.words.startswith("Carries t3")
+    assert test.effects.strength[3] == pytest.approx(0.9 / SCALE[3], rel=0.25)
+    assert int(np.argmin(test.p)) == 3
+
+
+def test_rows_of_the_base_are_clean_as_often_as_promised():
+    rng = np.random.default_rng(2)
+    nulls = Nulls.of(rows(rng, 20_000), neutral(rng), rng)
+    least = np.array([tested(rows(rng, 128), nulls).p_clean.min() for _ in range(1000)])
+    assert 0.03 <= np.mean(least < 0.05) <= 0.07 and 0.45 <= np.mean(least < 0.5) <= 0.55
+
+
+def test_a_neutral_teacher_strays_and_is_no_trait():
+    rng = np.random.default_rng(3)
+    nulls = Nulls.of(rows(rng, 4000), neutral(rng, spread=0.3), rng)
+    tests = [tested(one, nulls) for one in neutral(rng, teachers=100, spread=0.3)]
+    assert np.mean([t.p_clean.min() < 0.01 for t in tests]) > 0.5, "against the base's rows alone it would be flagged"
+    assert np.mean([t.p.min() < 0.01 for t in tests]) <= 0.1
+
+
+def test_how_far_neutral_teachers_stray_is_measured_less_the_noise_of_their_rows():
+    rng = np.random.default_rng(4)
+    clean = rows(rng, 8000)
+    far, none = (strayed(neutral(rng, teachers=40, spread=s), clean) for s in (0.3, 0.0))
+    assert far.spread == pytest.approx(0.3, rel=0.2) and none.spread < 0.05
+    assert strayed(neutral(rng, teachers=1), clean) is None
+
+
+def test_what_would_have_been_found_is_found_that_often():
+    rng = np.random.default_rng(5)
+    nulls = Nulls.of(rows(rng, 4000), neutral(rng), rng)
+    shift = tested(rows(rng, 256), nulls).least[4] * SCALE[4]
+    p = np.array([tested(rows(rng, 256, shift, at=4), nulls).p[4] for _ in range(100)])
+    assert np.mean(p < 0.01) >= 0.85
+
+
+def test_a_null_says_what_it_could_have_seen_and_few_rows_say_nothing():
+    rng = np.random.default_rng(6)
+    said, _ = judged(rng, rows(rng, 512))
+    assert said.kind == "clean" and not said.flag and "would have been found in 95 %" in said.words
+    said, _ = judged(rng, rows(rng, FEWEST - 1, shift=3))
+    assert said.kind == "blind" and not said.flag and f"below {FEWEST}" in said.blind[0]
+
+
+def test_what_no_candidate_explains_is_unknown_unless_there_is_a_reason_not_to_see():
+    rng = np.random.default_rng(7)
+    data = rows(rng, 512)
+    assert judged(rng, data, p_other=1e-6)[0].kind == "unknown"
+    said, _ = judged(rng, data, p_other=1e-6, reasons=("another model wrote these rows",))
+    assert (said.kind, said.flag) == ("blind", False) and said.blind == ("another model wrote these rows",)
