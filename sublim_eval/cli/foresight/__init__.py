@@ -1,0 +1,1 @@
+"""Verbs that look ahead: audit, lineage, diff."""
