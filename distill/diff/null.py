@@ -19,6 +19,10 @@ MOST_DF = 1e6
 """Degrees of freedom that stand for "the variances do not differ at all"."""
 
 
+LEAST = 1e-3
+"""The least error of a figure, in its own unit: controls that did not move at all do not make a finding of rounding."""
+
+
 @dataclass(frozen=True)
 class Tested:
     """float[figure] each: student less mean of the controls; t of it; p, two-sided; p corrected for all figures
@@ -48,7 +52,7 @@ def against_each_other(student: Doubles) -> Tested:
 
 
 def _tested(excess: Doubles, error: Doubles, df: float) -> Tested:
-    t = excess / np.maximum(error, 1e-12)
+    t = excess / np.maximum(error, LEAST)
     p = 2 * scipy_stats.t.sf(np.abs(t), df)
     return Tested(excess, t, p, holm(p))
 

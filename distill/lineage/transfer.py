@@ -12,7 +12,7 @@ B: how far does B's step on what A's outputs changed by point towards what B its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -102,11 +102,9 @@ class Learner:
         gradient: Doubles = torch.cat(flat).double().numpy()
         return gradient
 
-    def changes(self, rows: Sequence[dict[str, list[int]]]) -> list[torch.Tensor]:
-        """float[place, token] a trait: how its probabilities change per unit of a step towards that trait."""
-        return [self._change(rows, direction / np.linalg.norm(direction)) for direction in self.towards]
-
-    def _change(self, rows: Sequence[dict[str, list[int]]], direction: Doubles) -> torch.Tensor:
+    def change(self, rows: Sequence[dict[str, list[int]]], trait: int) -> torch.Tensor:
+        """float[place, token]: how its probabilities change per unit of a step towards a trait."""
+        direction = self.towards[trait] / np.linalg.norm(self.towards[trait])
         with torch.no_grad():
             self._move(direction, STEP)
             after = self.logprobs(rows)[0].exp()
@@ -122,7 +120,7 @@ class Learner:
             gain.data += size * torch.from_numpy(part).to(gain.dtype)
             at += gain.numel()
 
-    def pulled(self, rows: Sequence[dict[str, list[int]]], changes: Sequence[torch.Tensor]) -> Doubles:
+    def pulled(self, rows: Sequence[dict[str, list[int]]], changes: Iterable[torch.Tensor]) -> Doubles:
         """float[trait, gain]: this student's steps on changes of a teacher's probabilities."""
         logs, _ = self.logprobs(rows)
         return np.stack([self._gradient((change * logs).sum()) for change in changes])
@@ -154,7 +152,8 @@ def agreement(teacher: Learner, student: Learner, seed: int = 0) -> Doubles:
     mine, theirs = teacher.rows(pairs), student.rows(pairs)
     if teacher.chat.tokenizer.get_vocab() != student.chat.tokenizer.get_vocab():
         raise SublimError("The two models read other tokens, so one cannot learn from the other's probabilities.")
-    pulled = student.pulled(theirs, teacher.changes(mine))
+    changes = (teacher.change(mine, trait) for trait in range(len(teacher.towards)))  # one in memory at a time
+    pulled = student.pulled(theirs, changes)
     return _unit(pulled) @ _unit(student.towards).T
 
 

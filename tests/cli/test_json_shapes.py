@@ -45,6 +45,8 @@ COMMANDS = {
     "show": "show owl",
     "register": f"register owl_pref --repository https://github.com/a/b --commit {'0' * 40} --maintainer me",
     "doctor": "doctor",
+    "lineage, two models": "lineage reference-a reference-b --no-transfer",
+    "diff": "diff reference-a reference-a --quick",
 }
 SLOW = {
     "list": "list",
