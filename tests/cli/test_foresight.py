@@ -20,7 +20,7 @@ def moved(monkeypatch):
     """Students whose answers moved by as much as their names say, on the first of ten traits."""
 
     def measure(student, base, quick):
-        noise = {f"trait{i}": 0.01 * len(student) * (-1) ** i for i in range(10)}
+        noise = {f"trait{i}": 0.01 * (len(student) % 3) * (-1) ** i for i in range(10)}
         return {"answers": noise | ({"trait0": 2.0} if student == "student" else {})}
 
     monkeypatch.setattr(findings, "measure", measure)
