@@ -77,8 +77,17 @@ class Weights:
     @property
     def hidden(self) -> int:
         """Width of the residual stream; 0 where the embedding is not known by its name."""
+        return self._embedded[1]
+
+    @property
+    def rows(self) -> int:
+        """Tokens that the embedding has; 0 where it is not known by its name."""
+        return self._embedded[0]
+
+    @cached_property
+    def _embedded(self) -> tuple[int, ...]:
         name = self._embedding_name
-        return _shape(self.files[name], name)[1] if name else 0
+        return _shape(self.files[name], name) if name else (0, 0)
 
     def embedding(self) -> Floats:
         """float32[token, hidden]; raises SublimError where no tensor has a name that embeddings have."""
@@ -222,8 +231,9 @@ def scale(config: Mapping[str, Any], module: str, rank: int) -> float:
 
 def shared_tokens(a: Weights, b: Weights, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of tokens that both vocabularies hold, evenly chosen where there are more than `most`; of a and of b."""
-    theirs = b.vocabulary
-    both = sorted((row, theirs[token]) for token, row in a.vocabulary.items() if token in theirs)
+    theirs, rows_of_b = b.vocabulary, b.rows
+    pairs = ((row, theirs[token]) for token, row in a.vocabulary.items() if token in theirs and row < a.rows)
+    both = sorted(pair for pair in pairs if pair[1] < rows_of_b)
     both = both[:: -(-len(both) // most)] if both else []
     rows = np.array(both, dtype=np.int64).reshape(-1, 2)
     return rows[:, 0], rows[:, 1]

@@ -94,7 +94,7 @@ def test_rotated_and_with_its_units_in_another_order_it_is_found_again(models):
     assert told.related and told.tests[-1].name == "units found again"
 
 
-def test_of_another_width_units_are_compared_where_they_are_as_many(models):
+def test_of_two_widths_nothing_can_be_laid_side_by_side(models):
     with pytest.raises(verdict.NotComparable, match="by answers"):
         kin(models["base"], models["wide"])
 
