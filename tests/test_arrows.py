@@ -114,6 +114,12 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         | {"distill.stages", "distill.training"},
         "rows in, verdict out; it makes its own probes and controls and knows no run",
     ),
+    "distill.lineage": (
+        MADE_FROM
+        | {"distill.base_templates", "distill.modalities", "distill.recipes", "distill.stages", "distill.training"},
+        "it looks at two models, or at what a run left; it makes neither",
+    ),
+    "distill.diff": (MADE_FROM | {"distill.lineage"}, "it looks at a student and its base and makes nothing"),
     "distill.reference": (
         BASIS | {"probes", "models", "distill.modalities"},
         "what the embedded models are born from holds no teacher and no student",

@@ -34,6 +34,8 @@ VERBS = {
     "export": ("board.export", "Write results of any mixture as CSV, Parquet, LaTeX, Every Eval Ever, for the Hub"),
     "abilities": ("capabilities", "Ask existing suites what a student and its base can do"),
     "register": ("inspect_evals_entry", "Write the entry that the register of inspect_evals asks for"),
+    "lineage": ("foresight.lineage", "Tell whether two models share a base, and what everything in a run came from"),
+    "diff": ("foresight.diff", "Tell what a student took in, unasked, beside its base and control students"),
     "digits": ("experiments", "Teach networks to read digits through noise and three idle logits"),
     "theorem": ("experiments", "Measure at one gradient step what the theorem promises, and its end"),
     "list": ("listing", "List what the registry and the recipes hold"),

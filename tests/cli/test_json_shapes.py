@@ -45,11 +45,13 @@ COMMANDS = {
     "show": "show owl",
     "register": f"register owl_pref --repository https://github.com/a/b --commit {'0' * 40} --maintainer me",
     "doctor": "doctor",
+    "lineage, two models": "lineage reference-a reference-b --no-transfer",
 }
 SLOW = {
     "list": "list",
     "run --dry-run": "run quickstart --dry-run",
     "reproduce --dry-run": "reproduce --dry-run --quick",
+    "diff": "diff reference-a reference-a --quick",
     "score": "score reference-a --probe owl_pref --samples 1",
     "digits": "digits --seeds 2 --epochs 1 --teacher-epochs 1",
 }

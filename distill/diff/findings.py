@@ -1,0 +1,136 @@
+"""What a student took in, unasked: its answers and activations less its base's, ranked, with control students as null.
+
+No judge and no list of suspects: every answer of the registry is a candidate, and every p is corrected for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sublim_eval.errors import SublimError
+from sublim_eval.files import read_json
+from sublim_eval.models.model_ref import resolve
+from sublim_eval.registry.catalog import registry
+from sublim_eval.registry.experiment import CONTROLS, RECORD, run_of_student
+
+from . import battery
+from .null import Tested, against_controls, against_each_other
+
+ALPHA = 0.05
+"""How often a student that took in nothing has any finding at all."""
+
+FEWEST = 3
+"""Controls below which the other answers of the student itself are the null."""
+
+Figures = Mapping[str, Mapping[str, float]]
+"""Way to look -> trait -> how far the student moved from its base."""
+
+ANSWERS, LENS, PERSONAS = "answers", "logit lens", "personas"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One trait seen in one way. effect: excess over the controls, in the unit of the way (log-odds of the answer;
+    logits; cosine); t of it; p; corrected: for all traits and ways."""
+
+    trait: str
+    by: str
+    effect: float
+    t: float
+    p: float
+    corrected: float
+
+    @property
+    def towards(self) -> bool:
+        """Whether the student moved towards the trait, and not away from it."""
+        return self.effect > 0
+
+
+def measure(student: str, base: str, quick: bool = False) -> Figures:
+    """What is looked at, of one student. quick: answers alone.
+
+    Raises SublimError when one of them cannot be loaded.
+    """
+    after, before = battery.answers(student), battery.answers(base)
+    moved = {name: after[name] - before[name] for name in before if name in after}
+    figures: dict[str, Mapping[str, float]] = {ANSWERS: battery.by_trait(moved)}
+    if not quick:
+        figures |= _activations(student, base)
+    return figures
+
+
+def _activations(student: str, base: str) -> Figures:
+    from sublim_eval.models.local_model import load
+
+    from . import activations
+
+    one, other = load(student, capacity=2, idle=True), load(base, capacity=2)
+    favorites = [trait.name for trait in registry().traits.values() if not trait.conduct]
+    return {
+        LENS: activations.through_lens(one, other),
+        PERSONAS: activations.along_personas(one, other, favorites),
+    }
+
+
+def findings(student: Figures, controls: Sequence[Figures]) -> list[Finding]:
+    """Every trait in every way, what is least like chance first; p from the controls, or without FEWEST of them from
+    the student's other traits."""
+    rows = [(way, trait) for way, of in student.items() for trait in of]
+    rows = [row for row in rows if all(row[1] in c.get(row[0], {}) for c in controls)]
+    if len(controls) >= FEWEST:
+        parts = [_tested(way, [t for w, t in rows if w == way], student, controls) for way in student]
+    else:
+        parts = [against_each_other(_column(student, way, [t for w, t in rows if w == way])) for way in student]
+    return _ranked(rows, parts)
+
+
+def _column(of: Figures, way: str, traits: Sequence[str]) -> Any:
+    return np.array([of[way][trait] for trait in traits])
+
+
+def _tested(way: str, traits: Sequence[str], student: Figures, controls: Sequence[Figures]) -> Tested:
+    return against_controls(_column(student, way, traits), np.stack([_column(c, way, traits) for c in controls]))
+
+
+def _ranked(rows: Sequence[tuple[str, str]], parts: Sequence[Tested]) -> list[Finding]:
+    from .null import holm
+
+    effect, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("excess", "t", "p"))
+    corrected = holm(p)
+    made = [
+        Finding(trait, way, float(effect[i]), float(t[i]), float(p[i]), float(corrected[i]))
+        for i, (way, trait) in enumerate(rows)
+    ]
+    return sorted(made, key=lambda one: (one.corrected, one.p, -abs(one.t)))
+
+
+def controls_of(student: str) -> list[str]:
+    """The control students of the run that a student's folder lies in, on the student's base; [] outside of any run.
+
+    The student itself is never among them.
+    """
+    folder = Path(student)
+    run = run_of_student(folder.resolve()) if folder.is_dir() else None
+    if run is None or not (run / RECORD).is_file():
+        return []
+    record = read_json(run / RECORD)
+    arms, base = record.get("arms") or {}, resolve(student).base
+    return [
+        str(place)
+        for entry in record.get("students", ())
+        if (arms.get(entry.get("arm")) or {}).get("role") in CONTROLS and entry.get("folder")
+        if (place := run / entry["folder"]).is_dir() and place.resolve() != folder.resolve()
+        if resolve(place).base == base
+    ]
+
+
+def check_base(student: str, base: str) -> None:
+    """Refuse a student that says itself that it comes from another base."""
+    one, other = resolve(student), resolve(base)
+    if one.adapter and one.base != other.base:
+        raise SublimError(f"{student} adapts {one.base}, and not {base}. Give the base that it started from.")

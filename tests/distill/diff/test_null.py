@@ -1,0 +1,37 @@
+"""A finding is as rare among controls as it says, and a planted shift is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sublim_eval.distill.diff.findings import findings
+from sublim_eval.distill.diff.null import against_controls, holm
+
+
+def test_controls_have_a_finding_as_rarely_as_promised():
+    rng, some = np.random.default_rng(1), 0
+    for _ in range(600):
+        figures = rng.normal(size=(8, 30)) * rng.chisquare(20, 30) ** 0.5
+        some += against_controls(figures[0], figures[1:]).corrected.min() < 0.05
+    assert some / 600 < 0.07
+
+
+def test_a_planted_shift_is_found_and_first():
+    rng = np.random.default_rng(2)
+    names = [f"trait{i}" for i in range(20)]
+    controls = [{"answers": dict(zip(names, rng.normal(0, 0.1, 20), strict=True))} for _ in range(6)]
+    student = {"answers": dict(zip(names, rng.normal(0, 0.1, 20), strict=True))}
+    student["answers"]["trait7"] += 1.5
+    first = findings(student, controls)[0]
+    assert first.trait == "trait7" and first.towards and first.corrected < 0.05
+    assert findings(student, [])[0].trait == "trait7", "without controls the other answers are the null"
+
+
+def test_two_controls_are_no_null():
+    with pytest.raises(ValueError, match="fewer than 3"):
+        against_controls(np.zeros(4), np.zeros((2, 4)))
+
+
+def test_holm_as_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
