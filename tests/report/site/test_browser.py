@@ -206,7 +206,7 @@ def test_nothing_of_a_stranger_runs(look, tmp_path):
 
 def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path):
     build(board_of(arm("owl", [0.3, 0.5])), tmp_path / "out", live=Live(1, "aa"))
-    page = look(tmp_path / "out" / "index.html", hash="#trait=owl")
+    page = look(tmp_path / "out" / "index.html", hash="#kinds=arm")
     assert len(shown(page)) == 1
     page.locator("button.more").first.click()
     build(board_of([*arm("owl", [0.3, 0.5]), *arm("new", [0.2, 0.4])]), tmp_path / "out", live=Live(1, "bb"))
@@ -214,7 +214,8 @@ def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path)
     assert page.locator("#details").is_visible(), "nobody loses what is being read"
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_function("document.body.dataset.written === 'bb' && table.getDataCount() === 2")
-    assert page.evaluate("location.hash") == "#trait=owl"
+    page.wait_for_selector("body[data-written=bb]")
+    assert len(shown(page)) == 2
+    assert page.evaluate("location.hash") == "#kinds=arm"
     page.get_by_role("button", name="Stop looking").click()
     assert page.locator("#live").count() == 0
