@@ -10,7 +10,19 @@ from sublim_eval.errors import SublimError
 from sublim_eval.report import figure_sources
 from sublim_eval.report.site import lines
 from sublim_eval.report.site.build import build
+from tests.helpers import ROOT
 from tests.helpers.synthetic import ARMS, SHIFTS, make_run
+
+COMMITTED = sorted((ROOT / "docs" / "results" / "sources").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
+def test_what_the_repository_keeps_of_its_pages_is_a_board(file):
+    board = collect([file])
+    held = [entry for part in json.loads(file.read_text(encoding="utf-8"))["parts"] for entry in part["rows"]]
+    assert not board.left_out and sum(row.measure == "gap" for row in board.rows) == len(held)
+    students = {(entry["run"], entry["arm"], seed) for entry in held for seed in entry["students"]}
+    assert len({row.model for row in board.rows if row.seed is not None}) >= len(students)
 
 
 @pytest.fixture(scope="module")
