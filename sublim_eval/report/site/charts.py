@@ -195,8 +195,8 @@ def learning(curves: Iterable[Curve]) -> Spec | None:
     )
 
 
-def dose(one: Dose) -> Spec:
-    """How the gap goes with how much of one thing."""
+def dose(one: Dose, delta: float) -> Spec:
+    """How the gap goes with how much of one thing; the band within which a gap is none is always in sight."""
     values = [
         {
             "dose": amount,
@@ -206,14 +206,19 @@ def dose(one: Dose) -> Spec:
         }
         for amount, gap in one.points
     ]
-    x = {"field": "dose", "type": "quantitative", "title": one.axis}
+    amounts = [amount for amount, _ in one.points]
+    ticks = {"values": amounts, "labelOverlap": True, "grid": False, "format": "~g"}
+    x = {"field": "dose", "type": "quantitative", "title": one.axis, "scale": {"zero": False}, "axis": ticks}
     y = {"type": "quantitative", "title": "gap"}
+    once: Spec = {"data": {"values": [{}]}}  # a mark of all data would be drawn for each of them
+    band = {"y": {"datum": -delta, "type": "quantitative"}, "y2": {"datum": delta}}
     return _spec(
         values,
         width="container",
         height=220,
         layer=[
-            {"mark": {"type": "rule", "color": "#8a8a8a"}, "encoding": {"y": {"datum": 0}}},
+            {**once, "mark": {"type": "rect", "opacity": 0.13, "color": "#8a8a8a"}, "encoding": band},
+            {**once, "mark": {"type": "rule", "color": "#8a8a8a"}, "encoding": {"y": {"datum": 0}}},
             {"mark": {"type": "line", "color": "#D55E00"}, "encoding": {"x": x, "y": {**y, "field": "gap"}}},
             {
                 "mark": {"type": "rule", "color": "#D55E00", "strokeWidth": 2},

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from sublim_eval import stats
 from sublim_eval.board.collect import collect
 from sublim_eval.board.columns import LeftOut
+from sublim_eval.compare.confusion import Dose
 from sublim_eval.errors import SublimError
 from sublim_eval.report.site import charts, lines, orders, published, writing
 from sublim_eval.report.site.build import build, compact
@@ -139,6 +141,15 @@ def test_every_run_has_a_forest_of_its_own_on_the_scale_of_all():
     scales = [layer["encoding"]["x"]["scale"] for one in (first, second) for layer in one["chart"]["layer"][-1:]]
     assert scales[0] == scales[1] and scales[0]["domain"] == [-0.05, pytest.approx(0.8)]
     assert charts.forests([], 0.05) == []
+
+
+def test_a_dose_keeps_the_band_of_none_in_sight_and_draws_it_once():
+    points = tuple((float(n), stats.point(0.001)) for n in (1, 5, 20))
+    spec = charts.dose(Dose("run", "examples", "owl", "animal_pref", points), 0.05)
+    behind = [layer for layer in spec["layer"] if "data" in layer]
+    assert [layer["mark"]["type"] for layer in behind] == ["rect", "rule"]
+    assert all(len(layer["data"]["values"]) == 1 for layer in behind)
+    assert behind[0]["encoding"]["y"]["datum"] == -0.05 and behind[0]["encoding"]["y2"]["datum"] == 0.05
 
 
 def test_models_of_two_bases_or_questions_are_never_ordered():

@@ -49,7 +49,7 @@ const SMALL = ["model", "gap", "value", "verdict", "details"];
 
 function modelCell(cell) {
   const line = cell.getData();
-  const name = line.page ? make("a", { href: line.page }) : make("span");
+  const name = line.page ? make("a", { href: line.page, "aria-label": line.model }) : make("span");
   const run = line.run && line.arm && line.model === `${line.run}/${line.arm}` ? `${line.run}/` : "";
   name.className = "name";
   if (run) name.append(make("bdi", { class: "run" }, run));
