@@ -98,8 +98,8 @@ class _Checks:
         outside = {row.source for row in board.rows if row.ours and not row.run and row.harness in OUTSIDE}
         places |= {source: board.path(source) for source in sorted(outside)}
         made = {}
-        bar = {"console": console, "transient": True, "disable": not console.is_terminal}
-        for name, place in track(places.items(), "looking for traps", **bar):
+        quiet = not console.is_terminal
+        for name, place in track(places.items(), "looking for traps", console=console, transient=True, disable=quiet):
             key = name, stamp([place / RECORD if place.is_dir() else place])
             try:
                 made[name] = self._known[key] if key in self._known else _checked(place)

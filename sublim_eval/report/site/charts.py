@@ -65,7 +65,7 @@ def _forest(lines: Sequence[Line], delta: float, scale: tuple[float, float], leg
         }
         for line in lines
     ]
-    y = {"field": "name", "type": "nominal", "sort": None, "title": None}
+    y: Spec = {"field": "name", "type": "nominal", "sort": None, "title": None}
     y["axis"] = {"labelLimit": 230, "minExtent": 230, "maxExtent": 230}  # one place for zero on all plots of the page
     x = {"type": "quantitative", "title": "gap", "scale": {"domain": list(scale), "nice": True}}
     domain = {"domain": list(VERDICTS), "range": [colour for colour, _ in VERDICTS.values()]}
