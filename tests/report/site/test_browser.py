@@ -217,6 +217,7 @@ def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path)
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
     page.wait_for_selector("body[data-written=bb]")
+    page.locator("button.more").nth(1).wait_for()
     assert len(shown(page)) == 2
     assert page.evaluate("location.hash") == "#kinds=arm"
     page.get_by_role("button", name="Stop looking").click()
