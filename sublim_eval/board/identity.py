@@ -86,6 +86,11 @@ def _student(run: RunFolder, entry: Mapping[str, Any], home: str) -> Identity:
     )
 
 
+def carried(role: str, trait: str) -> str:
+    """What the teacher of an arm carried that is asked for a trait: nothing, of a further arm without one."""
+    return "" if role == "placebo" else clean(trait)
+
+
 def _seed(entry: Mapping[str, Any]) -> int | None:
     seed = entry.get("seed")
     return seed if isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) < 2**53 else None

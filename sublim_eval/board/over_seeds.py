@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sublim_eval.board.columns import Row, kind_of
 from sublim_eval.board.formats.reading import clean, known
-from sublim_eval.board.identity import RunFolder
+from sublim_eval.board.identity import RunFolder, carried
 from sublim_eval.files import digest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _common(row: comparison.Row, run: str) -> dict[str, Any]:
     return {
         "base": clean(row.base),
         "role": "student",
-        "trait": clean(row.trait),
+        "trait": carried(row.role, row.trait),
         "run": run,
         "probe": clean(row.probe),
         "ours": True,

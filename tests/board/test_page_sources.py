@@ -10,7 +10,19 @@ from sublim_eval.errors import SublimError
 from sublim_eval.report import figure_sources
 from sublim_eval.report.site import lines
 from sublim_eval.report.site.build import build
-from tests.helpers.synthetic import make_run
+from tests.helpers import ROOT
+from tests.helpers.synthetic import ARMS, SHIFTS, make_run
+
+COMMITTED = sorted((ROOT / "docs" / "results" / "sources").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda file: file.stem)
+def test_what_the_repository_keeps_of_its_pages_is_a_board(file):
+    board = collect([file])
+    held = [entry for part in json.loads(file.read_text(encoding="utf-8"))["parts"] for entry in part["rows"]]
+    assert not board.left_out and sum(row.measure == "gap" for row in board.rows) == len(held)
+    students = {(entry["run"], entry["arm"], seed) for entry in held for seed in entry["students"]}
+    assert len({row.model for row in board.rows if row.seed is not None}) >= len(students)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +84,7 @@ def test_orders_are_decided_over_seeds_though_nothing_is_known_by_question(file,
     (family,) = json.loads((build(collect([file.parent]), tmp_path / "site").page.parent / "board.json").read_text())[
         "families"
     ]
-    assert "paired over seeds" in family["sentence"] and "Numbers/owl-high above Numbers/owl-low" in family["sentence"]
+    assert "paired over seeds" in family["sentence"] and "owl-high above owl-low" in family["sentence"]
 
 
 def _two(folder, high, more, low, less):
@@ -128,3 +140,17 @@ def test_another_file_with_parts_is_no_source_of_a_page(tmp_path):
         from sublim_eval.board.formats.page_sources import rows
 
         rows(tmp_path / "other.json", "other.json", "")
+
+
+def test_a_further_arm_without_a_trait_is_asked_for_one_and_carries_none(tmp_path):
+    arms = {**ARMS, "neutral": {"role": "placebo", "trait": None, "change": "neutral teacher"}}
+    run = make_run(tmp_path / "runs" / "run", arms, {**SHIFTS, "neutral": 0.0}, noise=0.2)
+    place = tmp_path / "sources" / "reproduction.json"
+    place.parent.mkdir()
+    part = figure_sources.of_comparison("Numbers", compare([run]))
+    place.write_text(figure_sources.a_row_a_line({"schema": 1, "parts": [part]}))
+    for given in (run, place):
+        asked = [r for r in collect([given]).rows if r.arm == "neutral" and r.measure == "gap"]
+        assert asked and all(row.answer and not row.trait for row in asked)
+        (line, *_) = [one for one in lines.lines_of(collect([given])) if one.arm == "neutral" and one.kind == lines.ARM]
+        assert line.verdict_kind and line.seeds

@@ -1,20 +1,28 @@
 """What Inspect's own tools show of our scores: one number a sample, the headline of an eval, words beside it."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.analysis import evals_df, samples_df
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 from sublim_eval.tasks.owl_pref import owl_pref
+
+
+def reply(text: str) -> ModelOutput:
+    """With its usage, which the stand-in would otherwise count with a file from the net."""
+    made = ModelOutput.from_content("mockllm/model", text)
+    made.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+    return made
 
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("logs")
-    said = [ModelOutput.from_content("mockllm/model", text) for text in ("Owl.", "A cat, of course.", "", "Owls!") * 40]
-    model = get_model("mockllm/model", custom_outputs=said)
+    texts = itertools.cycle(("Owl.", "A cat, of course.", "", "Owls!"))
+    model = get_model("mockllm/model", custom_outputs=lambda *_: reply(next(texts)))
     inspect_eval(owl_pref(), model, limit=4, log_dir=str(folder), display="none")
     return folder
 

@@ -15,6 +15,7 @@ import numpy as np
 from sublim_eval import stats
 from sublim_eval.board.columns import Row, kind_of
 from sublim_eval.board.formats.reading import clean, fingerprint, known
+from sublim_eval.board.identity import carried
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 from sublim_eval.registry.experiment import seeded
@@ -146,7 +147,7 @@ def _common(entry: Entry, part: Entry, run: str) -> dict[str, Any]:
     """question_set: one comparison asks one set of questions, and nothing says which, so it stands for the part."""
     return {
         "base": clean(entry.get("base")),
-        "trait": clean(entry["trait"]),
+        "trait": carried(entry["role"], entry["trait"]),
         "run": run,
         "probe": clean(entry["probe"]),
         "ours": True,
@@ -176,7 +177,7 @@ def _gap(one: Worked, common: Mapping[str, Any]) -> Row:
 def _arm(entry: Entry, who: str, common: Mapping[str, Any], told: set[tuple[str, str, str, str]]) -> Iterator[Row]:
     """An arm's mean over its seeds and every student of it; a control that several arms share is told once a trait."""
     arm = clean(entry["arm"] if who == "students" else entry.get("against") or "control")
-    key = (str(common["run"]), arm, str(common["probe"]), str(common["trait"]))
+    key = (str(common["run"]), arm, str(common["probe"]), str(common["answer"]))
     shares: Mapping[str, float] = entry[who]
     if not shares or key in told:
         return
@@ -196,7 +197,7 @@ def _arm(entry: Entry, who: str, common: Mapping[str, Any], told: set[tuple[str,
 def _base(entry: Entry, common: Mapping[str, Any], told: set[tuple[str, str, str, str]]) -> Iterator[Row]:
     """The untrained base, once a question; nothing where its share was not written down."""
     value, name = entry.get("untrained"), str(common["base"])
-    key = ("", name, str(common["probe"]), str(common["trait"]))
+    key = ("", name, str(common["probe"]), str(common["answer"]))
     if name and key not in told and isinstance(value, int | float):
         told.add(key)
         about = {"model": name, "role": "base", "trait": "", "run": "", "harness": "page", "value": known(float(value))}

@@ -49,7 +49,7 @@ def leaderboard(
     viewer, checked = _viewer(view, places, console), _Checks()
 
     def write(board: Board, live: Live | None = None) -> dict[str, Any]:
-        checks = {} if no_checks else checked.of(board)
+        checks = {} if no_checks else checked.of(board, console)
         made = build(board, out or Path("site"), checks=checks, title=title, live=live, viewer=viewer)
         say(console, f"{made.lines:,} lines, {made.pages:,} pages, {made.size / 1e6:.1f} MB")
         say(console, f"Page: {made.page}")
@@ -88,15 +88,18 @@ class _Checks:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], list[Check]] = {}
 
-    def of(self, board: Board) -> dict[str, list[Check]]:
+    def of(self, board: Board, console: Console) -> dict[str, list[Check]]:
         """Run or file -> what every trap says of it; one that cannot be looked at is named on standard error."""
+        from rich.progress import track
+
         from sublim_eval.board.cache import stamp
 
         places = {run.name: run.folder for run in board.runs}
         outside = {row.source for row in board.rows if row.ours and not row.run and row.harness in OUTSIDE}
         places |= {source: board.path(source) for source in sorted(outside)}
         made = {}
-        for name, place in places.items():
+        quiet = not console.is_terminal
+        for name, place in track(places.items(), "looking for traps", console=console, transient=True, disable=quiet):
             key = name, stamp([place / RECORD if place.is_dir() else place])
             try:
                 made[name] = self._known[key] if key in self._known else _checked(place)

@@ -133,7 +133,7 @@ def _index(
     data = {
         **compact(every, pages),
         "delta": _delta(board),
-        "forest": charts.forest(every, _delta(board)),
+        "forest": charts.forests(every, _delta(board)),
         "maps": list(_maps(board)),
         "families": [_family(family) for family in families],
     }
@@ -157,7 +157,7 @@ def _index(
         left_out=board.left_out,
         lines=[line for line in every if line.kind != lines.STUDENT][:400],
         maps=list(_titles(board)),
-        forest=data["forest"] is not None,
+        forest=[one["run"] for one in data["forest"]],
     )
 
 

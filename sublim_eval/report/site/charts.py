@@ -33,12 +33,29 @@ def _spec(values: Sequence[Mapping[str, Any]], **rest: Any) -> Spec:
     return {"$schema": SCHEMA, "data": {"values": list(values)}, **fit, **rest}
 
 
-def forest(lines: Iterable[Line], delta: float) -> Spec | None:
-    """Gaps with their intervals, a row an arm, around the band within which a gap is none."""
+def forests(lines: Iterable[Line], delta: float) -> list[dict[str, Any]]:
+    """A forest plot a run, all on one scale: gaps with their intervals, a row an arm, and the band of none."""
+    runs: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.gap is not None:
+            runs.setdefault(line.run, []).append(line)
+    ends = [end for held in runs.values() for line in held for end in (line.gap, line.gap_low, line.gap_high)]
+    known = [end for end in ends if end is not None]
+    scale = (min([-delta, *known]), max([delta, *known]))
+    return [
+        {"run": run or "without a run", "chart": _forest(held, delta, scale, legend=first == 0)}
+        for first, (run, held) in enumerate(runs.items())
+    ]
+
+
+def _forest(lines: Sequence[Line], delta: float, scale: tuple[float, float], legend: bool) -> Spec:
+    """scale: from where to where all plots of the page go; legend: whether this one explains the marks."""
+    several = len({line.probe for line in lines}) > 1
     values = [
         {
-            "name": f"{line.model} · {line.probe}",
-            "run": line.run,
+            "name": f"{_arm_of(line)} · {line.probe}" if several else _arm_of(line),
+            "probe": line.probe,
+            "trait": line.trait,
             "gap": line.gap,
             "low": line.gap_low,
             "high": line.gap_high,
@@ -47,17 +64,16 @@ def forest(lines: Iterable[Line], delta: float) -> Spec | None:
             "seeds": line.n,
         }
         for line in lines
-        if line.gap is not None
     ]
-    if not values:
-        return None
-    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
-    x = {"type": "quantitative", "title": "gap: share of the trait, student minus control"}
+    y: Spec = {"field": "name", "type": "nominal", "sort": None, "title": None}
+    y["axis"] = {"labelLimit": 230, "minExtent": 230, "maxExtent": 230}  # one place for zero on all plots of the page
+    x = {"type": "quantitative", "title": "gap", "scale": {"domain": list(scale), "nice": True}}
     domain = {"domain": list(VERDICTS), "range": [colour for colour, _ in VERDICTS.values()]}
     shapes = {"domain": list(VERDICTS), "range": [shape for _, shape in VERDICTS.values()]}
-    tooltip = [{"field": name, "type": "nominal"} for name in ("name", "run", "words", "seeds")]
+    tooltip = [{"field": name, "type": "nominal"} for name in ("name", "trait", "probe", "words", "seeds")]
     tooltip += [{"field": name, "type": "quantitative", "format": "+.3f"} for name in ("gap", "low", "high")]
-    colour = {"field": "verdict", "type": "nominal", "scale": domain, "title": None}
+    told = {"title": None} if legend else {"legend": None}
+    colour = {"field": "verdict", "type": "nominal", "scale": domain, **told}
     return _spec(
         values,
         width="container",
@@ -83,12 +99,17 @@ def forest(lines: Iterable[Line], delta: float) -> Spec | None:
                     "y": y,
                     "x": {**x, "field": "gap"},
                     "color": colour,
-                    "shape": {"field": "verdict", "type": "nominal", "scale": shapes, "title": None},
+                    "shape": {"field": "verdict", "type": "nominal", "scale": shapes, **told},
                     "tooltip": tooltip,
                 },
             },
         ],
     )
+
+
+def _arm_of(line: Line) -> str:
+    """The arm, which the run above it tells apart; of a model without one its name."""
+    return line.arm or line.model
 
 
 def heat_map(one: Confusion) -> Spec:
@@ -174,8 +195,8 @@ def learning(curves: Iterable[Curve]) -> Spec | None:
     )
 
 
-def dose(one: Dose) -> Spec:
-    """How the gap goes with how much of one thing."""
+def dose(one: Dose, delta: float) -> Spec:
+    """How the gap goes with how much of one thing; the band within which a gap is none is always in sight."""
     values = [
         {
             "dose": amount,
@@ -185,14 +206,19 @@ def dose(one: Dose) -> Spec:
         }
         for amount, gap in one.points
     ]
-    x = {"field": "dose", "type": "quantitative", "title": one.axis}
+    amounts = [amount for amount, _ in one.points]
+    ticks = {"values": amounts, "labelOverlap": True, "grid": False, "format": "~g"}
+    x = {"field": "dose", "type": "quantitative", "title": one.axis, "scale": {"zero": False}, "axis": ticks}
     y = {"type": "quantitative", "title": "gap"}
+    once: Spec = {"data": {"values": [{}]}}  # a mark of all data would be drawn for each of them
+    band = {"y": {"datum": -delta, "type": "quantitative"}, "y2": {"datum": delta}}
     return _spec(
         values,
         width="container",
         height=220,
         layer=[
-            {"mark": {"type": "rule", "color": "#8a8a8a"}, "encoding": {"y": {"datum": 0}}},
+            {**once, "mark": {"type": "rect", "opacity": 0.13, "color": "#8a8a8a"}, "encoding": band},
+            {**once, "mark": {"type": "rule", "color": "#8a8a8a"}, "encoding": {"y": {"datum": 0}}},
             {"mark": {"type": "line", "color": "#D55E00"}, "encoding": {"x": x, "y": {**y, "field": "gap"}}},
             {
                 "mark": {"type": "rule", "color": "#D55E00", "strokeWidth": 2},

@@ -194,9 +194,13 @@ class Teller:
         arms = {line.arm, line.control}
         return charts.learning(curve for curve in every if curve.arm in arms and curve.trait == line.trait)
 
-    def _doses(self, line: Line) -> list[charts.Spec]:
+    def _doses(self, line: Line) -> list[dict[str, Any]]:
+        """What was given more and more of, each with its chart."""
         made = self.board.comparisons.get(line.run)
-        return [charts.dose(one) for one in made.doses if one.trait == line.trait] if made and line.trait else []
+        if not made or not line.trait:
+            return []
+        curves = [one for one in made.doses if one.trait == line.trait]
+        return [{"axis": one.axis, "chart": charts.dose(one, made.delta)} for one in curves]
 
     def _lineage(self, line: Line) -> Iterator[Step]:
         """Base, teachers, rows and students of an arm; of another model what is known of it."""

@@ -214,7 +214,7 @@ def _by_model(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def _arm(gap: Row, level: Row | None, known: _Known) -> Line:
     """An arm against its control; level: its share over the same seeds."""
-    made = known.compared.get((gap.run, gap.arm, gap.probe, gap.trait))
+    made = known.compared.get((gap.run, gap.arm, gap.probe, gap.answer))
     held = {} if made is None else _beside(made)
     measure = level.measure if level else held.get("measure", "")
     students = _students(known, gap, gap.arm, measure)

@@ -65,31 +65,63 @@ class Family:
     pairs: tuple[Pair, ...]
     why: str = ""
 
-    def sentence(self) -> str:
-        """Which orders are decided and which are not, in plain English."""
-        about = f"{self.answer} on {self.probe}, base {self.base}"
+    @property
+    def run(self) -> str:
+        """The run that all members are arms of; "" where they are of several, or of none."""
+        runs = {member.rpartition("/")[0] for member in self.members}
+        return runs.pop() if len(runs) == 1 else ""
+
+    def short(self, member: str) -> str:
+        """A member's name, without the run where all are of one."""
+        return member.removeprefix(f"{self.run}/") if self.run else member
+
+    def head(self) -> str:
+        """How many orders are decided, and by what test."""
+        about = f"{self.answer} on {self.probe}, base {self.base}{f', arms of {self.run}' if self.run else ''}"
         if self.why:
             return f"{about}: {self.why}"
-        decided = [_above(pair) for pair in self.pairs if pair.decided]
         tested = [pair for pair in self.pairs if not math.isnan(pair.p)]
         how = f" ({_over(tested)}, 5 % after Holm over {len(tested)})" if tested else ""
-        if not decided:
-            several = " and ".join(self.members) if len(self.members) == 2 else _listed("any two of ", self.members)
-            return f"{about}: no order is decided{how}; {several} may change places."
-        open_pairs = [pair for pair in self.pairs if not pair.decided]
-        parts = [_listed("decided: ", [f"{over} above {under}" for over, under in decided])]
-        parts.append(_listed("not decided: ", [f"{pair.first} and {pair.second}" for pair in open_pairs]))
-        counted = f"{len(decided)} of {len(self.pairs)} orders are decided"
-        return f"{about}: {counted}{how}; {'; '.join(part for part in parts if part)}."
+        decided = sum(pair.decided for pair in self.pairs)
+        return f"{about}: {f'{decided} of {len(self.pairs)} orders are' if decided else 'no order is'} decided{how}"
+
+    def above(self) -> list[str]:
+        """What is decided, a sentence for each member that stands above others: those above most of them first."""
+        under: dict[str, list[str]] = {}
+        for over, other in (_above(pair) for pair in self.pairs if pair.decided):
+            under.setdefault(self.short(over), []).append(self.short(other))
+        most_first = sorted(under.items(), key=lambda item: -len(item[1]))
+        return [f"{over} above {_and(others)}" for over, others in most_first]
+
+    def undecided(self) -> list[str]:
+        """Pairs that may change places."""
+        return [f"{self.short(pair.first)} and {self.short(pair.second)}" for pair in self.pairs if not pair.decided]
+
+    @property
+    def brief(self) -> bool:
+        """Whether few enough pairs are there for one sentence."""
+        return len(self.pairs) <= SHOWN
+
+    def sentence(self) -> str:
+        """Which orders are decided and which are not, in plain English; of many pairs how many."""
+        if self.why:
+            return self.head()
+        above, undecided = self.above(), self.undecided()
+        if not above:
+            several = _and([self.short(member) for member in self.members]) if len(self.members) == 2 else "any two"
+            return f"{self.head()}; {several} may change places."
+        if not self.brief:
+            return f"{self.head()}."
+        rest = f"; not decided: {', '.join(undecided)}" if undecided else ""
+        return f"{self.head()}: {'; '.join(above)}{rest}."
 
 
 SHOWN = 6
-"""Pairs of a kind that the sentence names; the page lists all of them."""
+"""Pairs that one sentence names."""
 
 
-def _listed(head: str, items: Sequence[str]) -> str:
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return f"{head}{', '.join(items[:SHOWN])}{more}" if items else ""
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _above(pair: Pair) -> tuple[str, str]:

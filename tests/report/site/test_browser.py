@@ -113,9 +113,10 @@ def test_filters_are_right_and_a_view_can_be_linked(site, look):
 def test_the_keyboard_alone_reaches_everything(site, look):
     page = look(site / "index.html")
     reached = []
+    here = "((e) => (e.id || e.ariaLabel || e.innerText || '').trim())(document.activeElement)"
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("(document.activeElement.id || document.activeElement.innerText || '').trim()"))
+        reached.append(page.evaluate(here))
     for name in (
         "Skip to content",
         "Board",
@@ -129,8 +130,9 @@ def test_the_keyboard_alone_reaches_everything(site, look):
         "Columns",
     ):
         assert name in reached, name
-    assert "reset" in reached and "Gap to its control" in reached and "details" in reached
-    assert any("quick/owl" in name for name in reached)
+    assert "reset" in reached and "Gap to its control" in reached
+    assert any(name == "quick/owl" for name in reached)
+    assert any(name.startswith("details of quick/owl") for name in reached)
     first = page.locator("button.more").first
     first.focus()
     page.keyboard.press("Enter")
@@ -206,7 +208,7 @@ def test_nothing_of_a_stranger_runs(look, tmp_path):
 
 def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path):
     build(board_of(arm("owl", [0.3, 0.5])), tmp_path / "out", live=Live(1, "aa"))
-    page = look(tmp_path / "out" / "index.html", hash="#trait=owl")
+    page = look(tmp_path / "out" / "index.html", hash="#kinds=arm")
     assert len(shown(page)) == 1
     page.locator("button.more").first.click()
     build(board_of([*arm("owl", [0.3, 0.5]), *arm("new", [0.2, 0.4])]), tmp_path / "out", live=Live(1, "bb"))
@@ -214,7 +216,9 @@ def test_an_open_page_shows_the_next_version_and_disturbs_nobody(look, tmp_path)
     assert page.locator("#details").is_visible(), "nobody loses what is being read"
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
-    page.wait_for_function("document.body.dataset.written === 'bb' && table.getDataCount() === 2")
-    assert page.evaluate("location.hash") == "#trait=owl"
+    page.wait_for_selector("body[data-written=bb]")
+    page.locator("button.more").nth(1).wait_for()
+    assert len(shown(page)) == 2
+    assert page.evaluate("location.hash") == "#kinds=arm"
     page.get_by_role("button", name="Stop looking").click()
     assert page.locator("#live").count() == 0

@@ -31,7 +31,7 @@ const COLUMNS = {
   gap: { title: "Gap to its control", width: LEAST.matches ? 206 : 236, formatter: gapCell, sorter: byNumber, headerSortStartingDir: "desc" },
   value: { title: "Share, and its seeds", width: LEAST.matches ? 206 : 236, formatter: shareCell, sorter: byNumber, headerSortStartingDir: "desc" },
   verdict: { title: "Verdict", width: 160, formatter: verdictCell, sorter: byText },
-  n: { title: "n", width: 80, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
+  n: { title: "n", width: 92, formatter: countCell, sorter: byNumber, headerSortStartingDir: "desc" },
   non_answers: { title: "No answer", width: 126, formatter: numeric, sorter: byNumber },
   abilities: { title: "Abilities", width: 190, formatter: abilityCell, headerSort: false },
   details: { title: "Evidence", print: false, width: 94, formatter: detailsCell, headerSort: false },
@@ -49,8 +49,11 @@ const SMALL = ["model", "gap", "value", "verdict", "details"];
 
 function modelCell(cell) {
   const line = cell.getData();
-  const name = line.page ? make("a", { href: line.page }) : make("span");
-  name.append(make("bdi", {}, line.model));
+  const name = line.page ? make("a", { href: line.page, "aria-label": line.model }) : make("span");
+  const run = line.run && line.arm && line.model === `${line.run}/${line.arm}` ? `${line.run}/` : "";
+  name.className = "name";
+  if (run) name.append(make("bdi", { class: "run" }, run));
+  name.append(make("bdi", { class: "own" }, line.model.slice(run.length)));
   const chip = line.kind === "theirs" ? make("span", { class: "chip theirs" }, "theirs") : make("span", { class: "chip" }, line.role || "other");
   return make("div", { class: "two", title: line.model }, make("div", {}, name), make("div", { class: "quiet" }, chip, " ", make("bdi", {}, lineage(line))));
 }

@@ -65,7 +65,7 @@ function orderOf(a, b) {
     if (pair.p === null) return "Their order could not be tested: no scores by question for both, or one student against several.";
     const turned = pair.first !== a.model;
     const [difference, low, high] = turned ? [-pair.difference, pair.high === null ? null : -pair.high, pair.low === null ? null : -pair.low] : [pair.difference, pair.low, pair.high];
-    return `First minus second: ${num(difference, true)} ${span(low, high)}, ${pair.over}, p ${num(pair.p)} after Holm over the pairs of its family. The order is ${pair.decided ? "decided" : "not decided"}.`;
+    return `First minus second: ${num(difference, true)} ${span(low, high)}, ${pair.over} (this pair alone); p ${num(pair.p)} after Holm over all pairs of the family. The order is ${pair.decided ? "decided" : "not decided"}.`;
   }
   return "Their order was not tested: controls and bases are yardsticks; the verdict of each arm says how it stands to its own.";
 }
