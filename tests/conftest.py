@@ -38,6 +38,12 @@ class Libraries:
     def __init__(self) -> None:
         self.modules = 0
 
+    def pytest_collection(self) -> None:
+        gc.disable()
+
+    def pytest_collection_finish(self) -> None:
+        gc.enable()
+
     def pytest_runtest_setup(self) -> None:
         if len(sys.modules) > self.modules + 20:
             gc.collect()
