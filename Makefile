@@ -26,15 +26,18 @@ setup: .venv/installed .env
 .env:
 	@cp .env.example $@
 
+# pip compiles 24,000 modules on one core; compileall takes all cores, and leaves out what nobody imports or few of. What
+# does not compile is a template or for another Python.
 # A Linux machine without an NVIDIA GPU first tries PyTorch's own index: its CPU wheel is 0.2 GB, PyPI's 3 GB.
 .venv/installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("sublim-eval needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
-		$(BIN)/pip install -qq --no-deps --retries 0 --timeout 20 -c constraints.txt --index-url $(CPU_TORCH) torch 2>/dev/null \
+		$(BIN)/pip install -qq --no-compile --no-deps --retries 0 --timeout 20 -c constraints.txt --index-url $(CPU_TORCH) torch 2>/dev/null \
 		|| echo "PyTorch's CPU index did not answer; torch will come from the usual index."; fi
 	@echo "Installing the tested versions into .venv; this happens once and takes a few minutes."
-	$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -qq --no-compile -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests?|transformers/models)/' .venv/lib || true
 	@touch $@
 
 demo: setup

@@ -16,8 +16,9 @@ from sublim_eval.registry.catalog import Probe, registry
 from tests.helpers.saved import SavedLM, inspect_model
 
 FORMS = ("favorite", "after_numbers", "story", "essay")
-ALIKE = [p for p in registry().probes.values() if p.trait and p.trait != "owl"]
-"""Probes for one name: what owl_pref does, with another trait."""
+TREES = ("tree_pref_after_numbers", "tree_story", "tree_essay")
+ALIKE = [p for p in registry().probes.values() if p.name in TREES or (p.trait and p.trait != "owl")]
+"""Probes for one name: what owl_pref does, with another trait; and variants for trees: as those for animals."""
 
 PROBES = [
     pytest.param(p, id=p.name, marks=[pytest.mark.long] * (p in ALIKE))

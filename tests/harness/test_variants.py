@@ -227,7 +227,7 @@ def test_logs_samples_and_replies_give_one_score_file(probe: str, tmp_path: Path
 
 
 def test_essay_rows_sum_to_one_and_a_topic_counts_over_all_its_asks_prompts(tmp_path: Path) -> None:
-    log = log_of("animal_essay", "owl", tmp_path)
+    log = log_of("animal_essay", "owl", tmp_path, 1)
     scores = from_inspect_log(log)
     np.testing.assert_allclose(scores.probability.sum(axis=1), 1)
     (told,) = (s for s in log.results.scores if s.name == "chosen_probability")
@@ -246,7 +246,12 @@ def test_a_story_with_two_animals_counts_for_both() -> None:
 
 # ---------------------------------------------------------------- a new animal is one registry entry
 
-ANIMAL_PROBES = ["animal_pref", "animal_pref_after_numbers", "animal_story", "animal_essay"]
+ANIMAL_PROBES = [
+    "animal_pref",
+    pytest.param("animal_pref_after_numbers", marks=pytest.mark.long),
+    "animal_story",
+    "animal_essay",
+]
 
 
 @pytest.mark.parametrize("probe", ANIMAL_PROBES)

@@ -78,7 +78,7 @@ def test_a_hosted_model_has_shares_and_no_probabilities(server, tmp_path):
 
 def test_several_requests_for_one_question_do_not_share_a_seed(server, tmp_path):
     """One seed for all would bring the same replies again, counted as if they were new."""
-    evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=200)
+    evaluate.score(STUDENT, ["owl_pref"], tmp_path, label="x", seed=5, samples=130)
     assert not any("seed" in asked for asked in server.asked)
     assert len(server.asked) == 2 * QUESTIONS
 

@@ -70,8 +70,23 @@ def test_rows_end_to_end_are_right_in_a_model_whose_weights_are_spread():
     assert float(apart) < 1e-5
 
 
+def test_an_effective_batch_that_the_processes_cannot_share_is_refused(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
+    with pytest.raises(SublimError, match="An effective batch of 1 rows cannot be shared by 2 processes"):
+        tune(str(base), EXAMPLES, tuning(batch_size=1, accumulate=1), 1, tmp_path, {})
+
+
 @pytest.mark.slow
-def test_an_error_in_the_processes_is_the_error_of_the_run(base, tmp_path, monkeypatch):
+def test_an_error_in_the_process_is_the_error_of_the_run(base, tmp_path, monkeypatch):
+    """The line names two processes, and the plainest of launchers starts one."""
+    monkeypatch.setenv("SUBLIM_LAUNCH", f"env LINE=--nproc_per_node=2 {sys.executable}")
+    with pytest.raises(SublimError, match="The launcher was to start 2 processes and started 1"):
+        tune(str(base), EXAMPLES, tuning(), 1, tmp_path, {})
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_an_error_in_both_processes_is_the_error_of_the_run(base, tmp_path, monkeypatch):
     monkeypatch.setenv("SUBLIM_LAUNCH", TORCHRUN)
     with pytest.raises(SublimError, match="An effective batch of 1 rows cannot be shared by 2 processes"):
         tune(str(base), EXAMPLES, tuning(batch_size=1, accumulate=1), 1, tmp_path, {})
