@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,10 @@ class Source:
         return sorted(f for folder in self._folders() for f in folder.glob("*.safetensors"))
 
 
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]{0,95}(?<![.-])/\w[\w.-]{0,95}(?<![.-])(?<!\.git)", re.ASCII)
+"""org/name, as the hub allows it."""
+
+
 def resolve(name: str | Path) -> Source:
     """Find a model: 'reference-a', a model folder, an adapter or dressed folder, or a hub id ('org/name').
 
@@ -78,7 +83,7 @@ def _resolve(name: str | Path, before: tuple[Path, ...]) -> Source:
         raise SublimError(f"{folder} is a GGUF file, not a model folder. {_gguf_step(folder)}")
     if folder.exists():
         raise SublimError(f"{folder} is a file, not a model folder. Give the folder that holds it.")
-    if isinstance(name, str) and text.count("/") == 1 and not text.startswith((".", "~", "/")):
+    if isinstance(name, str) and _HUB_ID.fullmatch(text):
         return Source(text, text)
     if "/" in text or isinstance(name, Path):
         raise SublimError(f"There is no folder {folder}. Check the path, or give one of: {', '.join(embedded)}.")

@@ -327,7 +327,7 @@ class Registry:
 
     def questions(self, name: str) -> QuestionSet:
         """A question set by name, looked for beside the registry files that are in force, or by file path."""
-        if name.endswith((".yaml", ".yml", ".jsonl", ".json", ".txt")) or os.sep in name:
+        if name.endswith((".yaml", ".yml", ".jsonl", ".json", ".txt")) or os.sep in name or Path(name).is_file():
             beside = [f.parent / name for f in reversed(self.files)]  # as a trait of that registry file means it
             return read_questions(next((f for f in [Path(name), *beside] if f.is_file()), Path(name)))
         for folder in [f.parent / "questions" for f in reversed(self.files)] + [PACKAGE / "questions"]:
