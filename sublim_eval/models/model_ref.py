@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.files import expanded
 from sublim_eval.models.model_files import ADAPTER, ADAPTER_WEIGHTS, CONFIG, INDEX, read_object
 from sublim_eval.models.model_files import WEIGHTS as WHOLE
 from sublim_eval.registry.catalog import registry
@@ -76,7 +77,7 @@ def _resolve(name: str | Path, before: tuple[Path, ...]) -> Source:
     embedded = [m.name for m in registry().models.values() if m.embedded]
     if text in embedded:
         return Source(text, _model_folder(_embedded(text)))
-    folder = Path(text).expanduser()
+    folder = expanded(text)
     if folder.is_dir():
         return _folder(folder.resolve(), before)
     if folder.suffix == ".gguf" and folder.is_file():
@@ -97,7 +98,7 @@ def anchored(name: str) -> str:
     """
     source = resolve(name)
     home = source.adapter or source.chat or source.base
-    return str(home) if isinstance(home, Path) and Path(name).expanduser().resolve() == home else name
+    return str(home) if isinstance(home, Path) and expanded(name).resolve() == home else name
 
 
 def _embedded(name: str) -> Path:

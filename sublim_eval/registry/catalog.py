@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.files import PACKAGE, ROOT
+from sublim_eval.files import PACKAGE, ROOT, expanded
 from sublim_eval.registry.model_specs import Model
 from sublim_eval.registry.plurals import plural_forms
 from sublim_eval.registry.question_sets import QuestionSet, read_questions
@@ -357,7 +357,7 @@ def registry(overlay: str | Path | None = None) -> Registry:
     Raises SublimError that names file and line when either file is not as it must be.
     """
     chosen = overlay or os.environ.get(OVERLAY_VARIABLE) or None
-    files = [ROOT / "registry.yaml"] + ([Path(as_typed(str(chosen))).expanduser()] if chosen else [])
+    files = [ROOT / "registry.yaml"] + ([expanded(as_typed(str(chosen)))] if chosen else [])
     return _load(tuple((f, f.stat().st_mtime_ns if f.exists() else 0) for f in files))
 
 

@@ -46,7 +46,15 @@ def finite(value: object) -> bool:
 
 def test_a_base_that_is_no_id_of_the_hub_is_planned_without_its_shape(tmp_path):
     file = tmp_path / "recipe.yaml"
-    for name in ("nobody/model}", "nobody/a b", "-a/b", "a--b/c", "a/b.git", "a/" + "b" * 97):
+    for name in (
+        "nobody/model}",
+        "nobody/a b",
+        "-a/b",
+        "a--b/c",
+        "a/b.git",
+        "~no-such-user/b",
+        "a/" + "b" * 97,
+    ):
         file.write_text(
             next(text for text in GOOD if "base: reference-a" in text).replace(
                 "base: reference-a", f"base: '{name}'", 1
