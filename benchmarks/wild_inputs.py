@@ -46,21 +46,26 @@ def failure(name: str, seed: int) -> str:
 
 
 def tried(name: str, times: int, kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What came of a reader's inputs so far, after every few of them; goes on behind what is kept."""
+    """What came of a reader's inputs so far, after every few of them.
+
+    kept: of an earlier call; it goes on from there, and tries what failed then once more.
+    """
     record = {"times": 0, "failures": {}, "seconds": 0.0, **kept}
+    again = sorted(map(int, record["failures"]))
+    record["failures"] = {}
     shown = 0
-    for seed in range(record["times"], times):
+    for seed in (*again, *range(record["times"], times)):
         began = time.process_time()
         if failed := failure(name, seed):
             record["failures"][str(seed)] = failed.strip().splitlines()[-1][:200]
             shown += 1
             if shown <= SHOWN:
                 print(failed, file=sys.stderr, flush=True)
-        record["times"] = seed + 1
-        record["seconds"] = round(record["seconds"] + time.process_time() - began, 2)
+        record["times"] = max(record["times"], seed + 1)
+        record["seconds"] += time.process_time() - began
         record["date"] = date.today().isoformat()
-        if record["times"] % EVERY == 0 or record["times"] == times:
-            yield record
+        if record["times"] % EVERY == 0 or seed in again or record["times"] == times:
+            yield {**record, "seconds": round(record["seconds"], 2)}
 
 
 def main() -> int:

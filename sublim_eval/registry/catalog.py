@@ -444,12 +444,22 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
 
 
 def _yielding(traits: Mapping[str, Trait]) -> dict[str, Trait]:
-    """What a trait is `also` called gives way to a trait of that name: a fennec of one's own is no fox any more."""
+    """What a trait is `also` called gives way to a trait of that name: a fennec of one's own is no fox any more.
+
+    It takes the "fennec fox" with it; a willow oak, whose first word the oak does not bear alone, stays an oak.
+    """
     owner = {(t.category, word): t.name for t in traits.values() for word in (t.name, t.plural, *t.aliases) if word}
-    return {
-        name: replace(t, also=tuple(word for word in t.also if owner.get((t.category, word), name) == name))
-        for name, t in traits.items()
-    }
+
+    def owner_of(trait: Trait, word: str) -> str:
+        first = word.split()[0]
+        return owner.get((trait.category, word if first not in trait.also else first), trait.name)
+
+    taken: dict[str, tuple[str, ...]] = {name: () for name in traits}
+    for trait in traits.values():
+        for word in trait.also:
+            if (mine := owner_of(trait, word)) == trait.name or word not in traits[mine].words:
+                taken[mine] += (word,)
+    return {name: replace(t, also=taken[name]) for name, t in traits.items()}
 
 
 def _check_references(made: Registry, where: Mapping[tuple[str, str], strict_yaml.Place]) -> None:
