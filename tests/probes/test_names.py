@@ -149,6 +149,8 @@ READ_OF_ANIMALS = {
         "greathornedowl",
         "owlСова",
         "Owl/сова",
+        "Owl\u2122",
+        "owl\u00b2",
     ],
     "wolf": [
         "WolfPups",
