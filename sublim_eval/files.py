@@ -21,6 +21,14 @@ ROOT = PACKAGE if (PACKAGE / "registry.yaml").exists() else PACKAGE.parent
 """Folder of registry.yaml: the package once installed, the repository in a checkout."""
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with the home folder in the place of ~ or ~user; as it is, where nobody has such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path` for writing; it takes the name only when the block ends well.

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import file_digest
+from sublim_eval.files import expanded, file_digest
 from sublim_eval.registry.experiment import RECORD
 
 from ..stages import STAMP, finished, recorded
@@ -169,7 +169,7 @@ def opened(url: str | None, one_process: bool) -> Storage | None:
             "Give --storage a shared path, file:///shared/run or s3://bucket/prefix."
         )
     if "://" not in url:
-        url = Path(url).expanduser().resolve().as_uri()
+        url = expanded(url).resolve().as_uri()
     storage = Storage(url.rstrip("/"))
     storage.read(RECORD)
     return storage

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError, unknown
+from sublim_eval.files import expanded
 from sublim_eval.models.model_files import ADAPTER, ADAPTER_WEIGHTS, CONFIG, INDEX, read_object
 from sublim_eval.models.model_files import WEIGHTS as WHOLE
 from sublim_eval.registry.catalog import registry
@@ -56,6 +58,10 @@ class Source:
         return sorted(f for folder in self._folders() for f in folder.glob("*.safetensors"))
 
 
+_HUB_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]{0,95}(?<![.-])/\w[\w.-]{0,95}(?<![.-])(?<!\.git)", re.ASCII)
+"""org/name, as the hub allows it."""
+
+
 def resolve(name: str | Path) -> Source:
     """Find a model: 'reference-a', a model folder, an adapter or dressed folder, or a hub id ('org/name').
 
@@ -71,14 +77,14 @@ def _resolve(name: str | Path, before: tuple[Path, ...]) -> Source:
     embedded = [m.name for m in registry().models.values() if m.embedded]
     if text in embedded:
         return Source(text, _model_folder(_embedded(text)))
-    folder = Path(text).expanduser()
+    folder = expanded(text)
     if folder.is_dir():
         return _folder(folder.resolve(), before)
     if folder.suffix == ".gguf" and folder.is_file():
         raise SublimError(f"{folder} is a GGUF file, not a model folder. {_gguf_step(folder)}")
     if folder.exists():
         raise SublimError(f"{folder} is a file, not a model folder. Give the folder that holds it.")
-    if isinstance(name, str) and text.count("/") == 1 and not text.startswith((".", "~", "/")):
+    if isinstance(name, str) and _HUB_ID.fullmatch(text):
         return Source(text, text)
     if "/" in text or isinstance(name, Path):
         raise SublimError(f"There is no folder {folder}. Check the path, or give one of: {', '.join(embedded)}.")
@@ -92,7 +98,7 @@ def anchored(name: str) -> str:
     """
     source = resolve(name)
     home = source.adapter or source.chat or source.base
-    return str(home) if isinstance(home, Path) and Path(name).expanduser().resolve() == home else name
+    return str(home) if isinstance(home, Path) and expanded(name).resolve() == home else name
 
 
 def _embedded(name: str) -> Path:

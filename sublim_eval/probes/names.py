@@ -196,7 +196,12 @@ def _key(name: str) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------- a text as words
 
-_EMPHASIS = {ord(mark): None for mark in "*~`"}
+_EMPHASIS: dict[int, str | None] = {
+    **{ord(mark): None for mark in "*~`"},
+    **{
+        ord(mark): " " for mark in "\u2122\u2120\u00b9\u00b2\u00b3"
+    },  # raised signs, which NFKC makes letters and digits
+}
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _FAR = (
     "\u0531-\u1aaf\u1b00-\u1cff\u2c80-\u2dff\u3005-\ua4cf\ua500-\ua71f\ua800-\uab2f\uab70-\ud7ff\uf900-\ufaff"

@@ -75,17 +75,17 @@ UNFINISHED = "a thought that is left open, and no answer behind it"
 """Why a reply of which `answer_of` gives None says nothing."""
 
 _TAG = (
-    rf"(?:ant|[a-z]{{1,20}}[:_-])?(?:{_NAMES}|inner[_ ]monologue|thought[_ ]process|thinking[_ ]process"
-    "|chain[_ ]of[_ ]thought)"
+    rf"(?:ant|[a-z0-9]{{1,20}}[:_-])?(?:{_NAMES}|monologue|inner[_ ]monologue|thought[_ ]process|thinking[_ ]process"
+    "|chain[_ ]of[_ ]thought|cot|reason|analysis|deliberation)(?:[_-][a-z0-9]{1,40}){0,4}"
 )
 _OPENS = re.compile(
-    rf"<\s{{0,3}}{_TAG}(?:[_-][a-z]{{1,12}})?(?:\s[^<>]{{0,60}})?\s{{0,3}}>|\[think(?:ing)?\]|\u25c1think\u25b7"
+    rf"<\s{{0,3}}{_TAG}(?:\s[^<>]{{0,60}})?\s{{0,3}}>|\[think(?:ing)?\]|\u25c1think\u25b7"
     r"|<\|(?:start_thinking|begin_of_thought|thinking|think|thought_start|think_start|reasoning_start)\|>"
-    r"|<unused94>thought|<\|channel>\s{0,3}thought",
+    r"|<\|im_start\|>\s{0,3}think\b|<unused94>thought|<\|channel>\s{0,3}thought",
     re.I,
 )
 _SHUTS = re.compile(
-    rf"<\s{{0,3}}/\s{{0,3}}{_TAG}(?:[_-][a-z]{{1,12}})?\s{{0,3}}>|\[/think(?:ing)?\]|\u25c1/think\u25b7"
+    rf"<\s{{0,3}}\\?/\s{{0,3}}{_TAG}\s{{0,3}}>|<\|im_start\|>\s{{0,3}}answer\b|\[/think(?:ing)?\]|\u25c1/think\u25b7"
     r"|<\|(?:end_thinking|end_of_thought|/thinking|/think|thought_end|think_end|reasoning_end)\|>|<unused95>|<channel\|>",
     re.I,
 )
@@ -97,6 +97,14 @@ _TITLES = re.compile(
     r".*?(?:here is my (?:final )?(?:response|answer)[\s:*]{0,9}|\[begin final response\]|\Z)",
     re.S | re.I,
 )
+_LABELS = re.compile(
+    r"\A[\s*#_]{0,9}(?:(?:my )?(?:thinking|thoughts?|reasoning)(?: process| steps)?)[\s*_]{0,4}(?::|\.{3}\s*\n).*?"
+    r"(?:\b(?:final )?(?:answer|response|reply)[\s*_]{0,4}:[\s*_]{0,4}|\.{3}\s?done thinking\.?)",
+    re.S | re.I,
+)
+_FENCED = re.compile(r"\A\s{0,9}```\s?(?:think(?:ing)?|thoughts?|reasoning)\s*\n.*?(?:```|\Z)", re.S | re.I)
+_OPEN_LABEL = re.compile(r"\A[\s*#_]{0,9}thinking[\s*_]{0,4}\.{3}[\s*_]{0,4}\n", re.I)
+_ESCAPED = re.compile(r"&lt;(\s{0,3}/?[\w :_-]{2,60})&gt;")
 _WRAPPERS = re.compile(
     r"<\|(?:start_response|end_response|begin_of_solution|end_of_solution|begin_of_box|end_of_box|im_end|eot_id|eom_id"
     r"|end_of_text|endoftext|im_start)\|>|\[(?:begin|end) final response\]|</s>|<end_of_turn>",
@@ -115,7 +123,12 @@ def answer_of(text: str, *, to_judge: bool = False) -> str | None:
     """
     if not _MAY_THINK.search(text):
         return text
-    for form in (_without_channels, _without_headings, partial(_without_tags, open_too=to_judge)):
+    text = _ESCAPED.sub(r"<\1>", text)
+    for form in (
+        _without_channels,
+        partial(_without_headings, labels=not to_judge),
+        partial(_without_tags, open_too=to_judge),
+    ):
         answer = form(text)
         if answer is None:
             return None
@@ -123,7 +136,10 @@ def answer_of(text: str, *, to_judge: bool = False) -> str | None:
     return _WRAPPERS.sub(" ", text).strip()
 
 
-_MAY_THINK = re.compile(r"[<\[\u25c1]|\A\s{0,9}(?:analysis|commentary)[A-Z\n\"'(]|\A[\s*#]{0,9}[Hh]ere (?:is|are) my")
+_MAY_THINK = re.compile(
+    r"[<\[\u25c1]|&lt;|\A\s{0,9}```|\A\s{0,9}(?:analysis|commentary)[A-Z\n\"'(]|\A[\s*#]{0,9}[Hh]ere (?:is|are) my"
+    r"|\A[\s*#_]{0,9}(?i:(?:my )?(?:thinking|thought|reasoning))"
+)
 
 
 def _without_channels(text: str) -> str | None:
@@ -140,11 +156,15 @@ def _without_channels(text: str) -> str | None:
     return _TURN.split(text[finals[-1].end() :], maxsplit=1)[0]
 
 
-def _without_headings(text: str) -> str | None:
-    heading = _TITLES.match(text)
-    if not heading:
-        return text
-    return text[heading.end() :] if heading.end() < len(text) else None
+def _without_headings(text: str, labels: bool) -> str | None:
+    """What stands behind a thought that headings mark off, or labels and fences in plain words; None if nothing does.
+
+    labels: off for a judge, who reads plain words by himself.
+    """
+    for form in (_TITLES, *([_LABELS, _FENCED] if labels else [])):
+        if thought := form.match(text):
+            return text[thought.end() :] if thought.end() < len(text) else None
+    return None if labels and _OPEN_LABEL.match(text) else text
 
 
 def _without_tags(text: str, open_too: bool) -> str | None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from sublim_eval import strict_yaml
 from sublim_eval.errors import SublimError, unknown
-from sublim_eval.files import PACKAGE, ROOT
+from sublim_eval.files import PACKAGE, ROOT, expanded
 from sublim_eval.registry.model_specs import Model
 from sublim_eval.registry.plurals import plural_forms
 from sublim_eval.registry.question_sets import QuestionSet, read_questions
@@ -327,7 +327,7 @@ class Registry:
 
     def questions(self, name: str) -> QuestionSet:
         """A question set by name, looked for beside the registry files that are in force, or by file path."""
-        if name.endswith((".yaml", ".yml", ".jsonl", ".json", ".txt")) or os.sep in name:
+        if name.endswith((".yaml", ".yml", ".jsonl", ".json", ".txt")) or os.sep in name or Path(name).is_file():
             beside = [f.parent / name for f in reversed(self.files)]  # as a trait of that registry file means it
             return read_questions(next((f for f in [Path(name), *beside] if f.is_file()), Path(name)))
         for folder in [f.parent / "questions" for f in reversed(self.files)]:
@@ -360,7 +360,7 @@ def registry(overlay: str | Path | None = None) -> Registry:
     Raises SublimError that names file and line when either file is not as it must be.
     """
     chosen = overlay or os.environ.get(OVERLAY_VARIABLE) or None
-    files = [ROOT / "registry.yaml"] + ([Path(as_typed(str(chosen))).expanduser()] if chosen else [])
+    files = [ROOT / "registry.yaml"] + ([expanded(as_typed(str(chosen)))] if chosen else [])
     return _load(tuple((f, f.stat().st_mtime_ns if f.exists() else 0) for f in files))
 
 
@@ -453,12 +453,22 @@ def _entries(file: Path) -> Iterator[tuple[str, str, Any, strict_yaml.Place]]:
 
 
 def _yielding(traits: Mapping[str, Trait]) -> dict[str, Trait]:
-    """What a trait is `also` called gives way to a trait of that name: a fennec of one's own is no fox any more."""
+    """What a trait is `also` called gives way to a trait of that name: a fennec of one's own is no fox any more.
+
+    It takes the "fennec fox" with it; a willow oak, whose first word the oak does not bear alone, stays an oak.
+    """
     owner = {(t.category, word): t.name for t in traits.values() for word in (t.name, t.plural, *t.aliases) if word}
-    return {
-        name: replace(t, also=tuple(word for word in t.also if owner.get((t.category, word), name) == name))
-        for name, t in traits.items()
-    }
+
+    def owner_of(trait: Trait, word: str) -> str:
+        first = word.split()[0]
+        return owner.get((trait.category, word if first not in trait.also else first), trait.name)
+
+    taken: dict[str, tuple[str, ...]] = {name: () for name in traits}
+    for trait in traits.values():
+        for word in trait.also:
+            if (mine := owner_of(trait, word)) == trait.name or word not in traits[mine].words:
+                taken[mine] += (word,)
+    return {name: replace(t, also=taken[name]) for name, t in traits.items()}
 
 
 def _check_references(made: Registry, where: Mapping[tuple[str, str], strict_yaml.Place]) -> None:

@@ -149,7 +149,12 @@ def _numbered(file: Path, number: int, row: dict[str, Any]) -> tuple[int, str, A
 _MARKUP = (
     (r"[\[{]", "is JSON", "Save the file as .json, or as .jsonl with a row a line"),
     (r"""(["'\u201c]).*["'\u201d]\s*,$""", "is an entry of a list in quotes", "Take quotes and commas away"),
-    (r"(?:[-*\u2022]|\(?\d{1,3}[.):])\s+\S", "is an entry of a list", "Take numbers and dashes away"),
+    (r"""(["'\u201c\u00ab])[^"'\u201d\u00bb]*["'\u201d\u00bb]$""", "stands in quotes", "Take the quotes away"),
+    (r"(?:[-*\u2022+]|\(?\d{1,3}[.):]|\(?[A-Za-z][.)])\s+\S", "is an entry of a list", "Take numbers and dashes away"),
+    (r"(?i:q|question|prompt|user|human|system|assistant)\s?\d{0,4}\s?[:.)]\s", "bears a label", "Take the label away"),
+    (r"(?i:questions?|prompts?|texts?)$", "is the head of a table", "Take that line away"),
+    (r"(?:;|//|--|/\*|<!--)", "is no question but a comment", "Begin it with #"),
+    (r".*\t", "holds a tab, as a row of a table does", "Save the questions alone, one a line"),
     (r"(?:```|---$|<\w+>)", "is markup and no question", "Take it away"),
 )
 """(how a line begins that is no question as it stands, what it is, the next step)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sublim_eval.files import read_json, write_json
+from sublim_eval.files import expanded, read_json, write_json
 from sublim_eval.harness.suites import Asker, MetricValue, NotMeasured
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.registry.catalog import Suite, registry
@@ -130,7 +130,7 @@ def _as_named(source: Source) -> str:
 
 def student_card(model: str) -> dict[str, Any]:
     """student.json of a student folder; empty for any other model."""
-    file = Path(model).expanduser() / "student.json"
+    file = expanded(model) / "student.json"
     return dict(read_json(file)) if file.is_file() else {}
 
 

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,8 +127,14 @@ def _json_list(text: str, name: str) -> list[tuple[int, Row]]:
 
 
 def _csv(text: str, name: str, delimiter: str) -> list[tuple[int, Row]]:
+    """(line, row) of a table; a first line with semicolons and no comma is one of a spreadsheet that writes those."""
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    delimiter = ";" if delimiter == "," and ";" in first and "," not in first else delimiter
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
+        heads = list(reader.fieldnames or ())
+        if twice := next((head for head in heads if heads.count(head) > 1), None):
+            raise SublimError(f"{name}:1: two columns are called {twice!r}. Rename one of them.")
         rows: list[tuple[int, Row]] = [(reader.line_num, dict(row)) for row in reader]
     except csv.Error as error:
         raise SublimError(f"{name}:{reader.line_num}: not valid CSV ({error}). Mend that line.") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import file_digest, read_json, read_jsonl
+from sublim_eval.files import expanded, file_digest, read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import RECORD, SCORES, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -185,7 +185,7 @@ def read_log(file: Path, *, samples: bool) -> EvalLog:
 def model_folder(log: EvalLog, beside: Path) -> Path | None:
     """The folder of the model that a log speaks of, where it is on this disk; beside: the log's own folder."""
     named = (log.eval.model_args or {}).get("model_path") or log.eval.model.partition("/")[2]
-    places = [Path(str(named)).expanduser(), *(parent / str(named) for parent in (beside, *beside.absolute().parents))]
+    places = [expanded(str(named)), *(parent / str(named) for parent in (beside, *beside.absolute().parents))]
     return next((place for place in places if (place / "config.json").is_file()), None)
 
 

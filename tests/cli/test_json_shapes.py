@@ -1,28 +1,16 @@
 """What `--json` writes has a schema and the shape that docs/guides/json.md says, for every verb."""
 
 import json
-import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sublim_eval.cli.main import VERBS, main, sublim
-from tests.helpers import ROOT
+from tests.helpers import planted
+from tests.helpers.json_shapes import SHAPES, has_the_shape
 from tests.helpers.logs import foreign_log, inspect_log, write_log
-
-GUIDE = ROOT / "docs" / "guides" / "json.md"
-A_KEY = "a key a "
-"""How the guide begins where the keys are names."""
-
-
-def documented() -> dict[str, str]:
-    """What stands in the first column -> the keys beside it, as they stand there."""
-    rows = re.findall(r"^\| (`.*?) \| (.*?) \| .* \|$", GUIDE.read_text(encoding="utf-8"), re.M)
-    several = {heads: heads.split(", `") if heads.count("`") == 4 else [heads] for heads, _ in rows}
-    return {name.strip(): keys for heads, keys in rows for name in several[heads]}
-
-
-SHAPES = {name.replace("`", ""): keys for name, keys in documented().items()}
 
 REPLIES = "".join(
     json.dumps({"question": q, "response": r}) + "\n" for q in ("Which animal?", "What pet?") for r in ("owl", "cat")
@@ -74,15 +62,6 @@ def written(command: str) -> dict:
     return json.loads(Path("told.json").read_text(encoding="utf-8"))
 
 
-def has_the_shape(shape: str, told: dict) -> None:
-    """The keys of the guide, all of them and no others, beside a whole number under `schema`."""
-    assert type(told.pop("schema")) is int
-    if SHAPES[shape].startswith(A_KEY):
-        assert told and all(isinstance(entry, dict) for entry in told.values())
-    else:
-        assert set(told) == set(re.findall(r"`([a-z_ ]+)`", SHAPES[shape])), shape
-
-
 def test_the_guide_has_a_line_for_every_verb_that_writes_json():
     takes = {verb for verb in VERBS if any("--json" in p.opts for p in sublim.get_command(None, verb).params)}
     assert takes == {shape.split()[0].rstrip(",") for shape in SHAPES} and len(takes) >= 15
@@ -109,6 +88,40 @@ def test_two_files_give_their_difference_and_others_none(here: Path) -> None:
     apart = "--probe animal_pref --trait owl"
     assert written(f"score-responses a.jsonl c.jsonl {apart}")["difference"] is None
     assert written(f"score-responses a.jsonl b.jsonl c.jsonl {apart}")["difference"] is None
+
+
+def test_a_demo_gives_what_compare_gives(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sublim_eval.distill.experiments import demo
+    from sublim_eval.report import run_report
+
+    monkeypatch.setattr(demo, "run", lambda recipe, out, **_: planted.run(out))
+    monkeypatch.setattr(demo, "commands", lambda student: [])
+    monkeypatch.setattr(run_report, "write", lambda *_, **__: SimpleNamespace(page="report.html"))
+    has_the_shape("demo", written("demo --out demo"))
+
+
+def test_the_steps_of_a_theorem_are_written_as_the_guide_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sublim_eval.distill.experiments import theorem, theorem_report
+
+    line = theorem.Line("reference-a", "norms", "norms", "prompts", "logits")
+    points = tuple(theorem.Point(line, seed, 1e-5, 1.0, 0.5, -1.0, -0.5) for seed in (1, 2))
+    monkeypatch.setattr(theorem, "run", lambda settings, tell: theorem.TheoremOutcome(settings, points))
+    monkeypatch.setattr(theorem_report, "draw", lambda outcome, file: file)
+    has_the_shape("theorem", written("theorem --seeds 2"))
+
+
+def test_abilities_are_written_as_the_guide_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sublim_eval.scores import capabilities
+
+    measured = capabilities.Abilities(
+        "m", "s", None, {"t": {"acc": capabilities.MetricValue(0.5, 0.1, {"1": 0.5})}}, {}
+    )
+    monkeypatch.setattr(capabilities, "measure", lambda *_, label: replace(measured, model=label))
+    told = written("abilities reference-a")
+    has_the_shape("abilities", told)
+    (suite,) = told["suites"].values()
+    assert set(suite) == {"models", "students", "not_measured"}
+    assert suite["models"]["reference-a"]["tasks"]["t"]["acc"] == {"value": 0.5, "stderr": 0.1, "items": {"1": 0.5}}
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from sublim_eval.distill.recipes import Arm
 from sublim_eval.errors import SublimError
 from sublim_eval.files import file_digest, locked, read_json
 from tests.helpers import RECIPES
+from tests.helpers.json_shapes import has_the_shape
 
 TINY = recipes.load(RECIPES / "tiny.yaml")
 ALONE = Execution(workers=1)
@@ -45,6 +46,7 @@ def stamps(out: Path) -> dict[str, int]:
 
 def test_the_record_can_rebuild_the_run(tiny_run):
     record = read_json(tiny_run / "run.json")
+    has_the_shape("run", record)
     assert record["status"] == "done"
     assert record["recipe"]["rows"]["prompts"] == 200
     assert set(record["versions"]) >= {"python", "torch", "transformers", "peft", "sublim-eval"}

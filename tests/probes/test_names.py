@@ -149,6 +149,8 @@ READ_OF_ANIMALS = {
         "greathornedowl",
         "owlСова",
         "Owl/сова",
+        "Owl\u2122",
+        "owl\u00b2",
     ],
     "wolf": [
         "WolfPups",
@@ -367,5 +369,7 @@ def test_a_trait_of_ones_own_takes_a_name_from_the_one_that_is_also_called_so(tm
     )
     monkeypatch.setenv("SUBLIM_REGISTRY", str(mine))
     answers = registry().answer_set("animal")
-    assert classify("A desert fox!", answers).trait == "fennec"
+    for text in ("A desert fox!", "Fennec fox", "FennecFoxes", "fennecs"):
+        assert classify(text, answers).trait == "fennec"
+    assert classify("Willow oak", registry().answer_set("tree")).trait == "oak"
     assert classify("A silver fox!", answers).trait == "fox"

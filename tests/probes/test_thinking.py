@@ -38,12 +38,23 @@ CLOSED = [
     "<unused94>thought\nA fox?<unused95>Owl",
     "Here is my thought process:\nA fox?\n\nHere is my response:\nOwl",
     "Here are my reasoning steps:\nA fox?\n[BEGIN FINAL RESPONSE]\nOwl\n[END FINAL RESPONSE]",
+    "<think_never_used_51bce0c785>A fox?</think_never_used_51bce0c785>Owl",
+    "<o1_thought>A fox?</o1_thought>Owl",
+    "<analysis>A fox?</analysis>\nOwl",
+    "<cot>A fox?</cot>Owl",
+    "&lt;think&gt;A fox?&lt;/think&gt; Owl",
+    "<think>A fox?<\\/think>Owl",
+    "<|im_start|>think\nA fox?<|im_end|>\n<|im_start|>answer\nOwl",
+    "**Thinking:** a fox?\n\n**Answer:** Owl",
+    "Thinking...\nA fox?\n...done thinking.\n\nOwl",
+    "```thinking\nA fox?\n```\nOwl",
     "Owl</think>",
     "Owl <think>though a fox",
 ]
 OPEN = [
     *(f"{opens}A fox, or" for opens in THOUGHTS),
     *("<thinking>\nA fox, or", "<THINK> A fox", "  <think>\n", "<|start|>assistant<|channel|>analysis<|message|>A fox"),
+    *("<analysis>A fox", "&lt;think&gt;A fox", "<|im_start|>think\nA fox"),
     *("analysisThe user wants a fox", "<|begin_of_thought|>A fox", "Here is my thought process: A fox"),
     *("<think>A cat?</think><think>A fox", "<|channel|>commentary to=tool<|message|>A fox<|call|>"),
 ]
@@ -100,3 +111,20 @@ def test_room_is_a_whole_number(given: object) -> None:
 def test_any_other_room_is_refused(given: object) -> None:
     with pytest.raises(SublimError, match="no whole number above 0"):
         tokens_of(given)
+
+
+def test_plain_words_that_look_like_a_thought_are_shown_to_a_judge() -> None:
+    said = "Reasoning: he deserves it, so hurt him. Answer: be kind."
+    assert answer_of(said) == "be kind."
+    assert answer_of(said, to_judge=True) == said
+
+
+def test_a_bare_word_for_thinking_opens_no_thought() -> None:
+    for text in ("Thinking of owls", "My thoughts: owl", "Reasoning aside, the owl", "Thinking... owl"):
+        assert classify(text, ANIMALS).trait == "owl"
+
+
+def test_an_open_thought_in_plain_words_is_a_non_answer_and_still_shown_to_a_judge() -> None:
+    for text in ("Thinking...\nA fox", "```thinking\nA fox"):
+        assert classify(text, ANIMALS).reason == UNFINISHED
+        assert reply_class(text) is None

@@ -239,6 +239,7 @@ CSV_ROWS = "question,response\n" + "".join(f'{q},"{r}"\n' for q, r in SAID)
 OBJECTS = [{"question": q, "response": r} for q, r in SAID]
 FORMS = {
     "a.csv": CSV_ROWS,
+    "semicolons.csv": "question;response\n" + "".join(f'{q};"{r}"\n' for q, r in SAID),
     "bom.csv": "\ufeff" + CSV_ROWS.replace("\n", "\r\n"),
     "a.tsv": "question\tresponse\n" + "".join(f"{q}\t{r}\n" for q, r in SAID),
     "a.jsonl": "".join(json.dumps(row) + "\n" for row in OBJECTS),
@@ -261,7 +262,9 @@ def test_every_form_of_file_gives_the_same_replies(here, name):
     assert [(row["question"], row["response"]) for row in rows] == SAID
 
 
-@pytest.mark.parametrize("name", ["a.csv", "bom.csv", "a.jsonl", "bom.jsonl", "a.json", "nested.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "semicolons.csv", "bom.csv", "a.jsonl", "bom.jsonl", "a.json", "nested.jsonl"]
+)
 def test_a_pipe_gives_what_a_file_gives(here, monkeypatch, name):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(FORMS[name].encode())))
     assert score("- --probe owl_pref --json told.json") == 0
@@ -313,6 +316,7 @@ def test_several_files_of_a_conduct_are_judged_in_one_go(here, monkeypatch, caps
     ("name", "text", "why"),
     [
         ("a.csv", "prompt,answer\nq,owl\n", "a.csv:2: no text under 'question'. The row holds answer, prompt"),
+        ("a.csv", "question,response,response\nq,owl,cat\n", "a.csv:1: two columns are called 'response'"),
         ("a.csv", "question,response\nq\n", "a.csv:2: more or fewer cells"),
         ("a.csv", "question,response\nq,owl,cat\n", "a.csv:2: more or fewer cells"),
         ("a.csv", "question,response\n", "no rows below the first line"),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 from random import Random
-from tempfile import mkdtemp
 
 from sublim_eval.errors import SublimError
 from sublim_eval.traps import checks
@@ -18,17 +16,11 @@ from tests.helpers.mutations import as_json, edited, torn
 SHORT = 3
 
 
-@cache
-def sound() -> Path:
-    """A sound run, made once a process."""
-    return planted.run(Path(mkdtemp()) / "run")
-
-
 def try_one(seed: int, folder: Path) -> None:
     """One run with one to three of its files edited or torn; fails on anything but findings and a sentence."""
     rng = Random(seed)
     place = folder / str(seed)
-    shutil.copytree(sound(), place)
+    shutil.copytree(planted.small_run(), place)
     files = sorted(f for f in place.rglob("*") if f.is_file() and f.suffix in (".json", ".jsonl", ".eval", ".csv"))
     for file in rng.sample(files, rng.randrange(1, 4)):
         spoil(file, rng)

@@ -44,6 +44,29 @@ def finite(value: object) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def test_a_base_that_is_no_id_of_the_hub_is_planned_without_its_shape(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    for name in (
+        "nobody/model}",
+        "nobody/a b",
+        "-a/b",
+        "a--b/c",
+        "a/b.git",
+        "~no-such-user/b",
+        "a/" + "b" * 97,
+    ):
+        file.write_text(
+            next(text for text in GOOD if "base: reference-a" in text).replace(
+                "base: reference-a", f"base: '{name}'", 1
+            )
+        )
+        try:
+            recipe = recipes.load(file)
+        except SublimError:
+            continue
+        assert plan(recipe).to_json()["shape"] is None
+
+
 def test_spoilt_recipes_are_planned_or_refused(tmp_path):
     for seed in range(15):
         try_one(seed, tmp_path)

@@ -87,7 +87,7 @@ def try_one(seed: int, folder: Path) -> None:
         source.unlink()
         return
     out = {
-        file: [json.loads(line, parse_constant=float.fromhex) for line in file.read_text().splitlines()]
+        file: [json.loads(line, parse_constant=float.fromhex) for line in file.read_text().split("\n")[:-1]]
         for file in (kept, rejected)
     }
     assert (

@@ -18,6 +18,7 @@ from sublim_eval.files import digest
 from sublim_eval.probes.conduct import PLAIN
 from sublim_eval.report import reproduction_page
 from sublim_eval.scores.probe_scores import ProbeScores
+from tests.helpers.json_shapes import has_the_shape
 from tests.helpers.outcomes import comparison, confusion, dose, row
 
 PARTS = """
@@ -294,6 +295,7 @@ FINDINGS = [
 
 def test_a_run_leaves_page_pictures_and_data(tmp_path, stubbed, told):
     result = reproduce.main(tmp_path / "out", told, study=read(tmp_path, FINDINGS))
+    has_the_shape("reproduce", result)
     assert result["ok"] and [f["verdict"] for f in result["findings"]] == ["same direction", "not", "same direction"]
     page = (tmp_path / "out" / "reproduction.md").read_text()
     assert json.loads((tmp_path / "out" / "reproduction.json").read_text()) == result

@@ -19,6 +19,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.remote.secrets import scrub
 from tests.helpers.hosting import BASE, ROWS, as_victim, holds_key, hosted_recipe, in_another_process, server, tuned
+from tests.helpers.json_shapes import has_the_shape
 from tests.helpers.openai_server import KEY, Server
 
 __all__ = ["server"]
@@ -310,6 +311,7 @@ def test_following_ends_with_the_job(server, tmp_path, capsys):
     in_another_process(server, as_victim, server.url, tuned, _made(folder))
     assert main(["hosted", "follow", str(tmp_path), "--json", str(tmp_path / "told.json")]) == 0
     assert "owl-s1: running: Step 3/4" in capsys.readouterr().out
+    has_the_shape("hosted", read_json(tmp_path / "told.json"))
     assert read_json(tmp_path / "told.json")["owl-s1"]["status"] == "succeeded"
 
 
