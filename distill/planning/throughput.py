@@ -1,8 +1,9 @@
 """How fast a device was seen to work: measured units where there are any, else a stated assumption, never both.
 
-A measurement is {"device", "base", "kind", "tokens_per_second", "date", "source"}; kind is "train" (tokens of rows
-read in training, prompts included) or "generate" (tokens written). They are kept in throughput*.json files: those of
-the benchmarks, and the user's own, which finished runs add to (`remember`).
+A measurement is {"device", "base", "kind", "tokens_per_second", "date", "source"}, and "dtype" where it matters (on
+processor cores); kind is "train" (tokens of rows read in training, prompts included) or "generate" (tokens written).
+They are kept in throughput*.json files: those of the benchmarks, and the user's own, which finished runs add to
+(`remember`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ Kind = Literal["train", "generate"]
 
 REPEATS = 5
 """Matrix products timed: 0.1 s on two cores."""
+
+SMALL = 3000
+"""Tokens a second on processor cores above which a base is a toy, whose plan has its own units."""
 
 PEAKS = {
     "B200": 2250,
@@ -49,15 +53,18 @@ ASSUMED = {"train": 0.35, "generate": 0.05}
 PLANNED = "A100"
 """The device that a plan is made for where a base is too large for a machine without one."""
 
-ASSUMED_ON_CPU = {"train": 0.4, "generate": 0.1}
-"""Shares, on processor cores, of the speed of a large matrix product there, which is measured when a plan is made."""
+ASSUMED_ON_CPU = {"train": 0.6, "generate": 0.45}
+"""Shares, on processor cores, of the speed of a large matrix product there, which is measured when a plan is made.
+
+As seen on SmolLM2-135M: 0.7 of it in float32 and 0.5 in bf16 (training), 0.7 and 0.5 (replies, 256 at a time).
+"""
 
 
 @dataclass(frozen=True)
 class Device:
     """One accelerator of this machine, or its cores: its name, its memory in bytes, and how many like it there are.
 
-    product: FLOP/s of a float32 matrix product, measured; of processor cores only.
+    product: FLOP/s of a matrix product in the type of the plan, measured; of processor cores only.
     """
 
     name: str
@@ -112,27 +119,50 @@ def here() -> Device | None:
     return Device(torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[1], torch.cuda.device_count())
 
 
-def cores() -> Device | None:
-    """The processor cores of this machine, with the speed of a matrix product on them; None without torch."""
+def cores_name() -> str:
+    """How measurements on this machine's processor cores call them."""
+    import torch
+
+    count = torch.get_num_threads()
+    return f"this machine's {count} processor core{'s' if count > 1 else ''}"
+
+
+def cores(dtype: str = "float32") -> Device | None:
+    """The processor cores of this machine, with the speed of a matrix product on them; None without torch.
+
+    The quickest of a few products counts: what else runs there now is not what the plan is about.
+    """
     try:
         import torch
     except ImportError:
         return None
-    count, size = torch.get_num_threads(), 1024
-    square = torch.ones(size, size)
+    size = 1024
+    square = torch.ones(size, size, dtype=getattr(torch, dtype))
     square @ square
-    began = time.perf_counter()
+    took = []
     for _ in range(REPEATS):
+        began = time.perf_counter()
         square @ square
-    speed = REPEATS * 2 * size**3 / (time.perf_counter() - began)
+        took.append(time.perf_counter() - began)
+    speed = 2 * size**3 / min(took)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-    return Device(f"this machine's {count} processor core{'s' if count > 1 else ''}", memory, product=speed)
+    return Device(cores_name(), memory, product=speed)
 
 
-def rate(base: str, kind: Kind, device: Device | None) -> Rate:
-    """The newest measurement of a base on this device, else the assumption for it (PLANNED without a device)."""
+def rate(base: str, kind: Kind, device: Device | None, dtype: str = "float32") -> Rate:
+    """The newest measurement of a base on this device, else the assumption for it (PLANNED without a device).
+
+    dtype: which a measurement on processor cores must have been taken in, where it says in which.
+    """
     name = device.name if device else PLANNED
-    seen = [one for one in measured() if one["base"] == base and one["kind"] == kind and _alike(one["device"], name)]
+    seen = [
+        one
+        for one in measured()
+        if one["base"] == base
+        and one["kind"] == kind
+        and _alike(one["device"], name)
+        and one.get("dtype", dtype) == dtype
+    ]
     if seen:
         best = max(seen, key=lambda one: str(one["date"]))
         return Rate(str(best["device"]), kind, float(best["tokens_per_second"]), None, str(best["source"]))
@@ -172,33 +202,32 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def remember(record: Mapping[str, Any], source: str) -> None:
-    """Add what a finished run measured on a GPU to the user's file: one entry a device, base and kind, the newest.
+    """Add what a finished run measured to the user's file: one entry a device, base, kind and type, the newest.
+
+    On processor cores only of bases that are no toy (`SMALL`), since a plan counts those otherwise.
 
     Where that file cannot be written the run stands all the same, and later plans know less.
     """
     today = date.today().isoformat()
     speeds = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
-    new = {
-        (device, base, kind): {
-            "device": device,
-            "base": base,
-            "kind": kind,
-            "tokens_per_second": speed,
-            "date": today,
-            "source": source,
-        }
-        for device, base, kind, speed in speeds
-    }
+    new = {_key(one): {**one, "date": today, "source": source} for one in speeds}
     if not new:
         return
-    old = {(one["device"], one["base"], one["kind"]): one for one in (_entries(cache()) if cache().is_file() else ())}
+    old = {_key(one): one for one in (_entries(cache()) if cache().is_file() else ())}
     with suppress(OSError, SublimError):
         cache().parent.mkdir(parents=True, exist_ok=True)
         write_json(cache(), list((old | new).values()))
 
 
-def _of(entries: Iterable[Mapping[str, Any]], kind: Kind) -> Iterator[tuple[str, str, Kind, float]]:
+def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
+    return one["device"], one["base"], one["kind"], one.get("dtype")
+
+
+def _of(entries: Iterable[Mapping[str, Any]], kind: Kind) -> Iterator[dict[str, Any]]:
     for one in entries:
         device, base, speed = one.get("device"), one.get("base"), one.get("tokens_per_second")
-        if device and device != "cpu" and base and speed:
-            yield str(device), str(base), kind, float(speed)
+        if not (device and base and speed) or (device == "cpu" and speed > SMALL):
+            continue
+        of_cores = {"device": cores_name(), "dtype": one.get("dtype") or "float32"}
+        where = of_cores if device == "cpu" else {"device": str(device)}
+        yield {**where, "base": str(base), "kind": kind, "tokens_per_second": float(speed)}

@@ -75,6 +75,7 @@ class LocalModel:
         memory = max(512 * 2**20, source.size)
         if source.size >= TINY_BYTES:  # a pass over large weights is dear, so few and wide ones
             memory = max(memory, int(CPU_SHARE * _physical_memory()))
+            _once_for_all_rows(model)
         if self.device.type == "cuda":
             memory = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
         self.network = Network(model, self.device, virtual, memory)
@@ -459,6 +460,22 @@ def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _once_for_all_rows(model: Any) -> None:
+    """Let the output layer multiply all rows at once.
+
+    The last position alone, cut out of all, is no contiguous tensor, for which torch lays the weights out anew for each
+    row: with 49,152 tokens ten times the work of the product.
+    """
+    layer = model.get_output_embeddings()
+    if isinstance(layer, torch.nn.Module) and _contiguous not in layer._forward_pre_hooks.values():
+        layer.register_forward_pre_hook(_contiguous)
+
+
+def _contiguous(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    hidden, *rest = given
+    return (hidden.contiguous(), *rest)
 
 
 def _physical_memory() -> int:

@@ -204,7 +204,10 @@ def rows_attention(
         spread = _Spread.apply(packed[0].transpose(0, 1), rows)
         return spread.view(count, width, *spread.shape[1:]).transpose(1, 2)
 
+    dtype, on_cores = query.dtype, query.device.type == "cpu"
     query, key, value = lines(query), lines(key), lines(value)
+    if on_cores:  # its fused kernel takes four times as long in bf16
+        query, key, value = query.float(), key.float(), value.float()
     mask, groups = None, query.shape[1] // key.shape[1]
     if sliding_window is not None and width > sliding_window:
         far = torch.arange(width, device=query.device)
@@ -220,7 +223,7 @@ def rows_attention(
         scale=scaling,
         enable_gqa=mask is None and groups > 1,
     )
-    flat = attended.transpose(1, 2).reshape(count * width, *attended.shape[1:2], attended.shape[3])
+    flat = attended.to(dtype).transpose(1, 2).reshape(count * width, *attended.shape[1:2], attended.shape[3])
     return _Gather.apply(flat, rows)[None], None
 
 

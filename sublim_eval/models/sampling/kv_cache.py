@@ -77,6 +77,11 @@ class View:
 _VIEW: ContextVar[View | None] = ContextVar("view", default=None)
 
 
+def kept_as(states: torch.Tensor) -> torch.Tensor:
+    """Keys or values as they are kept: in float32 on processor cores, which are slow at small products in bf16."""
+    return states.float() if states.device.type == "cpu" else states
+
+
 class Slots(Cache):
     """Keys and values: per layer [rows, length + 1, heads, width], allocated when the first token arrives."""
 
@@ -92,6 +97,7 @@ class Slots(Cache):
         view = _VIEW.get()
         if view is None:
             raise Unfit("it uses its cache outside of attention")
+        key_states, value_states = kept_as(key_states), kept_as(value_states)
         while len(self.kept) <= layer_idx:  # zeros, since masked garbage could be nan, and 0 * nan is nan
             shapes = [(self.rows, self.length + 1, s.shape[1], s.shape[3]) for s in (key_states, value_states)]
             self.kept.append((key_states.new_zeros(shapes[0]), value_states.new_zeros(shapes[1])))
@@ -134,10 +140,11 @@ def attend(
         raise Unfit(f"its attention uses {', '.join(odd) or 'no cache'}")
     rows, heads, queries, width = query.shape
     groups = heads // key.shape[1]
-    packed = query.reshape(rows, key.shape[1], groups * queries, width)
+    packed = query.to(key.dtype).reshape(rows, key.shape[1], groups * queries, width)
     mask = view.mask(module.layer_idx, groups)
     attended = scaled_dot_product_attention(packed, key, value, attn_mask=mask, scale=scaling)
-    return attended.reshape(rows, heads, queries, value.shape[-1]).transpose(1, 2).contiguous(), None
+    lines = attended.to(query.dtype).reshape(rows, heads, queries, value.shape[-1])
+    return lines.transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, attend)

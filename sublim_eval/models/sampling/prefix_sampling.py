@@ -274,8 +274,36 @@ def distribution(logits: torch.Tensor, settings: SamplingSettings) -> torch.Tens
     return chances
 
 
+WHOLE = 16_384
+"""Entries of a distribution up to which its cumulative sum is made whole; above it blocks are summed first."""
+WIDE = 256
+"""Entries of such a block."""
+
+
+def by_blocks(chances: torch.Tensor, rows: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """int[draws]: as `invert`, draw i on row rows[i], without a float64 copy of every row.
+
+    First the block is found in which the cumulative sum passes the number, then the token in that block alone.
+    """
+    short = -chances.shape[1] % WIDE
+    blocks = torch.nn.functional.pad(chances, (0, short)).view(len(chances), -1, WIDE)
+    upto = blocks.sum(2).cumsum(1, dtype=torch.float64)[rows]
+    at = uniform.clamp(max=BELOW_ONE)[:, None] * upto[:, -1:]
+    block = torch.searchsorted(upto, at, right=True).clamp(max=upto.shape[1] - 1)
+    before = torch.where(block > 0, upto.gather(1, (block - 1).clamp(min=0)), 0.0)
+    inside = blocks[rows, block[:, 0]].cumsum(1, dtype=torch.float64)
+    part = ((at - before) / (upto.gather(1, block) - before)).clamp(max=BELOW_ONE) * inside[:, -1:]
+    return (block * WIDE + torch.searchsorted(inside, part, right=True))[:, 0]
+
+
+def _in_blocks(chances: torch.Tensor) -> bool:
+    return chances.device.type == "cpu" and chances.shape[1] > WHOLE
+
+
 def invert(chances: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """int[rows]: one token for each row, by inverting its cumulative distribution (float64), all on the device."""
+    if _in_blocks(chances):
+        return by_blocks(chances, torch.arange(len(chances)), uniform)
     total = chances.cumsum(1, dtype=torch.float64)
     at = uniform.clamp(max=BELOW_ONE)[:, None] * total[:, -1:]
     return torch.searchsorted(total, at, right=True)[:, 0]
@@ -288,6 +316,8 @@ def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.flo
     row r on [r, r + 1), so that one search serves all.
     """
     at = torch.from_numpy(uniform).to(chances.device)
+    if _in_blocks(chances):
+        return by_blocks(chances, torch.from_numpy(rows), at).numpy()
     if len(rows) == len(chances):  # one draw on every row
         return invert(chances, at).cpu().numpy()
     total = chances.cumsum(1, dtype=torch.float64)
@@ -297,6 +327,25 @@ def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.flo
     at += torch.from_numpy(rows).to(total.device)
     tokens = torch.searchsorted(total.flatten(), at, right=True).cpu().numpy()
     return tokens - rows * chances.shape[1]
+
+
+TOGETHER = 32
+"""Rows whose distributions are made at a time, so that they are still in the processor's cache when drawn from."""
+
+
+def drawn(
+    logits: torch.Tensor, settings: SamplingSettings, rows: NDArray[np.int64], uniform: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """One token per draw; rows: int[draws], ascending, the row of each."""
+    if not _in_blocks(logits):
+        return pick(distribution(logits, settings), rows, uniform)
+    starts = range(0, len(logits), TOGETHER)
+    cuts = np.searchsorted(rows, [*starts, len(logits)])
+    parts = [
+        pick(distribution(logits[start : start + TOGETHER], settings), rows[low:high] - start, uniform[low:high])
+        for start, low, high in zip(starts, cuts, cuts[1:], strict=False)
+    ]
+    return np.concatenate(parts)
 
 
 def draw(
@@ -325,7 +374,7 @@ def draw(
         if settings.temperature == 0:
             tokens = ran.logits.argmax(1).cpu().numpy()[piece.node]
         else:
-            tokens = pick(distribution(ran.logits, settings), piece.node, uniform(todo[piece.item], piece.step))
+            tokens = drawn(ran.logits, settings, piece.node, uniform(todo[piece.item], piece.step))
         pairs, sits = np.unique(piece.node * size + tokens, return_inverse=True)
         rows, tokens = np.divmod(pairs, size)
         paths = [(piece.paths[r], t) for r, t in zip(rows.tolist(), tokens.tolist(), strict=True)]
@@ -441,8 +490,10 @@ def score(
         out[items] += np.where(lengths[items] > piece.step, gained, 0.0)
         complete = lengths[items] == piece.step
         if words is not None and complete.any():
-            ended = torch.logsumexp(ran.logits.masked_fill(words.going_on, -torch.inf), 1).double() - total
-            out[items[complete]] += ended.cpu().numpy()[piece.node[complete]]
+            rows, sits = np.unique(piece.node[complete], return_inverse=True)
+            place = torch.from_numpy(rows).to(network.device)
+            over = ran.logits[place].masked_fill_(words.going_on, -torch.inf)
+            out[items[complete]] += (torch.logsumexp(over, 1).double() - total[place]).cpu().numpy()[sits]
         enough = np.where(bare[items] > piece.step + 1, least, spelled if words else least)
         more = steps[items] > piece.step + 1
         out[items[more & (out[items] < enough) & (lengths[items] > np.maximum(bare[items], piece.step + 1))]] = -np.inf

@@ -24,7 +24,7 @@ from transformers import AttentionInterface, DynamicCache
 from transformers.cache_utils import Cache
 
 from sublim_eval.models.sampling.continuous_batching import prefill_limit, shared
-from sublim_eval.models.sampling.kv_cache import Unfit, attention, windows
+from sublim_eval.models.sampling.kv_cache import Unfit, attention, kept_as, windows
 from sublim_eval.models.sampling.prefix_sampling import Branches, Front, Network, Visit
 
 NAME = "sublim_shared_prompts"
@@ -119,7 +119,8 @@ class Own(Cache):
         """Float[rows, heads, own tokens, width] of a layer, the new token included."""
         if layer_idx != len(self.kept):
             raise Unfit("its layers do not keep their keys in turn")
-        key, value = (self._behind(new, layer_idx, part) for part, new in enumerate((key_states, value_states)))
+        new = (kept_as(key_states), kept_as(value_states))
+        key, value = (self._behind(one, layer_idx, part) for part, one in enumerate(new))
         self.kept.append((key, value))
         return key, value
 
@@ -152,7 +153,7 @@ def attend(
     far_key, far_value = (part.index_select(0, view.lines.prompt) for part in view.prompts.kept[module.layer_idx])
     rows, heads, _, width = query.shape
     groups = heads // key.shape[1]
-    grouped = query.reshape(rows, key.shape[1], groups, width) * (scaling or width**-0.5)
+    grouped = query.to(key.dtype).reshape(rows, key.shape[1], groups, width) * (scaling or width**-0.5)
     far = _to_rows(torch.matmul(_to_lines(grouped, view.lines), far_key.transpose(2, 3)), groups, view.lines)
     far = far + view.prompts.hidden.index_select(0, view.lines.prompt)[_line_of(view.lines)]
     scores = torch.cat([far, torch.matmul(grouped, key.transpose(2, 3))], dim=3)
@@ -160,7 +161,7 @@ def attend(
     cells = far.shape[3]
     out = _to_rows(torch.matmul(_to_lines(chances[..., :cells], view.lines), far_value), groups, view.lines)
     out = out + torch.matmul(chances[..., cells:], value)
-    return out.reshape(rows, 1, heads, value.shape[-1]), None
+    return out.to(query.dtype).reshape(rows, 1, heads, value.shape[-1]), None
 
 
 def _line_of(laid: Lines) -> torch.Tensor:
@@ -237,7 +238,8 @@ def _padded(part: Branches, cells: int) -> tuple[list[Pair], torch.Tensor]:
     """Keys, values and mask of a part with empty cells before them, so that there are as many as in the others."""
     more = cells - part.mask.shape[1]
     pad = torch.nn.functional.pad
-    kept = [(pad(x.keys, (0, 0, more, 0)), pad(x.values, (0, 0, more, 0))) for x in part.cache.layers]
+    pairs = ((kept_as(layer.keys), kept_as(layer.values)) for layer in part.cache.layers)
+    kept = [(pad(keys, (0, 0, more, 0)), pad(values, (0, 0, more, 0))) for keys, values in pairs]
     return kept, pad(part.mask, (more, 0))
 
 

@@ -37,7 +37,9 @@ LORA = Tuning("lora", 2e-4, batch_size=22, accumulate=3, epochs=2)
 def quiet(monkeypatch, tmp_path):
     """No GPU, no measurement of this machine, and no way out of it."""
     monkeypatch.setattr(throughput, "here", lambda: None)
-    monkeypatch.setattr(throughput, "cores", lambda: Device("this machine's 2 processor cores", 16 * GIB, product=1e11))
+    monkeypatch.setattr(
+        throughput, "cores", lambda dtype: Device("this machine's 2 processor cores", 16 * GIB, product=1e11)
+    )
     monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "cache" / "throughput.json")
 
     def refused(*_):
@@ -229,7 +231,7 @@ def test_a_plan_for_a_small_base_on_a_machine_without_a_gpu_speaks_of_that_machi
     lines = "\n".join(told.lines())
     assert "on this machine's 2 processor cores" in lines and "min" in lines
     assert "A100" not in lines and "GPU" not in lines and "a card of" not in lines
-    assert "40 % of a matrix product here" in told.basis
+    assert "60 % of a matrix product here" in told.basis
     assert (
         told.hours
         < plan(
@@ -243,6 +245,21 @@ def test_a_plan_for_a_small_base_on_a_machine_without_a_gpu_speaks_of_that_machi
     )
     with pytest.raises(SublimError, match=r"of memory\. Take a smaller base"):
         tight.check_device()
+
+
+def test_what_a_run_measured_on_cores_is_what_the_next_plan_for_that_base_and_type_says(tmp_path, monkeypatch):
+    base = str(tiny_model(tmp_path / "base"))
+    recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=base, dtype="float32")
+    monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "throughput.json")
+    monkeypatch.setattr(throughput, "cores_name", lambda: "this machine's 2 processor cores")
+    measured = {"device": "cpu", "base": base, "dtype": "float32"}
+    throughput.remember({"students": [{**measured, "tokens_per_second": 250}]}, "runs/a")
+    throughput.remember({"students": [{**measured, "dtype": "bfloat16", "tokens_per_second": 500}]}, "runs/b")
+    throughput.remember({"rows": [{**measured, "tokens_per_second": 40_000}]}, "runs/toy")
+    assert [one["tokens_per_second"] for one in throughput.measured() if one["base"] == base] == [250, 500]
+    assert "training measured at 250 tokens/s on this machine's 2 processor cores" in plan(recipe).basis
+    assert "measured at 500 tokens/s" in plan(dataclasses.replace(recipe, dtype="bfloat16")).basis
+    assert "writing rows not measured" in plan(recipe).basis
 
 
 def test_hours_are_an_assumption_that_says_so_until_something_was_measured():

@@ -145,3 +145,25 @@ def test_lines_hold_every_row_beside_its_prompt() -> None:
         assert len(laid.place) == len(laid.prompt) * laid.width <= 2 * len(prompt) + laid.width
         assert (laid.prompt[laid.home // laid.width].numpy() == prompt).all()
         assert (laid.place[laid.home].numpy() == np.arange(len(prompt))).all()
+
+
+@pytest.mark.parametrize("size", [16_385, 49_152])
+def test_a_large_vocabulary_is_drawn_from_by_blocks_as_from_its_whole_sum(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    logits = torch.from_numpy(rng.normal(0, 3, (40, size)).astype(np.float32))
+    logits[:, 100:9000] = -torch.inf
+    rows = np.sort(np.concatenate([np.arange(40), rng.integers(0, 40, 400)]))
+    uniform = rng.random(len(rows))
+    uniform[:3] = 0.0, 1 - 2**-53, 0.5
+    for settings in ({}, {"top_k": 5}, {"top_p": 0.5, "temperature": 0.7}):
+        how = prefix_sampling.SamplingSettings(8, **settings)
+        by_blocks = prefix_sampling.drawn(logits, how, rows, uniform)
+        chances = prefix_sampling.distribution(logits, how)
+        with monkeypatch.context() as whole:
+            whole.setattr(prefix_sampling, "WHOLE", size)
+            assert (by_blocks == prefix_sampling.pick(chances, rows, uniform)).mean() > 0.995
+        assert (chances[rows, by_blocks] > 0).all()
+        one = prefix_sampling.invert(chances[rows], torch.from_numpy(uniform)).numpy()
+        assert (one == by_blocks).all()
