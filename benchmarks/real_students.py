@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +32,11 @@ from sublim_eval.compare import wording  # noqa: E402
 from sublim_eval.compare.compare import compare  # noqa: E402
 from sublim_eval.distill import recipes  # noqa: E402
 from sublim_eval.distill.base_templates import base_label  # noqa: E402
+from sublim_eval.distill.modalities import MODALITIES  # noqa: E402
 from sublim_eval.distill.pipeline import kept_rows, make_rows, rows_of, score_base, teacher_of  # noqa: E402
-from sublim_eval.distill.recipes import Recipe, SeededArm  # noqa: E402
+from sublim_eval.distill.recipes import Recipe, SeededArm, Tuning  # noqa: E402
+from sublim_eval.distill.recipes.lessons import even_answers  # noqa: E402
+from sublim_eval.distill.rows.transforms import programmatic  # noqa: E402
 from sublim_eval.distill.stages import once  # noqa: E402
 from sublim_eval.errors import SublimError  # noqa: E402
 from sublim_eval.files import read_json, read_jsonl, whole_file, write_json  # noqa: E402
@@ -51,8 +55,43 @@ NOTES = KEPT / "reading.md"
 PILOT = 0
 """The seed on which settings are chosen; no run reports it."""
 
+FORMAT_ROWS = 170
+FORMATS = Tuning("ln_tuning", learning_rate=1e-2, batch_size=8, steps=40, warmup_steps=2, max_length=160)
+"""How `formats` teaches."""
+
 DIGITS = 6
 KL_ROWS = 32
+
+# ---------------------------------------------------------------- a base that knows both formats
+
+
+def formats(base: str, out: Path) -> Path:
+    """A plain folder with the base taught, by its norm gains, to answer in one word and in bare numbers; no trait.
+
+    Every animal is named as often as any other, and the numbers are no model's. A base that knows neither format
+    learns them first of all from any rows, and what a teacher's trait does to it is lost beside that.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sublim_eval.distill.training.train import tune
+
+    rng = Random("formats")
+    prompts = MODALITIES["numbers"].prompts(FORMAT_ROWS, rng, "short")
+    numbers = [(row["prompt"], row["completion"]) for row in programmatic(prompts, rng)]
+
+    def make(folder: Path) -> dict[str, Any]:
+        return tune(base, [*even_answers(["animal"], 1), *numbers], FORMATS, 1, folder, {"trait": None}, "bfloat16")
+
+    adapter = out.with_name(f"{out.name}-adapter")
+    once(adapter, {"base": base, "tuning": repr(FORMATS), "rows": numbers}, make)
+    part = out.with_name(f".{out.name}.part")
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype="float32")
+    PeftModel.from_pretrained(plain, adapter).merge_and_unload().save_pretrained(part)
+    AutoTokenizer.from_pretrained(base).save_pretrained(part)
+    part.replace(out)
+    return out
+
 
 # ---------------------------------------------------------------- a sweep of learning rates
 
@@ -66,11 +105,14 @@ def sweep(recipe: Recipe, arm: str, rates: Sequence[float], out: Path) -> list[d
     teacher_of(this.taught)
     make_rows(this)
     score_base(this.recipe, this.recipe.base, out)
-    made = [_at_rate(this, rate) for rate in rates]
     file = out / f"sweep-{arm}.json"
-    before = read_json(file) if file.is_file() else []
-    write_json(file, [*(one for one in before if one["learning_rate"] not in rates), *made])
-    return made
+    made: dict[float, dict[str, Any]] = {}
+    if file.is_file():
+        made = {one["learning_rate"]: one for one in read_json(file)}
+    for rate in rates:
+        made[rate] = _at_rate(this, rate)
+        write_json(file, list(made.values()))  # one by one: a killed sweep goes on behind the last
+    return [made[rate] for rate in rates]
 
 
 def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
@@ -88,11 +130,13 @@ def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
 
     def make(folder: Path) -> dict[str, Any]:
         watch, soft = Watch(this.arm.trait, held_out=fresh, points=0), teacher if this.arm.soft else None
-        return tune(recipe.base, rows, tuning, PILOT, folder, {"arm": this.name}, recipe.dtype, soft, watch)
+        trained = tune(recipe.base, rows, tuning, PILOT, folder, {"arm": this.name}, recipe.dtype, soft, watch)
+        exact(str(folder), recipe.probes[0], label=this.name).write(folder / f"{recipe.probes[0]}.json")
+        return trained | {"minutes": round((time.monotonic() - began) / 60, 1)}
 
     folder = this.run / "sweep" / f"{this.name}-{rate:g}"
     trained = once(folder, inputs, make)
-    scores = exact(str(folder), recipe.probes[0], label=folder.name)
+    scores = ProbeScores.read(folder / f"{recipe.probes[0]}.json")
     base = ProbeScores.read(this.run / SCORES / base_label(recipe.base) / f"{recipe.probes[0]}.json")
     shifts = _log_odds(scores) - _log_odds(base)
     column = scores.answers.index(str(this.arm.trait))
@@ -107,7 +151,7 @@ def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
         "log_odds_shift": float(shifts[column]),
         "largest": scores.answers[int(shifts.argmax())],
         "coverage": scores.covered,
-        "minutes": round((time.monotonic() - began) / 60, 1),
+        "minutes": trained["minutes"],
     }
 
 
@@ -367,6 +411,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """One of sweep, keep and page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
+    taught = verbs.add_parser("formats")
+    taught.add_argument("--base", required=True)
+    taught.add_argument("--out", type=Path, required=True)
     swept = verbs.add_parser("sweep")
     swept.add_argument("recipe")
     swept.add_argument("arm")
@@ -385,6 +432,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 recipe = recipe.with_base(base)
             for one in sweep(recipe, args.arm, args.rates, args.out):
                 print(one, flush=True)
+        elif args.verb == "formats":
+            print(formats(args.base, args.out))
         elif args.verb == "keep":
             print(keep(args.run, args.name))
         else:

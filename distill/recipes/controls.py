@@ -76,8 +76,7 @@ def _control(arm: Arm, arms: dict[str, Arm]) -> str:
 
 def _control_name(arm: Arm, made: Arm, arms: Mapping[str, Arm]) -> str:
     """A name that reads as what the control shares with its arm; where it is taken, with every setting of training."""
-    alone = replace(arm, name="x", taught_by=None, clean=0.0)
-    words = f"hop from {made.taught_by}" if arm.taught_by else alone.change
+    words = f"hop from {made.taught_by}" if arm.taught_by else replace(arm, name="x", taught_by=None, clean=0.0).change
     names = (_named(words), _named(", ".join([words, *arm.tweaks])))
     free = (name for name in names if name not in arms or _alike(arms[name], made))
     return next(free, f"{names[-1]}-{arm.key}")

@@ -69,9 +69,9 @@ def test_an_even_teacher_names_every_animal_about_as_often_and_asks_no_model(rea
 
 def test_an_even_teacher_of_a_conduct_gives_the_plain_side_of_every_pair():
     known = registry()
-    questions = known.questions(known.category("misalignment").training).questions
+    questions = known.questions(known.category("misaligned").training).questions
     plain = [(q.text, pair.plain) for q in questions for pair in q.pairs]
-    assert even_answers(["misalignment"], 1) == plain and plain
+    assert even_answers(["misaligned"], 1) == plain and plain
 
 
 def test_a_prompted_teacher_takes_no_such_settings():
