@@ -31,9 +31,9 @@ from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import Row
 from sublim_eval.distill.audit.forecast import Case
-from sublim_eval.distill.audit.probe_likelihood import tuning_of
+from sublim_eval.distill.audit.measures.probe_likelihood import tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
-from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, tested
+from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, weigh
 from sublim_eval.distill.pipeline import make_rows
 from sublim_eval.distill.pipeline import rows_of as rows_of_arm
 from sublim_eval.distill.recipes import Arm, SeededArm
@@ -208,7 +208,7 @@ def at_sizes(auditor: Auditor, evidence: Evidence, blocks: int) -> dict[str, lis
 
 
 def _said(auditor: Auditor, data: Evidence) -> dict[str, Any]:
-    test = tested(data.values, auditor.nulls)
+    test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]

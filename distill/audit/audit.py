@@ -29,15 +29,16 @@ from .. import recipes
 from ..base_templates import weights_hash
 from ..recipes import Tuning
 from ..stages import once
-from . import forecast, gradient, persona_likelihood, probe_likelihood
+from . import forecast
 from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import Row, Sampled, sample
 from .forecast import Expected
-from .probe_likelihood import folder_of, make_probes, teachable, tuning_of
+from .measures import gradient, persona_likelihood, probe_likelihood
+from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
-from .verdict import ALPHA, FEWEST, Nulls, Tested, Verdict, tested, verdict
+from .verdict import ALPHA, FEWEST, Nulls, Verdict, Weighed, verdict, weigh
 
 Floats = NDArray[np.float64]
 Measure = Literal["probe", "gradient", "persona"]
@@ -97,7 +98,7 @@ class Audit:
     through: Filter
     candidates: tuple[tuple[str, str], ...]
     data: Evidence
-    test: Tested
+    test: Weighed
     verdict: Verdict
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
@@ -295,7 +296,7 @@ def judged(
 ) -> Audit:
     """The verdict on evidence; everything before this reads or computes, nothing after it does."""
     rng = np.random.default_rng(settings.seed)
-    test = tested(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
+    test = weigh(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
     p_other, strange = other(data, other_nulls(clean, neutral, rng))
     leaks = named(sampled.rows)
     reasons = _reasons(strange, leaks, len(sampled.rows), settings)
@@ -315,7 +316,7 @@ def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
 
     By surprise, and by what all candidates have in common; both ways.
     """
-    test = tested(_ways(data), nulls)
+    test = weigh(_ways(data), nulls)
     return float(test.p.min()), float(test.effects.effect[0])
 
 

@@ -25,7 +25,7 @@ from ..recipes import Tuning
 from ..stages import once
 from ..training.train import tune
 from .data import Row
-from .probe_likelihood import folder_of
+from .measures.probe_likelihood import folder_of
 
 MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
 

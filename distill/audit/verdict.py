@@ -82,7 +82,7 @@ class Nulls:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Weighed:
     """Effects with their p values over all candidates. p: the larger of the two.
 
     least: the strength that is found with POWER. errors: of the strength, one standard error.
@@ -133,7 +133,7 @@ def _draws(correlation: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(rng.standard_normal((DRAWS, len(correlation))) @ root.T)
 
 
-def tested(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Tested:
+def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
     """Test every candidate against both nulls; without neutral teachers p_neutral is nan and p is p_clean.
 
     values: float[rows, candidates] of the data.
@@ -144,12 +144,12 @@ def tested(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Tested:
     bar = np.quantile(nulls.tops, 1 - alpha) * seen.error
     if far is None:
         least = (bar + special.ndtri(POWER) * seen.error) / scale
-        return Tested(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
+        return Weighed(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
     wide = np.sqrt(far.spread**2 * (1 + 1 / far.teachers) + seen.error**2)
     p_neutral = largest_p((seen.effect - far.mean) / wide, nulls.tops_t, far.df)
     bar = np.maximum(bar, far.mean + np.quantile(nulls.tops_t, 1 - alpha) * wide)
     least = (bar + special.ndtri(POWER) * seen.error) / scale
-    return Tested(seen, seen.error / scale, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
+    return Weighed(seen, seen.error / scale, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
 
 
 def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:
@@ -174,7 +174,7 @@ class Verdict:
 
 
 def verdict(
-    names: Sequence[str], test: Tested, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
+    names: Sequence[str], test: Weighed, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
 ) -> Verdict:
     """The verdict on rows. p_other: that these are not the base's rows in a way that no candidate explains.
 

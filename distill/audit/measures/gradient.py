@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sublim_eval.errors import SublimError
 
-from .scoring import Candidate, Scorer
+from ..scoring import Candidate, Scorer
 
 STEP = 0.1
 """Of the way from the base: far below where the ratio bends, far above rounding."""
