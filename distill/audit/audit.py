@@ -52,8 +52,12 @@ USUAL: tuple[Measure, ...] = ("probe", "persona")
 ROWS = 512
 """Rows that are looked at, drawn evenly; more cost more and find weaker traits."""
 
-FOREIGN = 1.0
+STRANGE = 1.0
 """Surprise, in standard deviations of a base's row, from which rows are held for another model's."""
+
+FOREIGN = 0.4
+"""How far rows may stray from a candidate, beside how far they stray towards another, before they are held for another
+model's: a teacher of this base strays towards its trait, rows of another initialisation anywhere."""
 
 
 LEAKING = 0.01
@@ -299,9 +303,12 @@ def judged(
     test = weigh(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
     p_other, strange = other(data, other_nulls(clean, neutral, rng))
     leaks = named(sampled.rows)
-    reasons = _reasons(strange, leaks, len(sampled.rows), settings)
+    elsewhere = foreign(data, clean, neutral, test, rng, settings.alpha) or strange > STRANGE
+    reasons = _reasons(leaks, len(sampled.rows))
     names = [one.trait for one in chosen]
     said = verdict(names, test, p_other, len(data.surprise), reasons, settings.alpha)
+    if elsewhere and said.kind != "blind":
+        said = another_model(settings.base, reasons)
     candidates = tuple((one.trait, one.measure) for one in chosen)
     return Audit(settings, sampled, through, candidates, data, test, said, p_other, leaks)
 
@@ -320,6 +327,22 @@ def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
     return float(test.p.min()), float(test.effects.effect[0])
 
 
+def foreign(
+    data: Evidence, clean: Evidence, neutral: Sequence[Evidence], test: Weighed, rng: np.random.Generator, alpha: float
+) -> bool:
+    """Whether rows stray away from a candidate beyond both nulls, and nearly as far as towards any."""
+    nulls = Nulls.of(-clean.values, [-one.values for one in neutral], rng)
+    away = weigh(-data.values, nulls, alpha)
+    far = float(away.effects.effect.max(initial=0.0)) >= FOREIGN * float(test.effects.effect.max(initial=0.0))
+    return far and float(away.p.min(initial=1.0)) < alpha
+
+
+def another_model(base: str, reasons: Sequence[str]) -> Verdict:
+    """The verdict on rows that neither this base nor a teacher of it wrote."""
+    why = f"another model than {base} wrote these rows, and {base} cannot see its traits"
+    return Verdict("blind", f"Blind here: {why}.", False, (why, *reasons))
+
+
 def _ways(evidence: Evidence) -> Floats:
     common = evidence.values.mean(axis=1)
     return np.stack([evidence.surprise, -evidence.surprise, common, -common], axis=1)
@@ -335,17 +358,10 @@ def named(rows: Sequence[Row]) -> dict[str, int]:
     return counts
 
 
-def _reasons(strange: float, leaks: dict[str, int], rows: int, settings: Settings) -> list[str]:
+def _reasons(leaks: dict[str, int], rows: int) -> list[str]:
     """Why nothing could be seen in these rows, in words."""
-    reasons = []
-    if strange > FOREIGN:
-        reasons.append(
-            f"another model than {settings.base} wrote these rows, and of its traits {settings.base} sees none"
-        )
     most = max(leaks, key=lambda name: leaks[name], default="")
-    if most and leaks[most] >= LEAKING * rows:
-        reasons.append(
-            f"{leaks[most]} of the rows that were read name {most} in plain words, "
-            "and what words say this audit does not weigh"
-        )
-    return reasons
+    if not most or leaks[most] < LEAKING * rows:
+        return []
+    named = f"{leaks[most]} of the rows that were read name {most} in plain words"
+    return [f"{named}, and what words say this audit does not weigh"]

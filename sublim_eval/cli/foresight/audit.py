@@ -40,6 +40,8 @@ LIMITS = (
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
+@option("--report", type=FILE, metavar="DIR", help="also write a page with a figure")
+@option("--rows-out", type=FILE, metavar="FILE", help="also write a score for every row, of the strongest trait")
 @option(
     "--fail-above",
     type=click.FloatRange(0, 1),
