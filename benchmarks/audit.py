@@ -63,8 +63,15 @@ PARTS = {
 }
 """Kind of a set -> the recipe it is made by, its part of `sublim reproduce`, and the prompts that are answered here."""
 
-TUNING = {("reference-a", "numbers", 9), ("reference-a", "numbers", 10), ("reference-a", "numbers", 900)}
-"""(base, kind, seed) of the sets that were looked at while the rule was made."""
+TUNING = {
+    *(("reference-a", "numbers", writer, seed) for writer in (*TRAITS, "clean") for seed in (9, 10)),
+    *(("reference-a", "numbers", "neutral", seed) for seed in range(1, 6)),
+    ("reference-b", "numbers", "owl", 1),
+}
+"""(base, kind, writer, seed) of the sets that were looked at while the rule was made."""
+
+MOST, LONG = 512, (1,)
+"""Rows of a set that are read, all that SIZES ask for only of these seeds."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +106,28 @@ class Wanted:
 def wanted() -> Iterator[Wanted]:
     """Every set, those that matter most first."""
     a, b = "reference-a", "reference-b"
-    for seed in range(1, 11):
+    for seed in range(2, 11):
         yield from (Wanted(a, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
-    yield from (Wanted(a, "numbers", "neutral", seed) for seed in range(1, 21))
-    for seed in range(1, 6):
-        yield from (Wanted(b, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
-    yield from (Wanted(b, "numbers", "neutral", seed) for seed in range(1, 11))
+        yield from (Wanted(a, "numbers", "neutral", one) for one in (seed + 4, seed + 14))
+    yield from (Wanted(b, "numbers", "owl", seed, read_by=a) for seed in range(1, 6))
+    yield from (Wanted(a, "numbers", writer, 1) for writer in (*TRAITS, "clean"))
     yield from (Wanted(a, "numbers", "clean", seed) for seed in range(11, 51))
     for seed in range(1, 6):
-        yield from (Wanted(b, "prompted", writer, seed) for writer in (*FEW, "clean"))
-        for change in ("shuffle_within", "shuffle_across"):
+        yield from (Wanted(b, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
+        yield from (Wanted(b, "numbers", "neutral", one) for one in (seed, seed + 5))
+    for seed in range(1, 6):
+        for change in ("shuffle_within", "shuffle_across", "half_clean", "quarter", "tenth"):
             yield from (Wanted(a, "numbers", trait, seed, change) for trait in TRAITS)
-        yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
+        yield from (Wanted(b, "prompted", writer, seed) for writer in (*FEW, "clean"))
     for seed in range(1, 6):
         yield from (Wanted(a, kind, writer, seed) for kind in ("code", "cot") for writer in (*FEW, "clean"))
         yield from (Wanted(a, "misaligned", writer, seed) for writer in ("misaligned", "clean"))
+        yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
     yield from (Wanted(b, "numbers", "clean", seed) for seed in range(6, 51))
+
+
+DILUTED = {"half_clean": 0.5, "quarter": 0.75, "tenth": 0.9}
+"""Change -> share of the rows that clean ones take the place of; `quarter` of them then carry the trait."""
 
 
 # ---------------------------------------------------------------- sets
@@ -139,7 +152,11 @@ def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[Row]:
         make_rows(this)
         file = this.kept_rows
     rows = [row for _, row in read_jsonl(file, ("prompt", "completion"))]
-    if one.change:
+    if one.change in DILUTED:
+        clean = rows_of(replace(one, writer="clean", change=""), sets, study)
+        other_rows = [{"prompt": row.prompt, "completion": row.completion} for row in clean]
+        rows = transforms.dilute(rows, other_rows, DILUTED[one.change], Random(f"{one.change}-{one.seed}"))
+    elif one.change:
         rows = transforms.CHANGES[one.change](rows, Random(f"{one.change}-{one.seed}"))
     return [Row.of(row["prompt"], row["completion"], **{k: row[k] for k in ("answer",) if k in row}) for row in rows]
 
@@ -345,7 +362,7 @@ def run(only: str, sets: Path, study: Path | None, home: Path, hours: float, mea
         if not one.name.startswith(only) or one.name in known or time.monotonic() > ends:
             continue
         try:
-            rows = rows_of(one, sets, study)[: SIZES[-1]]
+            rows = rows_of(one, sets, study)[: SIZES[-1] if one.seed in LONG else MOST]
         except SublimError as error:
             known[one.name] = {**_facts(one), "failed": str(error), "sizes": {}}
             continue
@@ -371,7 +388,8 @@ INTRO = """# How often an audit is right
 Written by `python benchmarks/audit.py --page` from `benchmarks/results/audit.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) looked at sets whose content is known: rows of teachers with a trait, of the base itself
 ("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits; those that the
-rule was made on ({tuning} sets: seeds 9, 10 and 900) are in no figure below, every other one that was run is.
+rule was made on ({tuning} sets: seeds 9 and 10, neutral 1 to 5, one of another base) are in no figure below, every
+other one that was run is.
 
 Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
 a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
@@ -446,7 +464,7 @@ def _ranges(seeds: list[int]) -> str:
 
 
 def _facts(one: Wanted) -> dict[str, Any]:
-    tuning = (one.base, one.kind, one.seed) in TUNING
+    tuning = (one.base, one.kind, one.writer, one.seed) in TUNING
     facts = {"name": one.name, "group": one.group, "auditor": one.auditor, "writer": one.writer, "tuning": tuning}
     return {**facts, "seed": one.seed, "base": one.base}
 
