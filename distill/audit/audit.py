@@ -36,6 +36,7 @@ from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter,
 from .data import Row, Sampled, sample
 from .forecast import Expected
 from .measures import gradient, persona_likelihood, probe_likelihood
+from .measures.open_set import Named, words_that_rise
 from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
 from .verdict import ALPHA, FEWEST, Nulls, Verdict, Weighed, verdict, weigh
@@ -69,7 +70,8 @@ class Settings:
     """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
 
     rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
-    folders of suspected ones. recipe: how a student would be trained, for the forecast. home: where probes and controls
+    folders of suspected ones. recipe: how a student would be trained, for the forecast. words:
+    whether to name words without a list (open_set.py). home: where probes and controls
     of a base are kept for its next audit.
     """
 
@@ -80,6 +82,7 @@ class Settings:
     control: str = "auto"
     teachers: tuple[Path, ...] = ()
     recipe: str = "study-traits"
+    words: bool = False
     alpha: float = ALPHA
     seed: int = 1
     home: Path = Path("runs/audit")
@@ -95,7 +98,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit says. names: the trait of each candidate. sampled: the rows that were read."""
+    """What an audit says. sampled: the rows that were read. candidates: (trait, measure).
+
+    expected: trait -> the share of a student, where it can be forecast. words: of the whole vocabulary, those that
+    rise most when the base takes in the rows; only where they were asked for.
+    """
 
     settings: Settings
     sampled: Sampled
@@ -107,6 +114,7 @@ class Audit:
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
     expected: dict[str, Expected] = field(default_factory=dict)
+    words: tuple[Named, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -180,7 +188,8 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     data = looking.read(scorer, sampled.rows, chosen, "rows")
     clean, neutral = looking.read_controls(scorer, controls, chosen)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
-    return replace(seen, expected=foreseen(seen, settings))
+    words = looking.words(sampled.rows, controls.clean) if settings.words else ()
+    return replace(seen, expected=foreseen(seen, settings), words=words)
 
 
 def foreseen(seen: Audit, settings: Settings) -> dict[str, Expected]:
@@ -223,14 +232,16 @@ class Looking:
         return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
 
     def controls(self, rows: Sequence[Row]) -> Controls:
-        """Controls made by the tool, or the user's file."""
+        """Controls made by the tool; a user's file takes the place of the base's own rows."""
         settings = self.settings
+        hears = self.hears("controls")
+        made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears)
         if settings.control == "auto":
-            return make_controls(settings.base, rows, self.through, settings.home, self.tuning, self.hears("controls"))
+            return made
         own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows
         if len(own) < FEWEST:
             raise SublimError(f"{settings.control} holds {len(own)} rows, too few. Give at least {FEWEST}, or auto.")
-        return Controls(own, [])
+        return replace(made, clean=own)
 
     def candidates(self, scorer: Scorer, folders: dict[str, Path]) -> list[Candidate]:
         """Everything that is looked for, by every measure."""
@@ -248,6 +259,11 @@ class Looking:
         values, surprise = scorer.ratios(rows, chosen, self.hears(name))
         there = ~np.isnan(surprise)
         return Evidence(values[there], surprise[there])
+
+    def words(self, rows: Sequence[Row], clean: Sequence[Row]) -> tuple[Named, ...]:
+        """Words of the whole vocabulary that rise when the base takes in the rows."""
+        settings = self.settings
+        return tuple(words_that_rise(settings.base, rows, clean, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(
         self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]

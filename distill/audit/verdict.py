@@ -153,9 +153,9 @@ def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
     bar, sure = np.quantile(normal, 1 - alpha) * seen.error, special.ndtri(POWER) * seen.error
     if far is None:
         return Weighed(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, (bar + sure) / scale)
-    several = 1 + 1 / far.teachers
-    wide = np.sqrt(far.spread**2 * several + seen.error**2)
-    df = max(1.0, far.df * float(np.mean(wide**2)) ** 2 / (far.seen * several) ** 2)
+    of_mean = far.seen / far.teachers
+    wide = np.sqrt(far.spread**2 + of_mean + seen.error**2)
+    df = max(1.0, far.df * float(np.mean(wide**2)) ** 2 / (far.seen + of_mean) ** 2)
     wider = nulls.largest(df)
     p_neutral = largest_p((seen.effect - far.mean) / wide, wider, df)
     bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * wide)
