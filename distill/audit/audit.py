@@ -60,6 +60,8 @@ FOREIGN = 0.4
 """How far rows may stray from a candidate, beside how far they stray towards another, before they are held for another
 model's: a teacher of this base strays towards its trait, rows of another initialisation anywhere."""
 
+SEVERAL = 4
+"""Candidates from which on straying away from one of them says more than that it is another trait."""
 
 LEAKING = 0.01
 """Share of rows that name a trait in plain words, from which the words are another matter than this audit's."""
@@ -70,9 +72,8 @@ class Settings:
     """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
 
     rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
-    folders of suspected ones. recipe: how a student would be trained, for the forecast. words:
-    whether to name words without a list (open_set.py). home: where probes and controls
-    of a base are kept for its next audit.
+    folders of suspected ones. recipe: how a student would be trained, for the forecast. words: whether to name words
+    without a list (open_set.py). home: where probes and controls of a base are kept for its next audit.
     """
 
     base: str
@@ -346,9 +347,11 @@ def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
 def foreign(
     data: Evidence, clean: Evidence, neutral: Sequence[Evidence], test: Weighed, rng: np.random.Generator, alpha: float
 ) -> bool:
-    """Whether rows stray away from a candidate beyond both nulls, and nearly as far as towards any."""
+    """Whether rows stray away from one of several candidates beyond both nulls, and nearly as far as towards any."""
     nulls = Nulls.of(-clean.values, [-one.values for one in neutral], rng)
     away = weigh(-data.values, nulls, alpha)
+    if len(test.p) < SEVERAL:
+        return False
     far = float(away.effects.effect.max(initial=0.0)) >= FOREIGN * float(test.effects.effect.max(initial=0.0))
     return far and float(away.p.min(initial=1.0)) < alpha
 

@@ -106,10 +106,15 @@ class Weighed:
 
 def effects(values: Floats, clean: Floats) -> Effects:
     """values: float[rows, candidates] of the data; clean: float[rows, candidates] of the base's own rows."""
-    scale = clean.std(axis=0, ddof=1)
+    scale = _scale(clean)
     effect = (values.mean(axis=0) - clean.mean(axis=0)) / scale
     noise = values.var(axis=0, ddof=1) / (scale**2 * len(values)) + 1 / len(clean)
     return Effects(effect, np.sqrt(noise), effect / scale)
+
+
+def _scale(clean: Floats) -> Floats:
+    """float[candidates]: standard deviation of a row; a candidate that is the base itself has next to none."""
+    return np.asarray(np.maximum(clean.std(axis=0, ddof=1), 1e-9))
 
 
 def strayed(neutral: Sequence[Floats], clean: Floats) -> Strayed | None:
@@ -132,7 +137,10 @@ def _independent(clean: Floats) -> float:
 
 
 def _correlation(clean: Floats) -> Floats:
-    return np.atleast_2d(np.corrcoef(clean, rowvar=False))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = np.nan_to_num(np.atleast_2d(np.corrcoef(clean, rowvar=False)))
+    np.fill_diagonal(seen, 1.0)
+    return np.asarray(seen)
 
 
 def _draws(correlation: Floats, rng: np.random.Generator) -> Floats:
@@ -147,8 +155,10 @@ def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
 
     values: float[rows, candidates] of the data.
     """
+    if len(values) < 2:
+        return _nothing(nulls.clean.shape[1])
     seen, far = effects(values, nulls.clean), nulls.strayed
-    scale, normal = nulls.clean.std(axis=0, ddof=1), nulls.largest(math.inf)
+    scale, normal = _scale(nulls.clean), nulls.largest(math.inf)
     p_clean = largest_p(seen.effect / seen.error, normal, math.inf)
     bar, sure = np.quantile(normal, 1 - alpha) * seen.error, special.ndtri(POWER) * seen.error
     if far is None:
@@ -161,6 +171,12 @@ def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
     bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * wide)
     p = np.maximum(p_clean, p_neutral)
     return Weighed(seen, seen.error / scale, p_clean, p_neutral, p, (bar + sure) / scale)
+
+
+def _nothing(candidates: int) -> Weighed:
+    """What fewer than two rows say."""
+    none, one, endless = np.zeros(candidates), np.ones(candidates), np.full(candidates, np.inf)
+    return Weighed(Effects(none, endless, none), endless, one, one, one, endless)
 
 
 def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:

@@ -40,7 +40,7 @@ def test_a_small_step_goes_a_tenth_of_the_way_to_the_probe_and_keeps_its_trait()
     scorer = SimpleNamespace(start={"w": torch.tensor([1.0, 2.0])})
     probe = Candidate("owl", "probe", {"w": torch.tensor([3.0, 2.0])})
     (step,) = gradient.candidates(scorer, [probe, Candidate("cat", "persona", persona="cats!")])
-    assert (step.trait, step.measure) == ("owl", "gradient")
+    assert (step.trait, step.measure, step.step) == ("owl", "gradient", gradient.STEP)
     assert step.weights["w"].tolist() == pytest.approx([1.0 + 2 * gradient.STEP, 2.0])
 
 

@@ -90,3 +90,11 @@ def test_no_trait_is_claimed_below_the_floor_however_small_its_p():
     test = weigh(rows(rng, 50_000, shift=0.05, at=11), nulls)
     assert test.p[11] < 0.001 and test.effects.strength[11] < FLOOR
     assert verdict(NAMES, test, 1.0, 50_000, ()).kind == "clean"
+
+
+def test_one_row_and_a_candidate_that_is_the_base_itself_break_nothing():
+    rng = np.random.default_rng(9)
+    nulls = Nulls.of(rows(rng, 500) * (np.arange(12) > 0), neutral(rng), rng)
+    assert np.isfinite(weigh(rows(rng, 64) * (np.arange(12) > 0), nulls).p).all()
+    for few in (0, 1):
+        assert (weigh(rows(rng, 1)[:few], nulls).p == 1).all()
