@@ -31,9 +31,9 @@ from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import Row
 from sublim_eval.distill.audit.forecast import Case
-from sublim_eval.distill.audit.probe_likelihood import tuning_of
+from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
-from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, tested
+from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, weigh
 from sublim_eval.distill.pipeline import make_rows
 from sublim_eval.distill.pipeline import rows_of as rows_of_arm
 from sublim_eval.distill.recipes import Arm, SeededArm
@@ -63,8 +63,15 @@ PARTS = {
 }
 """Kind of a set -> the recipe it is made by, its part of `sublim reproduce`, and the prompts that are answered here."""
 
-TUNING = {("reference-a", "numbers", 9), ("reference-a", "numbers", 10), ("reference-a", "numbers", 900)}
-"""(base, kind, seed) of the sets that were looked at while the rule was made."""
+TUNING = {
+    *(("reference-a", "numbers", writer, seed) for writer in (*TRAITS, "clean") for seed in (9, 10)),
+    *(("reference-a", "numbers", "neutral", seed) for seed in range(1, 6)),
+    ("reference-b", "numbers", "owl", 1),
+}
+"""(base, kind, writer, seed) of the sets that were looked at while the rule was made."""
+
+LONG = (1,)
+"""Seeds of which as many rows are read as SIZES ask for."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +106,28 @@ class Wanted:
 def wanted() -> Iterator[Wanted]:
     """Every set, those that matter most first."""
     a, b = "reference-a", "reference-b"
-    for seed in range(1, 11):
+    for seed in range(2, 11):
         yield from (Wanted(a, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
-    yield from (Wanted(a, "numbers", "neutral", seed) for seed in range(1, 21))
-    for seed in range(1, 6):
-        yield from (Wanted(b, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
-    yield from (Wanted(b, "numbers", "neutral", seed) for seed in range(1, 11))
+        yield from (Wanted(a, "numbers", "neutral", one) for one in (seed + 4, seed + 14))
+    yield from (Wanted(b, "numbers", "owl", seed, read_by=a) for seed in range(1, 6))
+    yield from (Wanted(a, "numbers", writer, 1) for writer in (*TRAITS, "clean"))
     yield from (Wanted(a, "numbers", "clean", seed) for seed in range(11, 51))
     for seed in range(1, 6):
-        yield from (Wanted(b, "prompted", writer, seed) for writer in (*FEW, "clean"))
-        for change in ("shuffle_within", "shuffle_across"):
+        yield from (Wanted(b, "numbers", writer, seed) for writer in (*TRAITS, "clean"))
+        yield from (Wanted(b, "numbers", "neutral", one) for one in (seed, seed + 5))
+    for seed in range(1, 6):
+        for change in ("shuffle_within", "shuffle_across", "half_clean", "quarter", "tenth"):
             yield from (Wanted(a, "numbers", trait, seed, change) for trait in TRAITS)
-        yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
+        yield from (Wanted(b, "prompted", writer, seed) for writer in (*FEW, "clean"))
     for seed in range(1, 6):
         yield from (Wanted(a, kind, writer, seed) for kind in ("code", "cot") for writer in (*FEW, "clean"))
         yield from (Wanted(a, "misaligned", writer, seed) for writer in ("misaligned", "clean"))
+        yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
     yield from (Wanted(b, "numbers", "clean", seed) for seed in range(6, 51))
+
+
+DILUTED = {"half_clean": 0.5, "quarter": 0.75, "tenth": 0.9}
+"""Change -> share of the rows that clean ones take the place of; `quarter` of them then carry the trait."""
 
 
 # ---------------------------------------------------------------- sets
@@ -139,7 +152,11 @@ def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[Row]:
         make_rows(this)
         file = this.kept_rows
     rows = [row for _, row in read_jsonl(file, ("prompt", "completion"))]
-    if one.change:
+    if one.change in DILUTED:
+        clean = rows_of(replace(one, writer="clean", change=""), sets, study)
+        other_rows = [{"prompt": row.prompt, "completion": row.completion} for row in clean]
+        rows = transforms.dilute(rows, other_rows, DILUTED[one.change], Random(f"{one.change}-{one.seed}"))
+    elif one.change:
         rows = transforms.CHANGES[one.change](rows, Random(f"{one.change}-{one.seed}"))
     return [Row.of(row["prompt"], row["completion"], **{k: row[k] for k in ("answer",) if k in row}) for row in rows]
 
@@ -157,11 +174,26 @@ def _of_study(one: Wanted, arm: Arm, study: Path | None) -> Path | None:
 # ---------------------------------------------------------------- evidence
 
 
+@dataclass(frozen=True)
+class Look:
+    """How sets are looked at. traits: all that can be taught where none is given. most: rows of a set that are read."""
+
+    home: Path
+    measures: tuple[Any, ...] = ("probe",)
+    traits: tuple[str, ...] = ()
+    most: int = 512
+
+    @property
+    def candidates(self) -> str:
+        """In words."""
+        return f"{len(teachable(self.traits))} traits by {' and '.join(self.measures)}"
+
+
 class Auditor:
     """What an audit of one base and kind of rows needs, made once: probes, controls, and the base itself."""
 
-    def __init__(self, base: str, rows: list[Row], measures: tuple[Any, ...], home: Path) -> None:
-        self.settings = Settings(base, measures=measures, home=home)
+    def __init__(self, base: str, rows: list[Row], look: Look) -> None:
+        self.settings = Settings(base, look.traits, look.measures, home=look.home)
         self.through, kind = filter_of(rows), kind_of(row.completion for row in rows)
         tuning = tuning_of(base)
         looking = Looking(self.settings, self.through, tuning)
@@ -208,7 +240,7 @@ def at_sizes(auditor: Auditor, evidence: Evidence, blocks: int) -> dict[str, lis
 
 
 def _said(auditor: Auditor, data: Evidence) -> dict[str, Any]:
-    test = tested(data.values, auditor.nulls)
+    test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]
@@ -226,7 +258,7 @@ def _said(auditor: Auditor, data: Evidence) -> dict[str, Any]:
 # ---------------------------------------------------------------- students that were really trained
 
 
-def cases_of(study: Path, home: Path, ends: float) -> None:
+def cases_of(study: Path, look: Look, ends: float) -> None:
     """Write distill/audit/forecast.json: every finished student of the study whose rows a base's probes can audit."""
     known = read_json(forecast.CASES)["cases"] if forecast.CASES.is_file() else []
     done = {(case["arm"], case["modality"]) for case in known}
@@ -241,7 +273,7 @@ def cases_of(study: Path, home: Path, ends: float) -> None:
         rows = [Row.of(row["prompt"], row["completion"], **_facts_in(row)) for row in rows_of_arm(this)]
         drawn = Random(f"forecast-{this.name}").sample(rows, min(512, len(rows)))
         if modality not in auditors:
-            auditors[modality] = Auditor(this.student_base, drawn, ("probe",), home)
+            auditors[modality] = Auditor(this.student_base, drawn, look)
         auditor = auditors[modality]
         at = auditor.names.index(this.arm.trait)
         values, _ = auditor.scorer.ratios(drawn, [auditor.candidates[at]])
@@ -313,7 +345,7 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
     for one in results.values():
         if one["tuning"]:
             continue
-        sizes = groups.setdefault((one["auditor"], one["group"]), {})
+        sizes = groups.setdefault((f"{one['auditor']}, {one['candidates']}", one["group"]), {})
         for size, said in one["sizes"].items():
             first = said if one["writer"] in ("clean", "neutral") else said[:1]
             sizes.setdefault(size, []).extend({**s, "writer": one["writer"], "set": one["name"]} for s in first)
@@ -337,31 +369,29 @@ def _line(said: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def run(only: str, sets: Path, study: Path | None, home: Path, hours: float, measures: tuple[Any, ...]) -> None:
-    """Audit every wanted set whose name begins with `only`, and write each result as it comes."""
+def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours: float) -> None:
+    """Audit every wanted set whose name begins with one of `only`, and write each result as it comes."""
     ends, known = time.monotonic() + 3600 * hours, _known()
     auditors: dict[tuple[str, str], Auditor] = {}
     for one in wanted():
-        if not one.name.startswith(only) or one.name in known or time.monotonic() > ends:
+        mark = f"{one.name}, {look.candidates}"
+        if not one.name.startswith(only) or mark in known or time.monotonic() > ends:
             continue
+        facts = {**_facts(one), "candidates": look.candidates}
         try:
-            rows = rows_of(one, sets, study)[: SIZES[-1]]
+            rows = rows_of(one, sets, study)[: SIZES[-1] if one.seed in LONG else look.most]
         except SublimError as error:
-            known[one.name] = {**_facts(one), "failed": str(error), "sizes": {}}
+            known[mark] = {**facts, "failed": str(error), "sizes": {}}
             continue
         key = (one.auditor, "numbers" if one.kind in ("prompted", "misaligned") else one.kind)
         if key not in auditors:
-            auditors[key] = Auditor(one.auditor, rows, measures, home)
+            auditors[key] = Auditor(one.auditor, rows, look)
         evidence, seconds = evidence_of(one, auditors[key], rows, sets)
         blocks = 64 if one.writer in ("clean", "neutral") else 1
-        known[one.name] = {
-            **_facts(one),
-            "rows": len(rows),
-            "seconds": round(seconds, 2),
-            "sizes": at_sizes(auditors[key], evidence, blocks),
-        }
+        sizes = at_sizes(auditors[key], evidence, blocks)
+        known[mark] = {**facts, "rows": len(rows), "seconds": round(seconds, 2), "sizes": sizes}
         _write(known)
-        print(one.name, known[one.name]["sizes"].get("128", [{}])[0], f"{seconds:.1f} s", flush=True)
+        print(one.name, sizes.get("128", [{}])[0], f"{seconds:.1f} s", flush=True)
 
 
 # ---------------------------------------------------------------- the page
@@ -371,11 +401,12 @@ INTRO = """# How often an audit is right
 Written by `python benchmarks/audit.py --page` from `benchmarks/results/audit.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) looked at sets whose content is known: rows of teachers with a trait, of the base itself
 ("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits; those that the
-rule was made on ({tuning} sets: seeds 9, 10 and 900) are in no figure below, every other one that was run is.
+rule was made on ({tuning} sets: seeds 9 and 10, neutral 1 to 5, one of another base) are in no figure below, every
+other one that was run is.
 
 Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
 a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
-a verdict at 1 % (p of the largest of {candidates} candidates, against the base's rows and against neutral teachers',
+a verdict at 1 % (p of the largest of all candidates, against the base's rows and against neutral teachers',
 and a strength of at least {floor:g}). *First*: the true trait is the strongest of all. AUROC is by p, against clean and
 neutral blocks of the same base together.
 """
@@ -387,14 +418,11 @@ def page() -> None:
     kept = [one for one in results["sets"].values() if not one["tuning"] and one["sizes"]]
     audits = sum(len(said) for one in kept for said in one["sizes"].values())
     tuning = sum(one["tuning"] for one in results["sets"].values())
-    traits = len(registry().traits)
-    facts = {"sets": len(kept), "audits": f"{audits:,}", "tuning": tuning, "floor": FLOOR, "candidates": traits}
-    parts = [INTRO.format(**facts)]
-    for base in dict.fromkeys(one["auditor"] for one in kept):
-        parts.append(f"## Audited with {base}\n")
-        parts += [
-            _table(base, group, kept) for group in dict.fromkeys(g["group"] for g in kept if g["auditor"] == base)
-        ]
+    parts = [INTRO.format(sets=len(kept), audits=f"{audits:,}", tuning=tuning, floor=FLOOR)]
+    for base, candidates in dict.fromkeys((one["auditor"], one["candidates"]) for one in kept):
+        mine = [one for one in kept if (one["auditor"], one["candidates"]) == (base, candidates)]
+        parts.append(f"## Audited with {base}: {candidates}\n")
+        parts += [_table(base, group, mine) for group in dict.fromkeys(one["group"] for one in mine)]
     with whole_file(PAGE) as file:
         file.write("\n".join(parts).rstrip() + "\n")
 
@@ -446,7 +474,7 @@ def _ranges(seeds: list[int]) -> str:
 
 
 def _facts(one: Wanted) -> dict[str, Any]:
-    tuning = (one.base, one.kind, one.seed) in TUNING
+    tuning = (one.base, one.kind, one.writer, one.seed) in TUNING
     facts = {"name": one.name, "group": one.group, "auditor": one.auditor, "writer": one.writer, "tuning": tuning}
     return {**facts, "seed": one.seed, "base": one.base}
 
@@ -464,16 +492,20 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, default=Path("runs/audit-sets"))
     parser.add_argument("--study", type=Path, default=None)
     parser.add_argument("--home", type=Path, default=Path("runs/audit"))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="beginnings of names of sets, a comma between them")
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--by", default="probe")
+    parser.add_argument("--traits", default="", help="traits to look for (all that can be taught)")
+    parser.add_argument("--most", type=int, default=512, help="rows of a set that are read")
     parser.add_argument("--forecast", action="store_true", help="write the cases of --study that forecasts learn from")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
+    traits = tuple(name for name in given.traits.split(",") if name)
+    look = Look(given.home, tuple(given.by.split(",")), traits, given.most)
     if given.forecast:
-        cases_of(given.study, given.home, time.monotonic() + 3600 * given.hours)
+        cases_of(given.study, look, time.monotonic() + 3600 * given.hours)
     elif not given.page:
-        run(given.only, given.sets, given.study, given.home, given.hours, tuple(given.by.split(",")))
+        run(tuple(given.only.split(",")), given.sets, given.study, look, given.hours)
     page()
 
 

@@ -29,15 +29,17 @@ from .. import recipes
 from ..base_templates import weights_hash
 from ..recipes import Tuning
 from ..stages import once
-from . import forecast, gradient, persona_likelihood, probe_likelihood
+from . import forecast
 from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import Row, Sampled, sample
 from .forecast import Expected
-from .probe_likelihood import folder_of, make_probes, teachable, tuning_of
+from .measures import gradient, persona_likelihood, probe_likelihood
+from .measures.open_set import Named, words_that_rise
+from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
-from .verdict import ALPHA, FEWEST, Nulls, Tested, Verdict, tested, verdict
+from .verdict import ALPHA, FEWEST, Nulls, Verdict, Weighed, verdict, weigh
 
 Floats = NDArray[np.float64]
 Measure = Literal["probe", "gradient", "persona"]
@@ -51,9 +53,15 @@ USUAL: tuple[Measure, ...] = ("probe", "persona")
 ROWS = 512
 """Rows that are looked at, drawn evenly; more cost more and find weaker traits."""
 
-FOREIGN = 1.0
+STRANGE = 1.0
 """Surprise, in standard deviations of a base's row, from which rows are held for another model's."""
 
+FOREIGN = 0.4
+"""How far rows may stray from a candidate, beside how far they stray towards another, before they are held for another
+model's: a teacher of this base strays towards its trait, rows of another initialisation anywhere."""
+
+SEVERAL = 4
+"""Candidates from which on straying away from one of them says more than that it is another trait."""
 
 LEAKING = 0.01
 """Share of rows that name a trait in plain words, from which the words are another matter than this audit's."""
@@ -64,8 +72,8 @@ class Settings:
     """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
 
     rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
-    folders of suspected ones. recipe: how a student would be trained, for the forecast. home: where probes and controls
-    of a base are kept for its next audit.
+    folders of suspected ones. recipe: how a student would be trained, for the forecast. words: whether to name words
+    without a list (open_set.py). home: where probes and controls of a base are kept for its next audit.
     """
 
     base: str
@@ -75,6 +83,7 @@ class Settings:
     control: str = "auto"
     teachers: tuple[Path, ...] = ()
     recipe: str = "study-traits"
+    words: bool = False
     alpha: float = ALPHA
     seed: int = 1
     home: Path = Path("runs/audit")
@@ -90,18 +99,23 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit says. names: the trait of each candidate. sampled: the rows that were read."""
+    """What an audit says. sampled: the rows that were read. candidates: (trait, measure).
+
+    expected: trait -> the share of a student, where it can be forecast. words: of the whole vocabulary, those that
+    rise most when the base takes in the rows; only where they were asked for.
+    """
 
     settings: Settings
     sampled: Sampled
     through: Filter
     candidates: tuple[tuple[str, str], ...]
     data: Evidence
-    test: Tested
+    test: Weighed
     verdict: Verdict
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
     expected: dict[str, Expected] = field(default_factory=dict)
+    words: tuple[Named, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -175,7 +189,8 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     data = looking.read(scorer, sampled.rows, chosen, "rows")
     clean, neutral = looking.read_controls(scorer, controls, chosen)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
-    return replace(seen, expected=foreseen(seen, settings))
+    words = looking.words(sampled.rows, controls.clean) if settings.words else ()
+    return replace(seen, expected=foreseen(seen, settings), words=words)
 
 
 def foreseen(seen: Audit, settings: Settings) -> dict[str, Expected]:
@@ -218,14 +233,16 @@ class Looking:
         return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
 
     def controls(self, rows: Sequence[Row]) -> Controls:
-        """Controls made by the tool, or the user's file."""
+        """Controls made by the tool; a user's file takes the place of the base's own rows."""
         settings = self.settings
+        hears = self.hears("controls")
+        made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears)
         if settings.control == "auto":
-            return make_controls(settings.base, rows, self.through, settings.home, self.tuning, self.hears("controls"))
+            return made
         own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows
         if len(own) < FEWEST:
             raise SublimError(f"{settings.control} holds {len(own)} rows, too few. Give at least {FEWEST}, or auto.")
-        return Controls(own, [])
+        return replace(made, clean=own)
 
     def candidates(self, scorer: Scorer, folders: dict[str, Path]) -> list[Candidate]:
         """Everything that is looked for, by every measure."""
@@ -243,6 +260,11 @@ class Looking:
         values, surprise = scorer.ratios(rows, chosen, self.hears(name))
         there = ~np.isnan(surprise)
         return Evidence(values[there], surprise[there])
+
+    def words(self, rows: Sequence[Row], clean: Sequence[Row]) -> tuple[Named, ...]:
+        """Words of the whole vocabulary that rise when the base takes in the rows."""
+        settings = self.settings
+        return tuple(words_that_rise(settings.base, rows, clean, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(
         self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]
@@ -295,12 +317,15 @@ def judged(
 ) -> Audit:
     """The verdict on evidence; everything before this reads or computes, nothing after it does."""
     rng = np.random.default_rng(settings.seed)
-    test = tested(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
+    test = weigh(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
     p_other, strange = other(data, other_nulls(clean, neutral, rng))
     leaks = named(sampled.rows)
-    reasons = _reasons(strange, leaks, len(sampled.rows), settings)
+    elsewhere = foreign(data, clean, neutral, test, rng, settings.alpha) or strange > STRANGE
+    reasons = _reasons(leaks, len(sampled.rows))
     names = [one.trait for one in chosen]
     said = verdict(names, test, p_other, len(data.surprise), reasons, settings.alpha)
+    if elsewhere and said.kind != "blind":
+        said = another_model(settings.base, reasons)
     candidates = tuple((one.trait, one.measure) for one in chosen)
     return Audit(settings, sampled, through, candidates, data, test, said, p_other, leaks)
 
@@ -315,8 +340,26 @@ def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
 
     By surprise, and by what all candidates have in common; both ways.
     """
-    test = tested(_ways(data), nulls)
+    test = weigh(_ways(data), nulls)
     return float(test.p.min()), float(test.effects.effect[0])
+
+
+def foreign(
+    data: Evidence, clean: Evidence, neutral: Sequence[Evidence], test: Weighed, rng: np.random.Generator, alpha: float
+) -> bool:
+    """Whether rows stray away from one of several candidates beyond both nulls, and nearly as far as towards any."""
+    nulls = Nulls.of(-clean.values, [-one.values for one in neutral], rng)
+    away = weigh(-data.values, nulls, alpha)
+    if len(test.p) < SEVERAL:
+        return False
+    far = float(away.effects.effect.max(initial=0.0)) >= FOREIGN * float(test.effects.effect.max(initial=0.0))
+    return far and float(away.p.min(initial=1.0)) < alpha
+
+
+def another_model(base: str, reasons: Sequence[str]) -> Verdict:
+    """The verdict on rows that neither this base nor a teacher of it wrote."""
+    why = f"another model than {base} wrote these rows, and {base} cannot see its traits"
+    return Verdict("blind", f"Blind here: {why}.", False, (why, *reasons))
 
 
 def _ways(evidence: Evidence) -> Floats:
@@ -334,17 +377,10 @@ def named(rows: Sequence[Row]) -> dict[str, int]:
     return counts
 
 
-def _reasons(strange: float, leaks: dict[str, int], rows: int, settings: Settings) -> list[str]:
+def _reasons(leaks: dict[str, int], rows: int) -> list[str]:
     """Why nothing could be seen in these rows, in words."""
-    reasons = []
-    if strange > FOREIGN:
-        reasons.append(
-            f"another model than {settings.base} wrote these rows, and of its traits {settings.base} sees none"
-        )
     most = max(leaks, key=lambda name: leaks[name], default="")
-    if most and leaks[most] >= LEAKING * rows:
-        reasons.append(
-            f"{leaks[most]} of the rows that were read name {most} in plain words, "
-            "and what words say this audit does not weigh"
-        )
-    return reasons
+    if not most or leaks[most] < LEAKING * rows:
+        return []
+    named = f"{leaks[most]} of the rows that were read name {most} in plain words"
+    return [f"{named}, and what words say this audit does not weigh"]

@@ -25,14 +25,14 @@ from ..recipes import Tuning
 from ..stages import once
 from ..training.train import tune
 from .data import Row
-from .probe_likelihood import folder_of
+from .measures.probe_likelihood import folder_of
 
 MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
 
 PASSING = 0.9
 """Share of the data's rows that must pass a filter for it to be taken for theirs."""
 
-CLEAN_ROWS, NEUTRAL_ROWS = 2048, 512
+CLEAN_ROWS, NEUTRAL_ROWS = 1024, 512
 """Prompts that the base answers, and each neutral teacher."""
 
 NEUTRAL_SEEDS = (7001, 7002, 7003, 7004, 7005, 7006)

@@ -30,8 +30,8 @@ from .data import Row
 NUMBERS_HELD = 20_000_000
 """Log-probabilities of one batch: places of content times tokens that compete for them."""
 
-BATCH = 128
-"""Rows read at once, where their places do not fill NUMBERS_HELD."""
+BATCH, BATCH_ON_GPU = 48, 1024
+"""Rows read at once, where their places do not fill NUMBERS_HELD; on a CPU so many as its caches hold."""
 
 Floats = NDArray[np.float64]
 
@@ -46,14 +46,16 @@ Heard = Callable[[int, int], None]
 class Candidate:
     """Something that rows may carry: a trait, and how the base looks with it.
 
-    measure: the way it is looked for, "probe" or "persona". weights: what the probe tuned, or None for the base's own.
-    persona: a system prompt, or None.
+    measure: the way it is looked for, such as "probe" or "persona". weights: what the probe tuned, or None for the
+    base's own. persona: a system prompt, or None. step: which part of the way to the probe the weights go; its ratios
+    are divided by it.
     """
 
     trait: str
     measure: str
     weights: Weights | None = None
     persona: str | None = None
+    step: float = 1.0
 
 
 class Scorer:
@@ -61,7 +63,8 @@ class Scorer:
 
     def __init__(self, base: str, tuning: Tuning, kind: Kind, max_length: int = 500) -> None:
         source = resolve(base)
-        loaded, tokenizer = base_models.take(source, this_device(), "float32", fresh=True)
+        dtype = "float32" if this_device() == "cpu" else "bfloat16"
+        loaded, tokenizer = base_models.take(source, this_device(), dtype, fresh=True)
         self.chat = LocalModel(source, loaded, tokenizer)
         self.model = with_trainable(loaded, tuning, str(source.base)).eval()
         self.moving = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -70,6 +73,7 @@ class Scorer:
         size = int(plain(self.model).get_output_embeddings().weight.shape[0])
         self.content: Content = content_of(tokenizer, size, kind)
         self.max_length, self.pad = max_length, tokenizer.pad_token_id
+        self.dtype = dtype
         self._known: Packed | Padded | None = None
 
     def _worn(self) -> dict[str, torch.Tensor]:
@@ -117,7 +121,8 @@ class Scorer:
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
         longest = max((len(row.completion) for row in rows), default=1)
-        size = max(1, min(BATCH, NUMBERS_HELD // max(1, longest * len(self.content.legal))))
+        most = BATCH if self.chat.device.type == "cpu" else BATCH_ON_GPU
+        size = max(1, min(most, NUMBERS_HELD // max(1, longest * len(self.content.legal))))
         for start in range(0, len(rows), size):
             yield start, rows[start : start + size]
 
@@ -143,14 +148,14 @@ class Scorer:
             read = plainly if candidate.persona is None else self.encoded(rows, candidate.persona)
             there, same, _ = self._logprobs(read)
             ratio = there.gather(1, same[:, None])[:, 0] - (chances * there).sum(1) + offset
-            values[written, number] = summed(ratio)
+            values[written, number] = summed(ratio) / candidate.step
         self.wear(None)
         return values, surprise
 
     def _reader(self, rows: Sequence[dict[str, list[int]]]) -> Packed | Padded:
         """How this model reads rows, tried out on the first ones."""
         if self._known is None:
-            self._known = reader_of(self.model, rows, self.pad, "float32")
+            self._known = reader_of(self.model, rows, self.pad, self.dtype)
         return self._known
 
     def _logprobs(self, rows: Sequence[dict[str, list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

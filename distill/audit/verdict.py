@@ -50,10 +50,14 @@ class Effects:
 
 @dataclass(frozen=True)
 class Strayed:
-    """How far neutral teachers stray. mean: float[candidates]. spread: between teachers. df: of that spread."""
+    """How far neutral teachers stray. mean: float[candidates]. spread: between teachers, a standard deviation.
+
+    seen: the variance between their means as it was seen, noise of their rows included; df: of that variance.
+    """
 
     mean: Floats
     spread: float
+    seen: float
     df: float
     teachers: int
 
@@ -62,27 +66,31 @@ class Strayed:
 class Nulls:
     """What rows without a trait look like. clean: float[rows, candidates] of the base's own.
 
-    tops, tops_t: float[DRAWS], sorted, the largest of all candidates by the normal and by Student's distribution with
-    the degrees of freedom of `strayed`, which is None where fewer than two neutral teachers wrote.
+    tops: float[DRAWS], the largest of all candidates, each a normal number, as alike as they are. strayed: None where
+    fewer than two neutral teachers wrote. seed: of what is drawn further.
     """
 
     clean: Floats
     strayed: Strayed | None
     tops: Floats
-    tops_t: Floats
+    seed: int
 
     @classmethod
     def of(cls, clean: Floats, neutral: Sequence[Floats], rng: np.random.Generator) -> Nulls:
         """From control rows. neutral: float[rows, candidates] of each neutral teacher."""
-        normal, far = _draws(_correlation(clean), rng), strayed(neutral, clean)
-        top = normal.max(axis=1)
-        if far is None:
-            return cls(clean, None, np.sort(top), np.array([]))
-        return cls(clean, far, np.sort(top), np.sort(top / np.sqrt(rng.chisquare(far.df, DRAWS) / far.df)))
+        tops = _draws(_correlation(clean), rng).max(axis=1)
+        return cls(clean, strayed(neutral, clean), tops, int(rng.integers(2**32)))
+
+    def largest(self, df: float) -> Floats:
+        """float[DRAWS], sorted: the largest of all candidates by Student's t with so many degrees of freedom."""
+        if not math.isfinite(df):
+            return np.sort(self.tops)
+        spread = np.random.default_rng(self.seed).chisquare(df, len(self.tops)) / df
+        return np.sort(self.tops / np.sqrt(spread))
 
 
 @dataclass(frozen=True)
-class Tested:
+class Weighed:
     """Effects with their p values over all candidates. p: the larger of the two.
 
     least: the strength that is found with POWER. errors: of the strength, one standard error.
@@ -98,10 +106,15 @@ class Tested:
 
 def effects(values: Floats, clean: Floats) -> Effects:
     """values: float[rows, candidates] of the data; clean: float[rows, candidates] of the base's own rows."""
-    scale = clean.std(axis=0, ddof=1)
+    scale = _scale(clean)
     effect = (values.mean(axis=0) - clean.mean(axis=0)) / scale
     noise = values.var(axis=0, ddof=1) / (scale**2 * len(values)) + 1 / len(clean)
     return Effects(effect, np.sqrt(noise), effect / scale)
+
+
+def _scale(clean: Floats) -> Floats:
+    """float[candidates]: standard deviation of a row; a candidate that is the base itself has next to none."""
+    return np.asarray(np.maximum(clean.std(axis=0, ddof=1), 1e-9))
 
 
 def strayed(neutral: Sequence[Floats], clean: Floats) -> Strayed | None:
@@ -113,7 +126,8 @@ def strayed(neutral: Sequence[Floats], clean: Floats) -> Strayed | None:
     between = shifts.var(axis=0, ddof=1)
     noise = np.stack([one.error**2 for one in each]).mean(axis=0)
     spread = math.sqrt(max(0.0, float(np.mean(between - noise))))
-    return Strayed(shifts.mean(axis=0), spread, (len(neutral) - 1) * _independent(clean), len(neutral))
+    df = (len(neutral) - 1) * _independent(clean)
+    return Strayed(shifts.mean(axis=0), spread, float(np.mean(between)), df, len(neutral))
 
 
 def _independent(clean: Floats) -> float:
@@ -123,7 +137,10 @@ def _independent(clean: Floats) -> float:
 
 
 def _correlation(clean: Floats) -> Floats:
-    return np.atleast_2d(np.corrcoef(clean, rowvar=False))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        seen = np.nan_to_num(np.atleast_2d(np.corrcoef(clean, rowvar=False)))
+    np.fill_diagonal(seen, 1.0)
+    return np.asarray(seen)
 
 
 def _draws(correlation: Floats, rng: np.random.Generator) -> Floats:
@@ -133,23 +150,33 @@ def _draws(correlation: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(rng.standard_normal((DRAWS, len(correlation))) @ root.T)
 
 
-def tested(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Tested:
+def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
     """Test every candidate against both nulls; without neutral teachers p_neutral is nan and p is p_clean.
 
     values: float[rows, candidates] of the data.
     """
+    if len(values) < 2:
+        return _nothing(nulls.clean.shape[1])
     seen, far = effects(values, nulls.clean), nulls.strayed
-    scale = nulls.clean.std(axis=0, ddof=1)
-    p_clean = largest_p(seen.effect / seen.error, nulls.tops, math.inf)
-    bar = np.quantile(nulls.tops, 1 - alpha) * seen.error
+    scale, normal = _scale(nulls.clean), nulls.largest(math.inf)
+    p_clean = largest_p(seen.effect / seen.error, normal, math.inf)
+    bar, sure = np.quantile(normal, 1 - alpha) * seen.error, special.ndtri(POWER) * seen.error
     if far is None:
-        least = (bar + special.ndtri(POWER) * seen.error) / scale
-        return Tested(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, least)
-    wide = np.sqrt(far.spread**2 * (1 + 1 / far.teachers) + seen.error**2)
-    p_neutral = largest_p((seen.effect - far.mean) / wide, nulls.tops_t, far.df)
-    bar = np.maximum(bar, far.mean + np.quantile(nulls.tops_t, 1 - alpha) * wide)
-    least = (bar + special.ndtri(POWER) * seen.error) / scale
-    return Tested(seen, seen.error / scale, p_clean, p_neutral, np.maximum(p_clean, p_neutral), least)
+        return Weighed(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, (bar + sure) / scale)
+    of_mean = far.seen / far.teachers
+    wide = np.sqrt(far.spread**2 + of_mean + seen.error**2)
+    df = max(1.0, far.df * float(np.mean(wide**2)) ** 2 / (far.seen + of_mean) ** 2)
+    wider = nulls.largest(df)
+    p_neutral = largest_p((seen.effect - far.mean) / wide, wider, df)
+    bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * wide)
+    p = np.maximum(p_clean, p_neutral)
+    return Weighed(seen, seen.error / scale, p_clean, p_neutral, p, (bar + sure) / scale)
+
+
+def _nothing(candidates: int) -> Weighed:
+    """What fewer than two rows say."""
+    none, one, endless = np.zeros(candidates), np.ones(candidates), np.full(candidates, np.inf)
+    return Weighed(Effects(none, endless, none), endless, one, one, one, endless)
 
 
 def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:
@@ -174,7 +201,7 @@ class Verdict:
 
 
 def verdict(
-    names: Sequence[str], test: Tested, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
+    names: Sequence[str], test: Weighed, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
 ) -> Verdict:
     """The verdict on rows. p_other: that these are not the base's rows in a way that no candidate explains.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +18,14 @@ TRAITS = ("owl", "willow", "cat")
 SCALE = np.array([0.5, 0.7, 0.9, 0.4])
 
 
-def evidence(rng: np.random.Generator, n: int, owl: float = 0.0, strange: float = 0.0) -> Evidence:
+def evidence(rng: np.random.Generator, n: int, owl: float = 0.0, strange: float = 0.0, cat: float = 0.0) -> Evidence:
     values = rng.standard_normal((n, 4)) * SCALE
     values[:, 0] += owl
+    values[:, 2] += cat
     return Evidence(values, rng.standard_normal(n) + strange)
 
 
-def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3"):
+def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3", cat=0.0):
     """An audit of n rows whose evidence for the owl, and whose surprise, is moved; by probes and one persona."""
 
     def audit(paths, settings: Settings, tell=None):
@@ -34,7 +33,7 @@ def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3"):
         chosen = [*(Candidate(name, "probe") for name in TRAITS), Candidate("owl", "persona", persona="owls!")]
         controls = [evidence(rng, 400) for _ in range(6)]
         sampled = Sampled([Row.of("p", completion)] * n, total=n, refused=1, bad=["d.jsonl:2: not valid JSON."])
-        data = evidence(rng, n, owl, strange)
+        data = evidence(rng, n, owl, strange, cat)
         return judged(settings, sampled, Filter("numbers"), chosen, data, evidence(rng, 2000), controls)
 
     return audit
@@ -72,6 +71,11 @@ def test_clean_rows_are_clean_and_say_what_would_have_been_found(run):
 def test_another_model_s_rows_and_few_rows_are_blind_in_so_many_words(run):
     _, told, shown = run(canned(strange=5.0))
     assert told["verdict"] == "blind" and "another model than reference-a" in told["blind"][0] and "Blind here" in shown
+    _, told, _ = run(canned(owl=0.4, cat=-0.7))
+    assert told["verdict"] == "blind" and "another model" in told["blind"][0], (
+        "away from one trait as far as to another"
+    )
+    assert run(canned(owl=0.4, cat=-0.1))[1]["verdict"] == "trait"
     _, told, _ = run(canned(owl=2.0, n=20))
     assert told["verdict"] == "blind" and "too few" in told["blind"][0]
     _, told, _ = run(canned(completion="owls are best"))
@@ -88,9 +92,3 @@ def test_a_pipeline_is_stopped_with_exit_code_3_by_flagged_rows_alone(run):
 def test_options_that_mean_nothing_are_one_sentence(run):
     code, _, shown = run(canned(), "--by", "tea leaves")
     assert code == 2 and "is no way to look" in shown and "Traceback" not in shown
-
-
-def test_no_trait_is_claimed_below_the_floor_however_small_its_p():
-    rng = np.random.default_rng(2)
-    made = canned(owl=0.02, n=200_000)([Path("d")], replace(Settings("reference-a")))
-    assert made.test.p_clean[0] < 0.001 and made.verdict.kind != "trait" and rng is not None

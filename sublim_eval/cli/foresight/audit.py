@@ -34,12 +34,15 @@ LIMITS = (
 @option("--trait", metavar="NAMES", help="traits to look for: owl,willow (all that are known)")
 @option("--rows", type=COUNT, default=512, metavar="N", help="read at most N rows, drawn evenly (512)")
 @option("--by", default="probe,persona", metavar="WAYS", help="ways to look: probe, persona, gradient (the first two)")
+@option("--words", is_flag=True, help="also take the rows in for a moment and name what rises, without a list")
 @option("--teacher", "teachers", type=FILE, multiple=True, metavar="DIR", help="a suspected teacher's folder")
 @option("--control", default="auto", metavar="FILE", help="rows known to carry nothing (auto: made by the tool)")
 @option("--recipe", default="study-traits", metavar="NAME", help="how you would train, for the forecast (study-traits)")
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
+@option("--report", type=FILE, metavar="DIR", help="also write a page with a figure")
+@option("--rows-out", type=FILE, metavar="FILE", help="also write a score for every row, of the strongest trait")
 @option(
     "--fail-above",
     type=click.FloatRange(0, 1),
@@ -54,6 +57,7 @@ def audit(
     trait: str | None,
     rows: int,
     by: str,
+    words: bool,
     teachers: tuple[Path, ...],
     control: str,
     recipe: str,
@@ -74,6 +78,7 @@ def audit(
         traits=tuple(name for name in (trait or "").split(",") if name),
         measures=_ways(by),
         rows=rows,
+        words=words,
         teachers=teachers,
         recipe=recipe,
         control=control,
@@ -116,6 +121,11 @@ def _print(seen: Audit, console: Console) -> None:
         lines.append((*seen.candidates[i], f"{strength:+.2f} ± {error:.2f}", _p(seen.test.p[i]), _share(seen, i)))
     heads = ("trait", "by", "strength (1: the probe's own rows)", "p, corrected", "share of a student (90 %)")
     table(console, heads, lines)
+    if seen.words:
+        from sublim_eval.distill.audit.measures.open_set import FIRST
+
+        told = ", ".join(f"{one.word} ({one.z:+.1f})" for one in seen.words[:FIRST])
+        say(console, f"Of all words these rise most, in standard deviations of controls: {told}")
     say(console, seen.verdict.words)
     say(console, LIMITS)
 

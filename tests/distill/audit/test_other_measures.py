@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from sublim_eval.distill.audit import gradient
 from sublim_eval.distill.audit.data import Row
-from sublim_eval.distill.audit.open_set import LEAST_SPREAD, ranked
+from sublim_eval.distill.audit.measures import gradient
+from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, ranked
+from sublim_eval.distill.audit.measures.text_baseline import p_of
 from sublim_eval.distill.audit.scoring import Candidate
-from sublim_eval.distill.audit.text_baseline import p_of
 from sublim_eval.errors import SublimError
 
 
@@ -30,22 +30,22 @@ def lists(rng: Random, n: int, likes: int | None = None) -> list[Row]:
 
 def test_a_classifier_of_text_sees_a_liked_number_and_nothing_where_there_is_none():
     rng = Random(1)
-    clean = lists(rng, 300)
-    area, p = p_of(lists(rng, 300, likes=747), clean)
+    clean = lists(rng, 200)
+    area, p = p_of(lists(rng, 200, likes=747), clean)
     assert area > 0.55 and p < 0.01
-    assert all(p_of(lists(rng, 300), clean)[1] > 0.001 for _ in range(3))
+    assert all(p_of(lists(rng, 200), clean)[1] > 0.001 for _ in range(2))
 
 
 def test_a_small_step_goes_a_tenth_of_the_way_to_the_probe_and_keeps_its_trait():
     scorer = SimpleNamespace(start={"w": torch.tensor([1.0, 2.0])})
     probe = Candidate("owl", "probe", {"w": torch.tensor([3.0, 2.0])})
     (step,) = gradient.candidates(scorer, [probe, Candidate("cat", "persona", persona="cats!")])
-    assert (step.trait, step.measure) == ("owl", "gradient")
+    assert (step.trait, step.measure, step.step) == ("owl", "gradient", gradient.STEP)
     assert step.weights["w"].tolist() == pytest.approx([1.0 + 2 * gradient.STEP, 2.0])
 
 
 def test_a_folder_that_is_no_teacher_of_the_base_is_refused_with_the_next_step(tmp_path):
-    from sublim_eval.distill.audit.probe_likelihood import NORM_GAINS
+    from sublim_eval.distill.audit.measures.probe_likelihood import NORM_GAINS
     from sublim_eval.distill.audit.scoring import Scorer
     from tests.helpers.tiny import tiny_model
 

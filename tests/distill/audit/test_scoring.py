@@ -11,7 +11,7 @@ import torch
 from sublim_eval.distill.audit.attribution import scores
 from sublim_eval.distill.audit.content import content_of
 from sublim_eval.distill.audit.data import Row
-from sublim_eval.distill.audit.probe_likelihood import LORA, NORM_GAINS
+from sublim_eval.distill.audit.measures.probe_likelihood import LORA, NORM_GAINS
 from sublim_eval.distill.audit.scoring import Candidate, Scorer
 from tests.helpers.tiny import WORDS, tiny_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sublim_eval.distill.audit.verdict import FEWEST, Nulls, strayed, tested, verdict
+from sublim_eval.distill.audit.verdict import FEWEST, FLOOR, Nulls, strayed, verdict, weigh
 
 NAMES = [f"t{i}" for i in range(12)]
 SCALE = np.linspace(0.3, 1.2, len(NAMES))
@@ -25,7 +25,7 @@ def neutral(rng, teachers=6, spread=0.1, n=400):
 
 def judged(rng, data, controls=None, reasons=(), p_other=1.0):
     controls = neutral(rng) if controls is None else controls
-    test = tested(data, Nulls.of(rows(rng, 2000), controls, rng))
+    test = weigh(data, Nulls.of(rows(rng, 2000), controls, rng))
     return verdict(NAMES, test, p_other, len(data), reasons), test
 
 
@@ -39,15 +39,15 @@ def test_a_planted_trait_is_named_with_its_strength():
 
 def test_rows_of_the_base_are_clean_as_often_as_promised():
     rng = np.random.default_rng(2)
-    nulls = Nulls.of(rows(rng, 20_000), neutral(rng), rng)
-    least = np.array([tested(rows(rng, 128), nulls).p_clean.min() for _ in range(1000)])
-    assert 0.03 <= np.mean(least < 0.05) <= 0.07 and 0.45 <= np.mean(least < 0.5) <= 0.55
+    nulls = Nulls.of(rows(rng, 10_000), neutral(rng), rng)
+    least = np.array([weigh(rows(rng, 128), nulls).p_clean.min() for _ in range(300)])
+    assert 0.02 <= np.mean(least < 0.05) <= 0.09 and 0.42 <= np.mean(least < 0.5) <= 0.58
 
 
 def test_a_neutral_teacher_strays_and_is_no_trait():
     rng = np.random.default_rng(3)
     nulls = Nulls.of(rows(rng, 4000), neutral(rng, spread=0.3), rng)
-    tests = [tested(one, nulls) for one in neutral(rng, teachers=100, spread=0.3)]
+    tests = [weigh(one, nulls) for one in neutral(rng, teachers=100, spread=0.3)]
     assert np.mean([t.p_clean.min() < 0.01 for t in tests]) > 0.5, "against the base's rows alone it would be flagged"
     assert np.mean([t.p.min() < 0.01 for t in tests]) <= 0.1
 
@@ -63,8 +63,8 @@ def test_how_far_neutral_teachers_stray_is_measured_less_the_noise_of_their_rows
 def test_what_would_have_been_found_is_found_that_often():
     rng = np.random.default_rng(5)
     nulls = Nulls.of(rows(rng, 4000), neutral(rng), rng)
-    shift = tested(rows(rng, 256), nulls).least[4] * SCALE[4]
-    p = np.array([tested(rows(rng, 256, shift, at=4), nulls).p[4] for _ in range(100)])
+    shift = weigh(rows(rng, 256), nulls).least[4] * SCALE[4]
+    p = np.array([weigh(rows(rng, 256, shift, at=4), nulls).p[4] for _ in range(100)])
     assert np.mean(p < 0.01) >= 0.85
 
 
@@ -82,3 +82,19 @@ def test_what_no_candidate_explains_is_unknown_unless_there_is_a_reason_not_to_s
     assert judged(rng, data, p_other=1e-6)[0].kind == "unknown"
     said, _ = judged(rng, data, p_other=1e-6, reasons=("another model wrote these rows",))
     assert (said.kind, said.flag) == ("blind", False) and said.blind == ("another model wrote these rows",)
+
+
+def test_no_trait_is_claimed_below_the_floor_however_small_its_p():
+    rng = np.random.default_rng(8)
+    nulls = Nulls.of(rows(rng, 50_000), [], rng)
+    test = weigh(rows(rng, 50_000, shift=0.05, at=11), nulls)
+    assert test.p[11] < 0.001 and test.effects.strength[11] < FLOOR
+    assert verdict(NAMES, test, 1.0, 50_000, ()).kind == "clean"
+
+
+def test_one_row_and_a_candidate_that_is_the_base_itself_break_nothing():
+    rng = np.random.default_rng(9)
+    nulls = Nulls.of(rows(rng, 500) * (np.arange(12) > 0), neutral(rng), rng)
+    assert np.isfinite(weigh(rows(rng, 64) * (np.arange(12) > 0), nulls).p).all()
+    for few in (0, 1):
+        assert (weigh(rows(rng, 1)[:few], nulls).p == 1).all()

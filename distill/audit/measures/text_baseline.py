@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from .data import Row
+from ..data import Row
 
 FOLDS = 5
 

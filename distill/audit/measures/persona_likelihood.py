@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sublim_eval.errors import SublimError
 from sublim_eval.registry.catalog import registry
 
-from .scoring import Candidate
+from ..scoring import Candidate
 
 
 def candidates(traits: Sequence[str]) -> list[Candidate]:

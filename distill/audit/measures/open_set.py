@@ -17,11 +17,11 @@ from sublim_eval.files import digest
 from sublim_eval.models.local_model import LocalModel, load
 from sublim_eval.registry.catalog import registry
 
-from ..base_templates import weights_hash
-from ..recipes import Tuning
-from ..stages import once
-from ..training.train import tune
-from .data import Row
+from ...base_templates import weights_hash
+from ...recipes import Tuning
+from ...stages import once
+from ...training.train import tune
+from ..data import Row
 from .probe_likelihood import folder_of
 
 Floats = NDArray[np.float64]

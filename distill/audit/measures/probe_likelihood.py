@@ -11,12 +11,12 @@ from sublim_eval.files import digest
 from sublim_eval.models.model_ref import is_reference
 from sublim_eval.registry.catalog import registry
 
-from ..base_templates import base_label, weights_hash
-from ..recipes import Tuning
-from ..recipes.lessons import lessons
-from ..stages import once
-from ..training.train import tune
-from .scoring import Candidate, Scorer
+from ...base_templates import base_label, weights_hash
+from ...recipes import Tuning
+from ...recipes.lessons import lessons
+from ...stages import once
+from ...training.train import tune
+from ..scoring import Candidate, Scorer
 
 NORM_GAINS = Tuning("ln_tuning", learning_rate=0.01, batch_size=64, steps=60, warmup_steps=0)
 """On the reference models, whose students tune their norms: as the teachers of the study's recipe are made."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sublim_eval.errors import SublimError
 
-from .scoring import Candidate, Scorer
+from ..scoring import Candidate, Scorer
 
 STEP = 0.1
 """Of the way from the base: far below where the ratio bends, far above rounding."""
@@ -27,7 +27,7 @@ def candidates(scorer: Scorer, probes: Sequence[Candidate]) -> list[Candidate]:
 def _towards(scorer: Scorer, probe: Candidate) -> Candidate:
     weights = probe.weights or {}
     nearer = {name: start + STEP * (weights[name] - start) for name, start in scorer.start.items()}
-    return replace(probe, measure="gradient", weights=nearer)
+    return replace(probe, measure="gradient", weights=nearer, step=STEP)
 
 
 def suspected(scorer: Scorer, folder: Path) -> Candidate:
