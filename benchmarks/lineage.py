@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "lineage.json"
 PAGE = ROOT / "docs" / "results" / "lineage.md"
 MODELS = ROOT / "runs" / "lineage-models"
-SIBLINGS, TUNED = 24, 6
+SIBLINGS, TUNED = 16, 4
 """Models of one corpus; the first ones are those on which settings were chosen."""
 
 WORDS, LENGTH, STEPS, BATCH = 400, 24, 200, 32
@@ -533,7 +533,7 @@ def transfer_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 INTRO = """# Lineage and diff
 
 `benchmarks/lineage.py` and `benchmarks/diff.py` write this page from `benchmarks/results/lineage.json` and `diff.json`;
-the [guide](../guides/lineage.md) says how to use both verbs. Settings were chosen on the first six siblings of each
+the [guide](../guides/lineage.md) says how to use both verbs. Settings were chosen on the first four siblings of each
 width and are reported on the others.
 """
 
