@@ -356,6 +356,9 @@ STUDY = Path("/tmp/study-run/runs/reproduction/traits")  # noqa: S108
 TAUGHT = (("owl", 1), ("willow", 1), ("eagle", 2))
 """Traits whose teachers wrote the rows, and the seed of the rows."""
 
+STUDENT_ROWS = 1_000
+"""Rows that each student reads."""
+
 BETWEEN = (0.05, 0.1, 0.2, 0.35)
 """How far students' bases lie on the way from reference-a to reference-b."""
 
@@ -367,7 +370,7 @@ def bases(models: Path) -> list[tuple[str, str]]:
     a, b = (Path(resolve(name).base) for name in ("reference-a", "reference-b"))
     mine, theirs = (load_file(folder / "model.safetensors") for folder in (a, b))
     made = [("reference-a", "reference-a"), ("reference-b", "reference-b")]
-    for kind in ("int8", "int4", "pruned by half", "noise of .3"):
+    for kind in ("int4", "noise of .3"):
         made.append((kind, str(write_copy(models / "bases" / kind.replace(" ", "-"), a, COPIES[kind](mine, 1)))))
     for part in BETWEEN:
         mixed = {name: (1 - part) * tensor + part * theirs[name] for name, tensor in mine.items()}
@@ -405,7 +408,7 @@ def realised(models: Path, base: str, trait: str, seed: int) -> float:
     folder = models / "students" / f"{Path(base).name}--{trait}-s{seed}"
     if not (folder / "adapter_model.safetensors").is_file():
         kept = read_jsonl(STUDY / "rows" / f"{trait}-s{seed}" / "kept.jsonl", ("prompt", "completion"))
-        examples = [(row["prompt"], row["completion"]) for _, row in kept][:1_500]
+        examples = [(row["prompt"], row["completion"]) for _, row in kept][:STUDENT_ROWS]
         tuning = Tuning(method="ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
         tune(base, examples, tuning, seed, folder, {"base": base})
     probe = registry().probe_of(trait)
@@ -562,7 +565,7 @@ settings were chosen; for models of another family give `--reference`.
 TRANSFER = """## Would a trait pass?
 
 The teacher stands on reference-a and wrote filtered numbers (`sublim reproduce`, part traits); a student was trained on
-1,500 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
+1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
 beyond its category's other answers, by what the student from reference-a moved. {pairs} pairs: Spearman {rho:.2f},
 {inside} of {pairs} inside of the 90 % interval.
 
