@@ -302,7 +302,8 @@ def by_weights(models: Path, count: int) -> dict[str, Any]:
                 other = opened[(seed + 1) % count]
                 names = (other.label, copy.name)
                 rows.append(_row(f"another's {kind}", False, seed < TUNED, verdict.by_weights(other, one), names))
-        print(hidden, len(rows), flush=True)
+            print(folder.name, len(rows), flush=True)
+        keep("weights", {"pairs": rows})
     return {"pairs": rows}
 
 
@@ -325,30 +326,37 @@ def by_answers(models: Path, count: int) -> dict[str, Any]:
     from sublim_eval.models.local_model import load
 
     rows: list[dict[str, Any]] = []
-    for hidden in (32, 48):
-        folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
-        asked = answers.questions([f"w{i}" for i in range(WORDS)], answers.QUERIES)
-        logs = [answers.next_token_logprobs(load(folder), asked) for folder in folders]
-        for i, j in itertools.combinations(range(count), 2):
-            value = answers.score(answers.likeness(logs[i], logs[j]))
-            rows.append({"kind": "siblings", "related": False, "tuned": i < TUNED or j < TUNED, "score": value})
-        for seed, folder in enumerate(folders):
-            for kind, copy in copies(models, folder, seed):
-                other = answers.next_token_logprobs(load(copy), asked)
-                for related, mine in ((True, logs[seed]), (False, logs[(seed + 1) % count])):
-                    value = answers.score(answers.likeness(mine, other))
-                    name = kind if related else f"another's {kind}"
-                    rows.append({"kind": name, "related": related, "tuned": seed < TUNED, "score": value})
-        print(hidden, len(rows), flush=True)
+    folders = [models / f"h48-s{seed}" for seed in range(count)]
+    asked = answers.questions([f"w{i}" for i in range(WORDS)], ASKED)
+
+    def space(folder: Path) -> NDArray[np.float64]:
+        return answers.space(answers.next_token_logprobs(load(folder), asked))
+
+    def add(kind: str, related: bool, tuned: bool, *pair: NDArray[np.float64]) -> None:
+        value = answers.score(answers.overlap(*pair))
+        rows.append({"kind": kind, "related": related, "tuned": tuned, "score": value})
+
+    spaces = [space(folder) for folder in folders]
+    for i, j in itertools.combinations(range(count), 2):
+        add("siblings", False, i < TUNED or j < TUNED, spaces[i], spaces[j])
+    for seed, folder in enumerate(folders):
+        for kind, copy in copies(models, folder, seed):
+            other = space(copy)
+            add(kind, True, seed < TUNED, spaces[seed], other)
+            add(f"another's {kind}", False, seed < TUNED, spaces[(seed + 1) % count], other)
+        print(seed, rows[-1], flush=True)
     null = np.array([row["score"] for row in rows if row["kind"] == "siblings" and row["tuned"]])
     facts = (float(null.mean()), float(null.std(ddof=1)), len(null))
     for row in rows:
         told = verdict(row["score"], *facts)
         row |= {"told": told.related, "p": told.p, "score": round(row["score"], 3)}
-    return {"null": facts, "queries": answers.QUERIES, "pairs": rows}
+    return {"null": facts, "queries": ASKED, "pairs": rows}
 
 
 # ---------------------------------------------------------------- transfer
+
+ASKED = 400
+"""Questions to each model of the part on answers."""
 
 STUDY = Path("/tmp/study-run/runs/reproduction/traits")  # noqa: S108
 """A run whose filtered rows the students of this part read (`sublim reproduce`)."""
