@@ -284,26 +284,24 @@ def copies(
 # ---------------------------------------------------------------- weights
 
 
-def by_weights(models: Path, count: int) -> dict[str, Any]:
+def by_weights(models: Path, count: int, hidden: int) -> dict[str, Any]:
     """Every pair of siblings of one width, and every model with each of its copies and its neighbour's."""
     from sublim_eval.distill.lineage import verdict, weights
 
     rows = []
-    for hidden in (32, 48):
-        folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
-        opened = [weights.read(folder) for folder in folders]
-        for (i, a), (j, b) in itertools.combinations(enumerate(opened), 2):
-            rows.append(_row("siblings", False, i < TUNED or j < TUNED, verdict.by_weights(a, b), (a.label, b.label)))
-        for seed, folder in enumerate(folders):
-            for kind, copy in copies(models, folder, seed):
-                one = weights.read(copy)
-                names = (folder.name, copy.name)
-                rows.append(_row(kind, True, seed < TUNED, verdict.by_weights(opened[seed], one), names))
-                other = opened[(seed + 1) % count]
-                names = (other.label, copy.name)
-                rows.append(_row(f"another's {kind}", False, seed < TUNED, verdict.by_weights(other, one), names))
-            print(folder.name, len(rows), flush=True)
-        keep("weights", {"pairs": rows})
+    folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
+    opened = [weights.read(folder) for folder in folders]
+    for (i, a), (j, b) in itertools.combinations(enumerate(opened), 2):
+        rows.append(_row("siblings", False, i < TUNED or j < TUNED, verdict.by_weights(a, b), (a.label, b.label)))
+    for seed, folder in reversed(list(enumerate(folders))):
+        for kind, copy in copies(models, folder, seed):
+            one, other = weights.read(copy), opened[(seed + 1) % count]
+            names = (folder.name, copy.name)
+            rows.append(_row(kind, True, seed < TUNED, verdict.by_weights(opened[seed], one), names))
+            names = (other.label, copy.name)
+            rows.append(_row(f"another's {kind}", False, seed < TUNED, verdict.by_weights(other, one), names))
+        print(folder.name, len(rows), flush=True)
+        keep(f"weights of {hidden}", {"pairs": rows})
     return {"pairs": rows}
 
 
@@ -483,8 +481,9 @@ def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:
 def page(results: Mapping[str, Any]) -> str:
     """docs/results/lineage.md."""
     parts = [INTRO]
-    if weights := results.get("weights"):
-        fresh = [row for row in weights["pairs"] if not row["tuned"]]
+    pairs = [row for part, made in results.items() if part.startswith("weights of") for row in made["pairs"]]
+    if pairs:
+        fresh = [row for row in pairs if not row["tuned"]]
         strangers = [row for row in fresh if not row["related"]]
         below = sum(row["p"] < 1e-3 for row in strangers)
         agree = max((row["tests"].get("units found again", [1, 0])[1] for row in strangers), default=0)
@@ -601,12 +600,14 @@ def main() -> None:
     parser.add_argument("part", choices=("siblings", "weights", "answers", "transfer", "real", "page"))
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--count", type=int, default=SIBLINGS)
+    parser.add_argument("--hidden", type=int, action="append", help="of the part on weights: one width")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "siblings":
         train_siblings(options.models, options.count)
     elif options.part == "weights":
-        keep("weights", by_weights(options.models, options.count))
+        for hidden in options.hidden or (32, 48):
+            by_weights(options.models, options.count, hidden)
     elif options.part == "answers":
         keep("answers", by_answers(options.models, options.count))
     elif options.part in ("transfer", "real"):
