@@ -1,11 +1,12 @@
 """`sublim diff` on the students of a recorded study: is the true trait first, and how often has a control a finding?
 
-    nice -n 19 python benchmarks/diff.py /tmp/study-run/runs/reproduction     # about two seconds a student, once each
-    nice -n 19 python benchmarks/diff.py /tmp/study-run/runs/reproduction --quick --part traits
+    python benchmarks/diff.py RUNS                    # answers as the study scored them, seconds for all of it
+    nice -n 19 python benchmarks/diff.py RUNS --asked --part traits   # the whole battery and activations, asked anew
 
-Every student of every run in the folder counts; a control is tested against the other controls of its run (leave one
-out). Figures of each model are kept in --cache, and benchmarks/results/diff.json is written after every run.
-`benchmarks/lineage.py page` puts the table into docs/results/lineage.md.
+Without --asked the answers are those of the study's own score files (the favorite and conduct probes of its recipes),
+which hold the same exact probabilities. Every student of every run in the folder counts, beside the students of the
+control arm that the recipe names for its arm; a control is tested against the others of its arm (leave one out).
+benchmarks/results/diff.json is written after every run, and `benchmarks/lineage.py page` makes a table of it.
 """
 
 from __future__ import annotations
@@ -16,23 +17,40 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.compare.compare import compare
-from sublim_eval.distill.diff.findings import ALPHA, Figures, Finding, findings, measure
+from sublim_eval.distill.diff import battery
+from sublim_eval.distill.diff.findings import ALPHA, ANSWERS, FEWEST, Figures, Finding, findings, measure
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, RECORD
+from sublim_eval.scores.probe_scores import ProbeScores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "diff.json"
 
 
-def measured(student: Path, base: str, quick: bool, cache: Path) -> Figures:
-    """A student's figures, from the cache where its weights were measured before."""
-    weights = sorted(student.glob("*.safetensors"))
-    key = digest([[file_digest(file) for file in weights], base, quick])[:24]
+def recorded(run: Path, after: Mapping[str, str], before: Mapping[str, str]) -> Figures:
+    """A student's figures from the score files of the study: log-odds of every answer, less the base's."""
+    after_odds, before_odds = (_odds(run, files) for files in (after, before))
+    return {ANSWERS: battery.by_trait({name: odds - before_odds[name] for name, odds in after_odds.items()})}
+
+
+def _odds(run: Path, files: Mapping[str, str]) -> dict[str, float]:
+    known = {probe.name: probe for probe in registry().probes.values() if probe.plain and not probe.situations}
+    figures: dict[str, float] = {}
+    for name, file in files.items():
+        if name in known:
+            figures |= battery.of_scores(ProbeScores.read(run / file), known[name])
+    return figures
+
+
+def asked(student: Path, base: str, cache: Path) -> Figures:
+    """A student's figures, asked anew; from the cache where its weights were asked before."""
+    key = digest([[file_digest(file) for file in sorted(student.glob("*.safetensors"))], base])[:24]
     file = cache / f"{key}.json"
     if not file.is_file():
-        write_json(file, measure(str(student), base, quick))
+        write_json(file, measure(str(student), base))
+        print(student, flush=True)
     figures: Figures = read_json(file)
     return figures
 
@@ -42,7 +60,7 @@ def students(run: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any], Path]]
     record = read_json(run / RECORD)
     for entry in record["students"]:
         folder = run / str(entry.get("folder"))
-        if entry.get("folder") and list(folder.glob("*.safetensors")):
+        if entry.get("folder") and entry.get("scores") and list(folder.glob("*.safetensors")):
             yield entry, record["arms"][entry["arm"]], folder
 
 
@@ -52,20 +70,21 @@ def transferred(run: Path) -> set[str]:
     return {row.arm for row in rows if row.verdict.kind == "transferred" and registry().probe(row.probe).plain}
 
 
-def of_run(run: Path, quick: bool, cache: Path) -> list[dict[str, Any]]:
+def of_run(run: Path, cache: Path | None) -> list[dict[str, Any]]:
     """A line a student: the first finding, where the true trait stands, whether anything was found."""
     lines, passed = [], transferred(run)
+    base_scores = {entry["name"]: entry["scores"] for entry in read_json(run / RECORD)["bases"]}
     known: dict[str, list[tuple[dict[str, Any], dict[str, Any], Figures]]] = {}
     for entry, arm, folder in students(run):
         base = arm.get("student_base") or entry["base"]
-        known.setdefault(base, []).append((entry, arm, measured(folder, base, quick, cache)))
-        print(run.name, folder.name, flush=True)
+        figures = asked(folder, base, cache) if cache else recorded(run, entry["scores"], base_scores[base])
+        known.setdefault(base, []).append((entry, arm, figures))
     for base, some in known.items():
-        null = [(entry, figures) for entry, arm, figures in some if arm["role"] in CONTROLS]
         for entry, arm, figures in some:
-            others = [f for e, f in null if e is not entry]
-            if len(others) >= 3:
-                lines.append(_line(run, base, entry, arm, findings(figures, others), entry["arm"] in passed))
+            control = entry["arm"] if arm["role"] in CONTROLS else arm["control"]
+            null = [f for other, _, f in some if other["arm"] == control and other is not entry]
+            if len(null) >= FEWEST:
+                lines.append(_line(run, base, entry, arm, findings(figures, null), entry["arm"] in passed))
     return lines
 
 
@@ -106,7 +125,7 @@ def section(results: Mapping[str, Any]) -> str:
         some = [row for row in rows if (row["run"], row["arm"]) == (run, arm)]
         lines.append(_table_line(run, arm, some))
     return SECTION.format(
-        ways="answers alone" if results["quick"] else "answers and activations",
+        ways="answers and activations" if results["asked"] else "its recorded answers",
         first=first, passed=len(passed), found=found, controls=len(controls), table="\n".join(lines),
     )  # fmt: skip
 
@@ -134,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--part", action="append", help="one run of the folder; default: all")
-    parser.add_argument("--quick", action="store_true", help="answers alone")
+    parser.add_argument("--asked", action="store_true", help="ask every student anew, activations too")
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "diff-figures")
     options = parser.parse_args()
     lines: list[dict[str, Any]] = []
@@ -142,11 +161,11 @@ def main() -> None:
         if options.part and run.name not in options.part:
             continue
         try:
-            lines += of_run(run, options.quick, options.cache)
+            lines += of_run(run, options.cache if options.asked else None)
         except SublimError as error:
             print(f"{run.name} is left out: {error.message}", flush=True)
             continue
-        write_json(RESULT, {"quick": options.quick, "alpha": ALPHA, "students": lines})
+        write_json(RESULT, {"asked": options.asked, "alpha": ALPHA, "students": lines})
 
 
 if __name__ == "__main__":

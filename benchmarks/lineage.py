@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "lineage.json"
 PAGE = ROOT / "docs" / "results" / "lineage.md"
 MODELS = ROOT / "runs" / "lineage-models"
-SIBLINGS, TUNED = 24, 6
+SIBLINGS, TUNED = 16, 4
 """Models of one corpus; the first ones are those on which settings were chosen."""
 
 WORDS, LENGTH, STEPS, BATCH = 400, 24, 200, 32
@@ -284,25 +284,24 @@ def copies(
 # ---------------------------------------------------------------- weights
 
 
-def by_weights(models: Path, count: int) -> dict[str, Any]:
+def by_weights(models: Path, count: int, hidden: int) -> dict[str, Any]:
     """Every pair of siblings of one width, and every model with each of its copies and its neighbour's."""
     from sublim_eval.distill.lineage import verdict, weights
 
     rows = []
-    for hidden in (32, 48):
-        folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
-        opened = [weights.read(folder) for folder in folders]
-        for (i, a), (j, b) in itertools.combinations(enumerate(opened), 2):
-            rows.append(_row("siblings", False, i < TUNED or j < TUNED, verdict.by_weights(a, b), (a.label, b.label)))
-        for seed, folder in enumerate(folders):
-            for kind, copy in copies(models, folder, seed):
-                one = weights.read(copy)
-                names = (folder.name, copy.name)
-                rows.append(_row(kind, True, seed < TUNED, verdict.by_weights(opened[seed], one), names))
-                other = opened[(seed + 1) % count]
-                names = (other.label, copy.name)
-                rows.append(_row(f"another's {kind}", False, seed < TUNED, verdict.by_weights(other, one), names))
-        print(hidden, len(rows), flush=True)
+    folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
+    opened = [weights.read(folder) for folder in folders]
+    for (i, a), (j, b) in itertools.combinations(enumerate(opened), 2):
+        rows.append(_row("siblings", False, i < TUNED or j < TUNED, verdict.by_weights(a, b), (a.label, b.label)))
+    for seed, folder in reversed(list(enumerate(folders))):
+        for kind, copy in copies(models, folder, seed):
+            one, other = weights.read(copy), opened[(seed + 1) % count]
+            names = (folder.name, copy.name)
+            rows.append(_row(kind, True, seed < TUNED, verdict.by_weights(opened[seed], one), names))
+            names = (other.label, copy.name)
+            rows.append(_row(f"another's {kind}", False, seed < TUNED, verdict.by_weights(other, one), names))
+        print(folder.name, len(rows), flush=True)
+        keep(f"weights of {hidden}", {"pairs": rows})
     return {"pairs": rows}
 
 
@@ -325,36 +324,46 @@ def by_answers(models: Path, count: int) -> dict[str, Any]:
     from sublim_eval.models.local_model import load
 
     rows: list[dict[str, Any]] = []
-    for hidden in (32, 48):
-        folders = [models / f"h{hidden}-s{seed}" for seed in range(count)]
-        asked = answers.questions([f"w{i}" for i in range(WORDS)], answers.QUERIES)
-        logs = [answers.next_token_logprobs(load(folder), asked) for folder in folders]
-        for i, j in itertools.combinations(range(count), 2):
-            value = answers.score(answers.likeness(logs[i], logs[j]))
-            rows.append({"kind": "siblings", "related": False, "tuned": i < TUNED or j < TUNED, "score": value})
-        for seed, folder in enumerate(folders):
-            for kind, copy in copies(models, folder, seed):
-                other = answers.next_token_logprobs(load(copy), asked)
-                for related, mine in ((True, logs[seed]), (False, logs[(seed + 1) % count])):
-                    value = answers.score(answers.likeness(mine, other))
-                    name = kind if related else f"another's {kind}"
-                    rows.append({"kind": name, "related": related, "tuned": seed < TUNED, "score": value})
-        print(hidden, len(rows), flush=True)
+    folders = [models / f"h48-s{seed}" for seed in range(count)]
+    asked = answers.questions([f"w{i}" for i in range(WORDS)], ASKED)
+
+    def space(folder: Path) -> NDArray[np.float64]:
+        return answers.space(answers.next_token_logprobs(load(folder), asked))
+
+    def add(kind: str, related: bool, tuned: bool, *pair: NDArray[np.float64]) -> None:
+        value = answers.score(answers.overlap(*pair))
+        rows.append({"kind": kind, "related": related, "tuned": tuned, "score": value})
+
+    spaces = [space(folder) for folder in folders]
+    for i, j in itertools.combinations(range(count), 2):
+        add("siblings", False, i < TUNED or j < TUNED, spaces[i], spaces[j])
+    for seed, folder in enumerate(folders):
+        for kind, copy in copies(models, folder, seed):
+            other = space(copy)
+            add(kind, True, seed < TUNED, spaces[seed], other)
+            add(f"another's {kind}", False, seed < TUNED, spaces[(seed + 1) % count], other)
+        print(seed, rows[-1], flush=True)
     null = np.array([row["score"] for row in rows if row["kind"] == "siblings" and row["tuned"]])
     facts = (float(null.mean()), float(null.std(ddof=1)), len(null))
     for row in rows:
         told = verdict(row["score"], *facts)
         row |= {"told": told.related, "p": told.p, "score": round(row["score"], 3)}
-    return {"null": facts, "queries": answers.QUERIES, "pairs": rows}
+    return {"null": facts, "queries": ASKED, "pairs": rows}
 
 
 # ---------------------------------------------------------------- transfer
+
+ASKED = 400
+"""Questions to each model of the part on answers."""
 
 STUDY = Path("/tmp/study-run/runs/reproduction/traits")  # noqa: S108
 """A run whose filtered rows the students of this part read (`sublim reproduce`)."""
 
 TAUGHT = (("owl", 1), ("willow", 1), ("eagle", 2))
 """Traits whose teachers wrote the rows, and the seed of the rows."""
+
+STUDENT_ROWS = 1_000
+"""Rows that each student reads."""
 
 BETWEEN = (0.05, 0.1, 0.2, 0.35)
 """How far students' bases lie on the way from reference-a to reference-b."""
@@ -367,7 +376,7 @@ def bases(models: Path) -> list[tuple[str, str]]:
     a, b = (Path(resolve(name).base) for name in ("reference-a", "reference-b"))
     mine, theirs = (load_file(folder / "model.safetensors") for folder in (a, b))
     made = [("reference-a", "reference-a"), ("reference-b", "reference-b")]
-    for kind in ("int8", "int4", "pruned by half", "noise of .3"):
+    for kind in ("int4", "noise of .3"):
         made.append((kind, str(write_copy(models / "bases" / kind.replace(" ", "-"), a, COPIES[kind](mine, 1)))))
     for part in BETWEEN:
         mixed = {name: (1 - part) * tensor + part * theirs[name] for name, tensor in mine.items()}
@@ -405,7 +414,7 @@ def realised(models: Path, base: str, trait: str, seed: int) -> float:
     folder = models / "students" / f"{Path(base).name}--{trait}-s{seed}"
     if not (folder / "adapter_model.safetensors").is_file():
         kept = read_jsonl(STUDY / "rows" / f"{trait}-s{seed}" / "kept.jsonl", ("prompt", "completion"))
-        examples = [(row["prompt"], row["completion"]) for _, row in kept][:1_500]
+        examples = [(row["prompt"], row["completion"]) for _, row in kept][:STUDENT_ROWS]
         tuning = Tuning(method="ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
         tune(base, examples, tuning, seed, folder, {"base": base})
     probe = registry().probe_of(trait)
@@ -472,8 +481,9 @@ def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:
 def page(results: Mapping[str, Any]) -> str:
     """docs/results/lineage.md."""
     parts = [INTRO]
-    if weights := results.get("weights"):
-        fresh = [row for row in weights["pairs"] if not row["tuned"]]
+    pairs = [row for part, made in results.items() if part.startswith("weights of") for row in made["pairs"]]
+    if pairs:
+        fresh = [row for row in pairs if not row["tuned"]]
         strangers = [row for row in fresh if not row["related"]]
         below = sum(row["p"] < 1e-3 for row in strangers)
         agree = max((row["tests"].get("units found again", [1, 0])[1] for row in strangers), default=0)
@@ -533,7 +543,7 @@ def transfer_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 INTRO = """# Lineage and diff
 
 `benchmarks/lineage.py` and `benchmarks/diff.py` write this page from `benchmarks/results/lineage.json` and `diff.json`;
-the [guide](../guides/lineage.md) says how to use both verbs. Settings were chosen on the first six siblings of each
+the [guide](../guides/lineage.md) says how to use both verbs. Settings were chosen on the first four siblings of each
 width and are reported on the others.
 """
 
@@ -562,7 +572,7 @@ settings were chosen; for models of another family give `--reference`.
 TRANSFER = """## Would a trait pass?
 
 The teacher stands on reference-a and wrote filtered numbers (`sublim reproduce`, part traits); a student was trained on
-1,500 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
+1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
 beyond its category's other answers, by what the student from reference-a moved. {pairs} pairs: Spearman {rho:.2f},
 {inside} of {pairs} inside of the 90 % interval.
 
@@ -590,12 +600,14 @@ def main() -> None:
     parser.add_argument("part", choices=("siblings", "weights", "answers", "transfer", "real", "page"))
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--count", type=int, default=SIBLINGS)
+    parser.add_argument("--hidden", type=int, action="append", help="of the part on weights: one width")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "siblings":
         train_siblings(options.models, options.count)
     elif options.part == "weights":
-        keep("weights", by_weights(options.models, options.count))
+        for hidden in options.hidden or (32, 48):
+            by_weights(options.models, options.count, hidden)
     elif options.part == "answers":
         keep("answers", by_answers(options.models, options.count))
     elif options.part in ("transfer", "real"):

@@ -110,23 +110,19 @@ def _ranked(rows: Sequence[tuple[str, str]], parts: Sequence[Tested]) -> list[Fi
 
 
 def controls_of(student: str) -> list[str]:
-    """The control students of the run that a student's folder lies in, on the student's base; [] outside of any run.
+    """The students of the control arm that a run's recipe names for this student's arm; [] outside of any run.
 
-    The student itself is never among them.
+    Of a control, the others of its arm.
     """
-    folder = Path(student)
-    run = run_of_student(folder.resolve()) if folder.is_dir() else None
+    folder = Path(student).resolve()
+    run = run_of_student(folder) if folder.is_dir() else None
     if run is None or not (run / RECORD).is_file():
         return []
     record = read_json(run / RECORD)
-    arms, base = record.get("arms") or {}, resolve(student).base
-    return [
-        str(place)
-        for entry in record.get("students", ())
-        if (arms.get(entry.get("arm")) or {}).get("role") in CONTROLS and entry.get("folder")
-        if (place := run / entry["folder"]).is_dir() and place.resolve() != folder.resolve()
-        if resolve(place).base == base
-    ]
+    places = {(run / str(entry.get("folder"))).resolve(): entry.get("arm") for entry in record.get("students", ())}
+    arm = (record.get("arms") or {}).get(places.get(folder)) or {}
+    control = places.get(folder) if arm.get("role") in CONTROLS else arm.get("control")
+    return [str(place) for place, name in places.items() if name == control and place != folder and place.is_dir()]
 
 
 def check_base(student: str, base: str) -> None:

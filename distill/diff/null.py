@@ -1,7 +1,8 @@
 """From figures of one student and of control students to p-values: a moderated t for each, corrected for all of them.
 
 Ten controls know little of the spread of each single figure, and together much of the usual spread: each variance is
-drawn towards the usual one, by as much as the variances themselves say (the empirical Bayes of Smyth 2004).
+drawn towards the usual one, by as much as the variances themselves say (the empirical Bayes of Smyth 2004). The degrees
+of freedom stay those of the controls: the unit of evidence is the student, and a restless one moves in all its figures.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def against_controls(student: Doubles, controls: Doubles) -> Tested:
     if count < 3:
         raise ValueError("fewer than 3 controls say nothing of the spread")
     excess = student - controls.mean(axis=0)
-    variance, df = moderated(controls.var(axis=0, ddof=1), count - 1)
-    return _tested(excess, np.sqrt(variance * (1 + 1 / count)), df)
+    variance = moderated(controls.var(axis=0, ddof=1), count - 1)
+    return _tested(excess, np.sqrt(variance * (1 + 1 / count)), count - 1)
 
 
 def against_each_other(student: Doubles) -> Tested:
@@ -66,17 +67,18 @@ def holm(p: Doubles) -> Doubles:
     return corrected
 
 
-def moderated(variance: Doubles, df: int) -> tuple[Doubles, float]:
-    """(variances drawn towards the usual one, their degrees of freedom)."""
+def moderated(variance: Doubles, df: int) -> Doubles:
+    """float[figure]: variances, of `df` degrees of freedom each, drawn towards the usual one."""
     known = variance[variance > 0]
     if len(known) < 2:
-        return np.maximum(variance, 1e-24), float(df)
+        return variance
     logs = np.log(known)
     around = float(logs.var(ddof=1)) - float(special.polygamma(1, df / 2))
     prior_df = _df_of_trigamma(around)
     level = logs.mean() - special.digamma(df / 2) + np.log(df / 2)
     prior = float(np.exp(level + special.digamma(prior_df / 2) - np.log(prior_df / 2)))
-    return (prior_df * prior + df * variance) / (prior_df + df), min(prior_df + df, float(df * len(known)))
+    drawn: Doubles = (prior_df * prior + df * variance) / (prior_df + df)
+    return drawn
 
 
 def _df_of_trigamma(value: float) -> float:

@@ -100,11 +100,12 @@ def space(logprobs: NDArray[np.float32]) -> Doubles:
 
 
 def likeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """How much of the smaller space lies in the other one, 0 to 1; a, b: float[question, shared token], nats.
+    """How much of the smaller space lies in the other one, 0 to 1; a, b: float[question, shared token], nats."""
+    return overlap(space(a), space(b))
 
-    Mean squared cosine of the principal angles, less what two spaces at random would have.
-    """
-    one, other = space(a), space(b)
+
+def overlap(one: Doubles, other: Doubles) -> float:
+    """The same of spaces: mean squared cosine of the principal angles, less what two at random would have."""
     size = min(len(one), len(other))
     angles = np.linalg.svd(one @ other.T, compute_uv=False)[:size]
     chance = max(len(one), len(other)) / one.shape[1]

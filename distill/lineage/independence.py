@@ -10,6 +10,7 @@ further model is needed. The idea is that of independence tests of weights (docs
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ ORDERS = 99_999
 
 ENOUGH = 20
 """Orders with a score as high as the one in place, after which no more are drawn."""
+
+
+FIRST, BATCH = 200, 2_000
+"""Orders that are drawn at once: at first, and then."""
+
+SMALL = 64
+"""Coordinates up to which orders are kept for the next pair of models."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +48,35 @@ def in_place(name: str, likeness: list[Floats], seed: int = 0) -> Test:
     p is (1 + orders as good) / (1 + orders) when all are drawn, and ENOUGH / orders when drawing stops early, which
     keeps it exact (Besag and Clifford 1991, Sequential Monte Carlo p-values).
     """
-    rng = np.random.default_rng(seed)
     score = sum(float(np.trace(s)) for s in likeness)
     slack = 1e-9 * sum(float(np.abs(s).max()) * len(s) for s in likeness)
-    drawn = as_good = 0
+    drawn = as_good = batch = 0
     while drawn < ORDERS:
-        scores = sum(_in_random_order(s, min(_batch(drawn), ORDERS - drawn), rng) for s in likeness)
-        good = np.flatnonzero(np.asarray(scores) >= score - slack)
+        count = min(FIRST if batch == 0 else BATCH, ORDERS - drawn)
+        scores = np.sum([_in_random_order(s, count, (seed, batch, i)) for i, s in enumerate(likeness)], axis=0)
+        good = np.flatnonzero(scores >= score - slack)
         if as_good + len(good) >= ENOUGH:
             drawn += int(good[ENOUGH - as_good - 1]) + 1
             return Test(name, ENOUGH / drawn, _z(score, likeness), _seen(likeness))
-        drawn, as_good = drawn + len(np.asarray(scores)), as_good + len(good)
+        drawn, as_good, batch = drawn + count, as_good + len(good), batch + 1
     return Test(name, (1 + as_good) / (1 + drawn), _z(score, likeness), _seen(likeness))
 
 
-def _batch(drawn: int) -> int:
-    return 200 if drawn == 0 else 2_000
-
-
-def _in_random_order(likeness: Floats, orders: int, rng: np.random.Generator) -> Floats:
+def _in_random_order(likeness: Floats, count: int, seed: tuple[int, ...]) -> Floats:
     """float[order]: the score in each of so many random orders."""
     size = len(likeness)
-    columns = rng.random((orders, size), dtype=np.float32).argsort(axis=1)
+    columns = _kept_orders(size, count, seed) if size <= SMALL else _orders(size, count, seed)
     scores: Floats = likeness[np.arange(size), columns].sum(axis=1)
     return scores
+
+
+def _orders(size: int, count: int, seed: tuple[int, ...]) -> NDArray[np.uint16]:
+    """uint16[order, coordinate]: random orders."""
+    numbers = np.random.default_rng(seed).random((count, size), dtype=np.float32)
+    return numbers.argsort(axis=1).astype(np.uint16)
+
+
+_kept_orders = lru_cache(maxsize=256)(_orders)
 
 
 def _z(score: float, likeness: list[Floats]) -> float:
