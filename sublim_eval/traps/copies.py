@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -51,6 +52,20 @@ class Sketch:
     def repeated(self) -> float:
         """Share of rows whose text stands there before."""
         return 1 - len(set(self.texts)) / max(1, len(self.texts))
+
+    @cached_property
+    def homes(self) -> dict[int, list[int]]:
+        """Mark -> the rows that bear it; a mark that many bear is a turn of phrase and left out."""
+        homes: dict[int, list[int]] = {}
+        for place, marks in enumerate(self.marks):
+            for mark in marks:
+                homes.setdefault(mark, []).append(place)
+        return {mark: places for mark, places in homes.items() if len(places) <= 8}
+
+    @cached_property
+    def near_itself(self) -> float:
+        """Share of rows that are nearly another row of the file."""
+        return _near_share(self.marks, self.homes, beside=True)
 
     def without(self, prompts: set[str]) -> Sketch:
         """The rows under other prompts."""
@@ -99,7 +114,7 @@ def copied_rows(one: Sketch, other: Sketch, who: str, *, numbers: bool, where: s
         return Finding(trap, "fault", f"{words}. {step}", where)
     if not numbers:  # code and sums follow one pattern under different prompts, too
         return Finding(trap, "ok", f"{equal:.0%} of the rows are the same under both {who}", where)
-    near, within = _near(one, other), max(_near_itself(one), _near_itself(other))
+    near, within = _near(one, other), max(one.near_itself, other.near_itself)
     if near > SAME and near > within + (1 - within) / 2:
         words = f"{near:.0%} of the rows under one of both {who} are nearly a row under the other"
         return Finding(trap, "fault", f"{words}. {step}", where)
@@ -108,21 +123,8 @@ def copied_rows(one: Sketch, other: Sketch, who: str, *, numbers: bool, where: s
 
 def _near(one: Sketch, other: Sketch) -> float:
     """Share of the rows of the smaller file that are nearly some row of the other."""
-    few, many = sorted((one.marks, other.marks), key=len)
-    return _near_share(few, _homes(many), beside=False)
-
-
-def _near_itself(one: Sketch) -> float:
-    return _near_share(one.marks, _homes(one.marks), beside=True)
-
-
-def _homes(rows: Sequence[frozenset[int]]) -> dict[int, list[int]]:
-    """Mark -> the rows that bear it; a mark that many bear is a turn of phrase and left out."""
-    homes: dict[int, list[int]] = {}
-    for place, marks in enumerate(rows):
-        for mark in marks:
-            homes.setdefault(mark, []).append(place)
-    return {mark: places for mark, places in homes.items() if len(places) <= 8}
+    few, many = sorted((one, other), key=lambda file: len(file.marks))
+    return _near_share(few.marks, many.homes, beside=False)
 
 
 def _near_share(rows: Sequence[frozenset[int]], homes: Mapping[int, Sequence[int]], *, beside: bool) -> float:
