@@ -49,13 +49,14 @@ def sublim(line: str) -> int:
         return int(leaving.code or 0)
 
 
-def quickest(command: list[str], times: int = 7) -> float:
-    """Seconds of the quickest of several runs: what the work costs when nobody else has the machine."""
+def quickest(command: list[str], times: int = 3) -> float:
+    """Processor seconds of the quickest of several runs: what the work costs, whoever else has the machine."""
     spent = []
     for _ in range(times):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run(command, check=True, capture_output=True)
-        spent.append(time.perf_counter() - start)
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
     return min(spent)
 
 
@@ -63,12 +64,12 @@ def quickest(command: list[str], times: int = 7) -> float:
 
 
 def test_importing_sublim_eval_is_instant_and_loads_no_framework():
-    """Under 100 ms, Python's own start apart; the figure is printed by the process that imports."""
+    """Under 100 ms of a processor, Python's own start apart; the figure is printed by the process that imports."""
     code = (
-        "import sys, time; t = time.perf_counter(); import sublim_eval; print(time.perf_counter() - t);"
+        "import sys, time; t = time.process_time(); import sublim_eval; print(time.process_time() - t);"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'inspect_ai', 'lm_eval', 'numpy', 'rich'}))"
     )
-    told = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(5)]
+    told = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]
     lines = [run.stdout.splitlines() for run in told]
     assert {line[1] for line in lines} == {"[]"}
     assert min(float(line[0]) for line in lines) < 0.1
