@@ -28,11 +28,15 @@ _INSIDE_A_NAME = re.compile("[\\s_\u2010-]+")
 _APOSTROPHES = ("'", "\u2018", "\u2019")
 _BESIDE = re.compile("[ \t\u00a0_]")
 
+_ADVERB = (
+    "(?: (?:not|never|hardly|barely|scarcely|only|just|always|still|even|really|also|ever|possibly|simply|actually"
+    "|truly|rarely|often|sometimes|no longer|quite|easily))?"
+)
 _VERB_BEHIND = re.compile(
-    r"(?:^| )(?:(?:can|could|will|would|shall|should|must|may|might|do|does|did)(?: you| we| i| they)?"
-    r"(?: not| never| hardly| barely| scarcely| only| just| always| still| even| really| also| ever)?"
-    r"|cannot|(?:can|couldn|won|wouldn|shouldn|mustn|don|doesn|didn) t"
-    r"|(?:i|you|we|they) (?:ll|d)|i|you|we|they|let s|let us|unable to|able to|have to|has to|had to|going to|want to"
+    r"(?:^| )(?:(?:(?:can|could|will|would|shall|should|must|may|might|do|does|did)(?: you| we| i| they)?"
+    r"|cannot|(?:can|couldn|won|wouldn|shouldn|mustn|don|doesn|didn) t|(?:i|you|we|they) (?:ll|d)|i|you|we|they)"
+    rf"{_ADVERB}"
+    r"|let s|let us|unable to|able to|have to|has to|had to|going to|want to"
     r"|wants to|wanted to|need to|needs to|trying to|hard to|easy to|right to|ready to|used to|bound to|tend to"
     r"|refuse to|likely to|begin to|began to|continue to|impossible to|possible to|how to|ought to|not to|to)$"
 )
@@ -41,7 +45,7 @@ _NOUN_BEHIND_TO = re.compile(
     r"|change[ds]?|prefer \w+|thanks?|from \w+|back|up|down|over|according|equal|vote|nod|due|attached|devoted"
     r"|drawn|partial|answer|love|loyal|similar|it) to$"
 )
-_PLURAL_AS_VERB = re.compile(r"(?:^| )(?:he|she|it|who|nobody|everyone|someone)$")
+_PLURAL_AS_VERB = re.compile(rf"(?:^| )(?:he|she|it|who|nobody|everyone|someone){_ADVERB}$")
 
 
 @dataclass(frozen=True)
