@@ -437,7 +437,7 @@ def real(models: Path) -> Iterator[dict[str, Any]]:
     began = time.monotonic()
     pairs = [("strangers", False, small, large)]
     tensors = load_file(Path(small) / "model.safetensors")
-    for kind in ("saved as bfloat16", "int8", "int4", "pruned by half", "noise of .3"):
+    for kind in ("int8", "int4", "pruned by half"):
         folder = models / "real" / f"smollm2--{kind.replace(' ', '-')}"
         if not (folder / "model.safetensors").is_file():
             write_copy(folder, Path(small), COPIES[kind](tensors, 1))

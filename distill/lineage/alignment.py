@@ -7,6 +7,7 @@ Residual coordinates are compared by what tokens and units write into them; unit
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from .independence import Test
 from .weights import Floats, Mlp
 
 Doubles = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
 
 UNITS = 512
 """Units of a layer that are looked at; more would only cost time."""
@@ -26,12 +28,12 @@ CONVERGENT = 0.3
 Beyond it the agreement counts as a common base. See docs/results/lineage.md for what siblings reach."""
 
 
-def likeness(a: Floats, b: Floats) -> Doubles:
+def likeness(a: Numbers, b: Numbers) -> Doubles:
     """float[coordinate of a, coordinate of b]: correlations over the rows; a, b: float[row, coordinate]."""
     return _standard(a).T @ _standard(b)
 
 
-def _standard(x: Floats) -> Doubles:
+def _standard(x: Numbers) -> Doubles:
     centred = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
     return centred / np.maximum(np.linalg.norm(centred, axis=0), 1e-30)
 
