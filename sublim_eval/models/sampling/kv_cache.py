@@ -78,8 +78,8 @@ _VIEW: ContextVar[View | None] = ContextVar("view", default=None)
 
 
 def kept_as(states: torch.Tensor) -> torch.Tensor:
-    """Keys or values as they are kept: in float32 on processor cores, which are slow at small products in bf16."""
-    return states.float() if states.device.type == "cpu" else states
+    """Keys or values as they are kept: bf16 as float32 on processor cores, which are slow at small products in bf16."""
+    return states.float() if states.device.type == "cpu" and states.dtype == torch.bfloat16 else states
 
 
 class Slots(Cache):

@@ -238,7 +238,8 @@ def _padded(part: Branches, cells: int) -> tuple[list[Pair], torch.Tensor]:
     """Keys, values and mask of a part with empty cells before them, so that there are as many as in the others."""
     more = cells - part.mask.shape[1]
     pad = torch.nn.functional.pad
-    pairs = ((kept_as(layer.keys), kept_as(layer.values)) for layer in part.cache.layers)
+    layers: Any = part.cache.layers
+    pairs = ((kept_as(layer.keys), kept_as(layer.values)) for layer in layers)
     kept = [(pad(keys, (0, 0, more, 0)), pad(values, (0, 0, more, 0))) for keys, values in pairs]
     return kept, pad(part.mask, (more, 0))
 
