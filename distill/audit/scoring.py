@@ -24,6 +24,7 @@ from ..training.batching.packing import IGNORED, Packed, plain
 from ..training.batching.padding import Padded
 from ..training.batching.reader import reader_of
 from ..training.model_setup import with_trainable
+from ..training.train import hush
 from .content import Content, Kind, content_of
 from .data import Row
 
@@ -62,6 +63,7 @@ class Scorer:
     """A base with one set of trainable weights that can be exchanged, and its way of reading rows."""
 
     def __init__(self, base: str, tuning: Tuning, kind: Kind, max_length: int = 500) -> None:
+        hush()
         source = resolve(base)
         dtype = "float32" if this_device() == "cpu" else "bfloat16"
         loaded, tokenizer = base_models.take(source, this_device(), dtype, fresh=True)
