@@ -56,8 +56,8 @@ def by_weights(a: Weights, b: Weights) -> Kinship:
             break
     if not tests:
         raise NotComparable(
-            f"{a.label} and {b.label} share neither the width of their layers nor their tokens, so their weights "
-            "cannot be compared. Compare them by answers (--by answers)."
+            f"The layers of {a.label} and {b.label} have other widths (or names that are not known), so their weights "
+            "cannot be laid side by side. Compare them by answers (--by answers)."
         )
     p = min(1.0, TESTS * min(test.p for test in tests))
     return Kinship(p < ALPHA, p, "weights", tuple(tests), _words(p, tests))
