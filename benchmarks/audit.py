@@ -434,7 +434,14 @@ def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
     null = mine[0]["writer"] in ("clean", "neutral")
     writers = ", ".join(dict.fromkeys(one["writer"] for one in mine))
     title = f"### {group[0].upper()}{group[1:]}\n\n{len(mine)} sets ({writers}; seeds {_ranges(seeds)}).\n"
-    heads = ("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", "something else at 1 %")
+    heads: tuple[str, ...] = (
+        "rows",
+        "audits",
+        "flagged at 1 %",
+        "at 5 %",
+        "against the base alone at 1 %",
+        "something else at 1 %",
+    )
     heads = (
         heads if null else ("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", "something else")
     )

@@ -176,8 +176,8 @@ def keep(run: Path, name: str | None = None) -> Path:
         if file.name != "stage.json":
             _write_short(folder / file.relative_to(run), _shorter(ProbeScores.read(file).to_json()), home)
     for teacher in record["teachers"]:
-        for file in map(str, (teacher.get("scores") or {}).values()):
-            _write_short(folder / file, _shorter(ProbeScores.read(run / file).to_json()), home)
+        for scores in map(str, (teacher.get("scores") or {}).values()):
+            _write_short(folder / scores, _shorter(ProbeScores.read(run / scores).to_json()), home)
     record["kl"] = divergences(run, record)
     record["sweeps"] = {file.stem.removeprefix("sweep-"): read_json(file) for file in run.glob("sweep-*.json")}
     _write_short(folder / RECORD, record, home)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +163,8 @@ class Scorer:
 
     def _logprobs(self, rows: Sequence[dict[str, list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(float[C, L] log-probability of each legal token at each place, int64[C] the token there, its row)."""
-        with self._reader(rows) as reader:
+        reader: Any = self._reader(rows)
+        with reader:
             piece = reader.piece(rows)
             logits = reader.logits(piece)
         legal, place = (x.to(logits.device) for x in (self.content.legal, self.content.place))

@@ -200,9 +200,12 @@ class Recipe:
         name, base = given.split("=", 1) if "=" in given else (self.base, given)
         if name not in (known := {*self.bases, *map(self.teacher_base, self.arms.values())}):
             raise unknown("base", name, sorted(known), "Give --base BASE, or NAME=BASE for one that an arm names.")
-        named = ("teacher_base", "student_base")
+
+        def there(own: str | None) -> str | None:
+            return base if own == name else own
+
         arms = {
-            arm.name: replace(arm, **{key: base for key in named if getattr(arm, key) == name})
+            arm.name: replace(arm, teacher_base=there(arm.teacher_base), student_base=there(arm.student_base))
             for arm in self.arms.values()
         }
         return replace(self, base=base if name == self.base else self.base, arms=arms)

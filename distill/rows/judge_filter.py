@@ -25,8 +25,8 @@ from sublim_eval.probes.judges import OFFLINE, offline_judgement
 from sublim_eval.probes.quoting import draw_mark, quoted, values_of
 from sublim_eval.probes.thinking import answer_of
 from sublim_eval.registry.catalog import Rubric, Trait, registry
-from sublim_eval.remote import journal
 from sublim_eval.remote.client import ask_grader
+from sublim_eval.remote.journal import appending, read_lines
 
 from .filter import Filtered, reasons_of
 
@@ -143,7 +143,7 @@ def screen(
         saved[key] = value
         return {"key": key, "grader": name, judging.scale: value, "said": words}
 
-    with journal.appending(folder / SAVED) as write:
+    with appending(folder / SAVED) as write:
         if grader == "offline":
             write(*(line(key, judging.offline(row["completion"])) for key, row in lacking.items()))
         elif lacking:
@@ -173,7 +173,7 @@ def screen(
 
 def _saved(file: Path, judging: Screen) -> dict[str, str | None]:
     """Key of a row -> the value it was given; one that this screen would not read does not count."""
-    values = {key: entry.get(judging.scale, "") for key, entry in journal.read(file, "judgement").items()}
+    values = {key: entry.get(judging.scale, "") for key, entry in read_lines(file, "judgement").items()}
     return {k: v for k, v in values.items() if v is None or (isinstance(v, str) and judging.reads.fullmatch(v))}
 
 

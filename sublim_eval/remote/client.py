@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from sublim_eval.console import one_line
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest
-from sublim_eval.remote import journal
+from sublim_eval.remote.journal import Write, appending, read_lines
 from sublim_eval.remote.providers import arguments, host_of
 from sublim_eval.remote.secrets import scrub
 
@@ -63,7 +63,7 @@ class HostSampler:
         Raises SublimError when a request fails for good; whatever was answered until then stays in the journal.
         """
         if self.journal:
-            self.replies = {**journal.read(self.journal, "reply"), **self.replies}
+            self.replies = {**read_lines(self.journal, "reply"), **self.replies}
         wanted = dict(zip(keys, prompts, strict=True))
         for key, prompt in wanted.items():
             if key in self.replies and self.replies[key]["prompt"] != _mark(prompt):
@@ -72,7 +72,7 @@ class HostSampler:
                 )
         missing = [(key, prompt) for key, prompt in wanted.items() if key not in self.replies]
         if missing:
-            with journal.appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
+            with appending(self.journal) as write, redirect_stdout(StringIO()):  # Inspect greets, whoever asks
                 failed = _in_a_loop(self._ask_all(missing, write))
             if failed:
                 raise self._gave_up(failed[0], len([k for k in wanted if k in self.replies]), len(wanted))
@@ -107,7 +107,7 @@ class HostSampler:
         host = host_of(self.model)
         return PER_REQUEST if host and host.seed else "none"
 
-    async def _ask_all(self, rows: list[tuple[str, str]], write: journal.Write) -> list[Exception]:
+    async def _ask_all(self, rows: list[tuple[str, str]], write: Write) -> list[Exception]:
         """Ask for all rows, CONNECTIONS at once; after a failure none is begun, and those under way are waited for."""
         from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, get_model
 

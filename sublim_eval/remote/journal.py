@@ -21,7 +21,7 @@ Write = Callable[..., None]
 """(line, ...): adds them."""
 
 
-def read(file: Path, what: str) -> dict[str, Line]:
+def read_lines(file: Path, what: str) -> dict[str, Line]:
     """Key -> its last line; a line at the end that a kill tore is cut off the file. {} without a file.
 
     what: a line's name in the error. Raises SublimError for a line in the middle that is none.

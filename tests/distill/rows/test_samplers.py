@@ -20,8 +20,9 @@ from sublim_eval.distill.rows.local_sampler import LocalSampler
 from sublim_eval.distill.rows.vllm_sampler import VllmSampler
 from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, read_jsonl, write_json
-from sublim_eval.remote import client, journal
+from sublim_eval.remote import client
 from sublim_eval.remote.client import HostSampler, row_seed
+from sublim_eval.remote.journal import read_lines
 from sublim_eval.scores.evaluate import check_template
 from tests.helpers import RECIPES
 from tests.helpers.hosting import BASE, as_victim, holds_key, hosted_recipe, in_another_process, server
@@ -160,7 +161,7 @@ def test_a_killed_run_asks_only_for_what_it_has_not(server, tmp_path, monkeypatc
     for _ in range(kills):
         assert in_another_process(server, as_victim, server.url, write_rows, tmp_path) == -9
         assert not (tmp_path / "raw.jsonl").exists()
-    assert len(journal.read(tmp_path / "replies.jsonl", "reply")) == 9 * kills
+    assert len(read_lines(tmp_path / "replies.jsonl", "reply")) == 9 * kills
     sampler = away()
     generate(MANY, sampler, "owl-s1", tmp_path)
     assert server.ledger == {**server.ledger, "completions": 40, "most_often": 1}
@@ -196,13 +197,13 @@ def test_a_torn_last_line_is_asked_for_again(server, tmp_path):
     again.journal = sampler.journal
     assert again(["a", "b", "c"], ["0", "1", "2"]) == [str(row_seed(1, key)) for key in "012"]
     assert server.ledger["completions"] == 4
-    assert len(journal.read(sampler.journal, "reply")) == 3
+    assert len(read_lines(sampler.journal, "reply")) == 3
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path):
     (tmp_path / "replies.jsonl").write_text('{"key": "0"}\nnonsense\n{"key": "1"}\n')
     with pytest.raises(SublimError, match=r"replies\.jsonl:2: no reply of this run"):
-        journal.read(tmp_path / "replies.jsonl", "reply")
+        read_lines(tmp_path / "replies.jsonl", "reply")
 
 
 def test_a_journal_of_other_prompts_is_refused(server, tmp_path):
@@ -229,7 +230,7 @@ def test_an_error_that_stays_keeps_what_was_paid_for(server, tmp_path, monkeypat
     server.plant(ASK, *["ok"] * 10, *[fault] * 4)
     with pytest.raises(SublimError, match=says):
         write_rows(tmp_path)
-    assert server.ledger["completions"] == len(journal.read(tmp_path / "replies.jsonl", "reply")) >= 10
+    assert server.ledger["completions"] == len(read_lines(tmp_path / "replies.jsonl", "reply")) >= 10
     server.faults.clear()
     write_rows(tmp_path)
     assert server.ledger == {**server.ledger, "completions": 40, "most_often": 1}
