@@ -29,7 +29,10 @@ QWEN, BIG, GEMMA, SMALL = (
 PUBLISHED = {QWEN: 7.62e9, BIG: 14.77e9, GEMMA: 4.30e9, SMALL: 1.24e9}
 """Weights as their model cards say, two digits after the point."""
 
-REAL = [name for name in recipes.names() if name.startswith(("qwen", "gemma", "llama", "gpt"))]
+ON_CORES = ("qwen2.5-0.5b", "smollm2-135m")
+"""What recipes for a processor begin with."""
+
+REAL = [name for name in recipes.names() if name.startswith(("qwen", "smollm", "gemma", "llama", "gpt"))]
 LORA = Tuning("lora", 2e-4, batch_size=22, accumulate=3, epochs=2)
 
 
@@ -175,7 +178,7 @@ def test_more_memory_is_used_for_speed_and_less_for_smaller_batches():
     assert model_size.fit(shape, LORA, "bfloat16", lengths, 14 * GIB) is None  # the weights alone are larger
 
 
-@pytest.mark.parametrize("name", [n for n in REAL if not n.startswith("gpt")])
+@pytest.mark.parametrize("name", [n for n in REAL if not n.startswith(("gpt", *ON_CORES))])
 def test_without_a_gpu_a_real_base_is_refused_with_advice_before_anything_is_downloaded(name):
     with pytest.raises(SublimError, match=r"needs a GPU of \d+ GB .*--dry-run.*sublim run quickstart"):
         plan(recipes.load(name)).check_device()
@@ -274,7 +277,7 @@ def test_a_measurement_of_the_device_takes_the_place_of_the_assumption():
     student = {"device": "NVIDIA H200", "base": recipe.base, "tokens_per_second": 1e4}
     throughput.remember({"students": [student, {"device": "cpu", "base": "x", "tokens_per_second": 5}]}, "runs/a")
     throughput.remember({"students": [{**student, "tokens_per_second": 2e4}]}, "runs/b")  # the newest of a kind
-    assert [one["tokens_per_second"] for one in throughput.measured()] == [2e4]
+    assert [one["tokens_per_second"] for one in throughput.measured()] == [2e4, 5]
     told = plan(recipe, device=card)
     assert "training measured at 20,000 tokens/s on NVIDIA H200 (runs/b)" in told.basis
     assert "writing rows not measured" in told.basis
@@ -344,7 +347,8 @@ def test_a_dry_run_of_every_real_recipe_needs_no_gpu_and_no_network(name, capsys
     out = capsys.readouterr().out
     assert f"Recipe {name}" in out and "cost: about" in out
     told = json.loads((tmp_path / "plan.json").read_text())
-    assert told["tokens"]["trained"] > 10**7 and (told["hours"] or told["usd"])
+    assert told["tokens"]["trained"] > (10**5 if name.startswith(ON_CORES) else 10**7)
+    assert told["hours"] or told["usd"]
 
 
 def test_an_embedded_recipe_has_no_memory_line():
@@ -384,4 +388,5 @@ def test_the_base_of_every_real_recipe_is_known_before_it_is_downloaded_or_paid_
 @pytest.mark.parametrize("name", REAL)
 def test_prompts_leave_rows_to_spare_at_the_filter_rates_of_the_study(name):
     rows = recipes.load(name).rows
-    assert rows.prompts * (1 - 0.38) > rows.keep  # its strict filter removes 23 to 38 %
+    least = rows.min_kept if name.startswith(ON_CORES) else rows.keep  # small teachers retain the format
+    assert rows.prompts * (1 - 0.38) > least  # the study's strict filter removes 23 to 38 %
