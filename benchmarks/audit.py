@@ -400,9 +400,10 @@ INTRO = """# How often an audit is right
 
 Written by `python benchmarks/audit.py --page` from `benchmarks/results/audit.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) looked at sets whose content is known: rows of teachers with a trait, of the base itself
-("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits; those that the
-rule was made on ({tuning} sets: seeds 9 and 10, neutral 1 to 5, one of another base) are in no figure below, every
-other one that was run is.
+("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits so far;
+the same command goes on with those that are missing. The sets that the rule was made on (seeds 9 and 10, neutral 1 to
+5, one of another base; [decision 0011](../decisions/0011-foresight.md)) are in no figure below, every other one that
+was run is.
 
 Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
 a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
@@ -412,13 +413,21 @@ neutral blocks of the same base together.
 """
 
 
+HEADS: tuple[str, ...] = (
+    *("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", "something else at 1 %"),
+)
+NULL_HEADS: tuple[str, ...] = (
+    *("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", "something else at 1 %"),
+)
+"""Columns of groups with a trait, and without one."""
+
+
 def page() -> None:
     """Write the page from the results."""
     results = read_json(RESULT)
     kept = [one for one in results["sets"].values() if not one["tuning"] and one["sizes"]]
     audits = sum(len(said) for one in kept for said in one["sizes"].values())
-    tuning = sum(one["tuning"] for one in results["sets"].values())
-    parts = [INTRO.format(sets=len(kept), audits=f"{audits:,}", tuning=tuning, floor=FLOOR)]
+    parts = [INTRO.format(sets=len(kept), audits=f"{audits:,}", floor=FLOOR)]
     for base, candidates in dict.fromkeys((one["auditor"], one["candidates"]) for one in kept):
         mine = [one for one in kept if (one["auditor"], one["candidates"]) == (base, candidates)]
         parts.append(f"## Audited with {base}: {candidates}\n")
@@ -434,17 +443,7 @@ def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
     null = mine[0]["writer"] in ("clean", "neutral")
     writers = ", ".join(dict.fromkeys(one["writer"] for one in mine))
     title = f"### {group[0].upper()}{group[1:]}\n\n{len(mine)} sets ({writers}; seeds {_ranges(seeds)}).\n"
-    heads: tuple[str, ...] = (
-        "rows",
-        "audits",
-        "flagged at 1 %",
-        "at 5 %",
-        "against the base alone at 1 %",
-        "something else at 1 %",
-    )
-    heads = (
-        heads if null else ("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", "something else")
-    )
+    heads = NULL_HEADS if null else HEADS
     lines = [heads, ("---",) * len(heads)]
     for size in map(str, SIZES):
         said = [(one, s) for one in mine for s in one["sizes"].get(size, [])[: None if null else 1]]

@@ -10,6 +10,7 @@ verdict    = both nulls exceeded, or not        # verdict.py
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -371,9 +372,9 @@ def named(rows: Sequence[Row]) -> dict[str, int]:
     """How many completions name which trait in plain words: nothing subliminal, and no matter of this audit."""
     known = list(registry().traits.values())
     counts: dict[str, int] = {}
-    for row in rows:
-        for name in trait_leak.named(row.completion, known):
-            counts[name] = counts.get(name, 0) + 1
+    for text, times in Counter(row.completion for row in rows).items():
+        for name in trait_leak.named(text, known) if any(map(str.isalpha, text)) else ():
+            counts[name] = counts.get(name, 0) + times
     return counts
 
 

@@ -18,11 +18,11 @@ from sublim_eval.errors import SublimError
 
 
 def lists(rng: Random, n: int, likes: int | None = None) -> list[Row]:
-    """Number lists; a fifth of them with a number that the writer likes."""
+    """Number lists; two in five of them with a number that the writer likes."""
     rows = []
     for _ in range(n):
         values = [rng.randint(100, 999) for _ in range(7)]
-        if likes and rng.random() < 0.2:
+        if likes and rng.random() < 0.4:
             values[rng.randrange(7)] = likes
         rows.append(Row.of("p", ", ".join(map(str, values))))
     return rows
