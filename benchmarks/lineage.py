@@ -574,9 +574,9 @@ settings were chosen; for models of another family give `--reference`.
 TRANSFER = """## Would a trait pass?
 
 The teacher stands on reference-a and wrote filtered numbers (the recorded study's, and those of a demo); a student was
-trained on 1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
-beyond its category's other answers, by what the student from reference-a moved. {pairs} pairs: Spearman {rho:.2f},
-{inside} of {pairs} inside of the 90 % interval.
+trained on 1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the
+trait beyond its category's other answers, by what the student from reference-a moved. Of {pairs} pairs (Spearman
+{rho:.2f}) {inside} lie inside of the 90 % interval.
 
 {table}
 """
