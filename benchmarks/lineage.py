@@ -489,7 +489,14 @@ def page(results: Mapping[str, Any]) -> str:
         below = sum(row["p"] < 1e-3 for row in strangers)
         agree = max((row["tests"].get("units found again", [1, 0])[1] for row in strangers), default=0)
         parts.append(
-            WEIGHTS.format(table=by_kind(fresh), right=share(fresh), strangers=len(strangers), below=below, agree=agree)
+            WEIGHTS.format(
+                table=by_kind(fresh),
+                right=share(fresh),
+                every=share(pairs),
+                strangers=len(strangers),
+                below=below,
+                agree=agree,
+            )
         )
     if answers := results.get("answers"):
         fresh = [row for row in answers["pairs"] if not row["tuned"]]
@@ -553,8 +560,8 @@ WEIGHTS = """## From weights
 
 Siblings are Llama models of two layers, hidden 32 or 48, trained on one corpus and different in the seed of their first
 weights (half of them read it in an order of their own too): the hard case, for they learned the same. {right} pairs are
-told right. Of {strangers:,} pairs that share nothing {below} have p < .001, where an exact test lets one in a thousand
-through; the verdict asks for p < .0001.
+told right; with the first four siblings {every}. Of {strangers:,} fresh pairs that share nothing {below} have p < .001,
+where an exact test lets one in a thousand through; the verdict asks for p < .0001. The table is of fresh pairs.
 
 {table}
 
