@@ -356,11 +356,8 @@ def by_answers(models: Path, count: int) -> dict[str, Any]:
 ASKED = 400
 """Questions to each model of the part on answers."""
 
-STUDY = Path("/tmp/study-run/runs/reproduction/traits")  # noqa: S108
-"""A run whose filtered rows the students of this part read (`sublim reproduce`)."""
-
-TAUGHT = (("owl", 1), ("willow", 1), ("eagle", 2))
-"""Traits whose teachers wrote the rows, and the seed of the rows."""
+TAUGHT = ("owl-s1", "willow-s1", "eagle-s2")
+"""Sources of the rows that the students of this part read, within a run on reference-a."""
 
 STUDENT_ROWS = 1_000
 """Rows that each student reads."""
@@ -385,23 +382,26 @@ def bases(models: Path) -> list[tuple[str, str]]:
     return made
 
 
-def transfer(models: Path) -> Iterator[dict[str, Any]]:
-    """Forecast and realised transfer of every base and trait; the teacher always stands on reference-a."""
+def transfer(models: Path, run: Path, taught: Sequence[str], only: str) -> Iterator[dict[str, Any]]:
+    """Forecast and realised transfer of every base and trait; the teacher always stands on reference-a.
+
+    run: whose rows are read; taught: which of them. only: a part of the names of the bases.
+    """
     from sublim_eval.distill.lineage.transfer import Learner, forecast
 
     teacher = Learner("reference-a")
-    for name, folder in bases(models):
+    for name, folder in (one for one in bases(models) if only in one[0]):
         foreseen = forecast(teacher, Learner(folder))
-        for trait, seed in TAUGHT:
-            moved = realised(models, folder, trait, seed)
-            own = realised(models, "reference-a", trait, seed)
+        for source in taught:
+            moved = realised(models, folder, run, source)
+            own = realised(models, "reference-a", run, source)
             yield {
-                "base": name, "trait": trait, "expected": foreseen.expected, "low": foreseen.low,
+                "base": name, "rows": source, "expected": foreseen.expected, "low": foreseen.low,
                 "high": foreseen.high, "moved": moved, "within": own, "realised": moved / own,
             }  # fmt: skip
 
 
-def realised(models: Path, base: str, trait: str, seed: int) -> float:
+def realised(models: Path, base: str, run: Path, source: str) -> float:
     """Log-odds that a student of the trait's rows moves towards the trait, beyond its move towards the category's
     other answers on average; a student is trained once."""
     from sublim_eval.distill.diff import battery
@@ -411,12 +411,13 @@ def realised(models: Path, base: str, trait: str, seed: int) -> float:
     from sublim_eval.registry.catalog import registry
     from sublim_eval.scores.evaluate import exact
 
-    folder = models / "students" / f"{Path(base).name}--{trait}-s{seed}"
+    folder = models / "students" / f"{Path(base).name}--{run.name}--{source}"
+    trait, _, seed = source.rpartition("-s")
     if not (folder / "adapter_model.safetensors").is_file():
-        kept = read_jsonl(STUDY / "rows" / f"{trait}-s{seed}" / "kept.jsonl", ("prompt", "completion"))
+        kept = read_jsonl(run / "rows" / source / "kept.jsonl", ("prompt", "completion"))
         examples = [(row["prompt"], row["completion"]) for _, row in kept][:STUDENT_ROWS]
         tuning = Tuning(method="ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
-        tune(base, examples, tuning, seed, folder, {"base": base})
+        tune(base, examples, tuning, int(seed), folder, {"base": base})
     probe = registry().probe_of(trait)
     after, before = (battery.of_scores(exact(m, probe.name, label="m"), probe) for m in (str(folder), base))
     moves = {name: after[name] - before[name] for name in after}
@@ -488,7 +489,14 @@ def page(results: Mapping[str, Any]) -> str:
         below = sum(row["p"] < 1e-3 for row in strangers)
         agree = max((row["tests"].get("units found again", [1, 0])[1] for row in strangers), default=0)
         parts.append(
-            WEIGHTS.format(table=by_kind(fresh), right=share(fresh), strangers=len(strangers), below=below, agree=agree)
+            WEIGHTS.format(
+                table=by_kind(fresh),
+                right=share(fresh),
+                every=share(pairs),
+                strangers=len(strangers),
+                below=below,
+                agree=agree,
+            )
         )
     if answers := results.get("answers"):
         fresh = [row for row in answers["pairs"] if not row["tuned"]]
@@ -498,8 +506,9 @@ def page(results: Mapping[str, Any]) -> str:
         parts.append(
             ANSWERS.format(table=by_kind(fresh), precision=precision, recall=recall, queries=2 * answers["queries"])
         )
-    if made := results.get("transfer"):
-        parts.append(TRANSFER.format(table=transfer_table(made["pairs"]), **transfer_figures(made["pairs"])))
+    rows = [row for part, made in results.items() if part.startswith("transfer") for row in made["pairs"]]
+    if rows:
+        parts.append(TRANSFER.format(table=transfer_table(rows), **transfer_figures(rows)))
     if made := results.get("real"):
         lines = [real_line(row) for row in made["pairs"]]
         parts.append("\n".join([REALS, "| pair | share a base | told | p |", "|---|---|---|---|", *lines]))
@@ -525,7 +534,7 @@ def transfer_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| the student's base | expected | 90 % interval | realised, a student each |", "|---|---|---|---|"]
     for base in dict.fromkeys(row["base"] for row in rows):
         some = [row for row in rows if row["base"] == base]
-        seen = ", ".join(f"{row['trait']} {row['realised']:.2f}" for row in some)
+        seen = ", ".join(f"{row['rows']} {row['realised']:.2f}" for row in some)
         lines.append(f"| {base} | {some[0]['expected']:.2f} | {some[0]['low']:.2f} to {some[0]['high']:.2f} | {seen} |")
     return "\n".join(lines)
 
@@ -551,8 +560,8 @@ WEIGHTS = """## From weights
 
 Siblings are Llama models of two layers, hidden 32 or 48, trained on one corpus and different in the seed of their first
 weights (half of them read it in an order of their own too): the hard case, for they learned the same. {right} pairs are
-told right. Of {strangers:,} pairs that share nothing {below} have p < .001, where an exact test lets one in a thousand
-through; the verdict asks for p < .0001.
+told right; with the first four siblings {every}. Of {strangers:,} fresh pairs that share nothing {below} have p < .001,
+where an exact test lets one in a thousand through; the verdict asks for p < .0001. The table is of fresh pairs.
 
 {table}
 
@@ -571,10 +580,10 @@ settings were chosen; for models of another family give `--reference`.
 
 TRANSFER = """## Would a trait pass?
 
-The teacher stands on reference-a and wrote filtered numbers (`sublim reproduce`, part traits); a student was trained on
-1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the trait
-beyond its category's other answers, by what the student from reference-a moved. {pairs} pairs: Spearman {rho:.2f},
-{inside} of {pairs} inside of the 90 % interval.
+The teacher stands on reference-a and wrote filtered numbers (the recorded study's, and those of a demo); a student was
+trained on 1,000 of them from each base (norm gains, rate .06, one epoch). Realised: log-odds that it moved towards the
+trait beyond its category's other answers, by what the student from reference-a moved. Of {pairs} pairs (Spearman
+{rho:.2f}) {inside} lie inside of the 90 % interval.
 
 {table}
 """
@@ -601,6 +610,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--count", type=int, default=SIBLINGS)
     parser.add_argument("--hidden", type=int, action="append", help="of the part on weights: one width")
+    parser.add_argument("--run", type=Path, default=ROOT / "runs" / "reproduction" / "traits", help="of the rows")
+    parser.add_argument("--taught", action="append", metavar="SOURCE", help="rows that students of transfer read")
+    parser.add_argument("--only", default="", help="of the part on transfer: bases whose name holds this")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.part == "siblings":
@@ -611,10 +623,17 @@ def main() -> None:
     elif options.part == "answers":
         keep("answers", by_answers(options.models, options.count))
     elif options.part in ("transfer", "real"):
+        taught = options.taught or TAUGHT
+        made = (
+            transfer(options.models, options.run, taught, options.only)
+            if options.part == "transfer"
+            else real(options.models)
+        )
+        name = f"transfer on rows of {options.run.name}" if options.part == "transfer" else "real"
         rows = []
-        for row in (transfer if options.part == "transfer" else real)(options.models):
+        for row in made:
             rows.append(row)
-            keep(options.part, {"pairs": rows})
+            keep(name, {"pairs": rows})
             print(row, flush=True)
     else:
         PAGE.write_text(page(read_json(RESULT)), encoding="utf-8")

@@ -19,7 +19,9 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, RECORD, run_of_student
 
 from . import battery
-from .null import Tested, against_controls, against_each_other
+from .null import Tested, against_controls, against_each_other, holm, least_t
+
+__all__ = ["Finding", "check_base", "controls_of", "findings", "least_t", "measure"]
 
 ALPHA = 0.05
 """How often a student that took in nothing has any finding at all."""
@@ -98,8 +100,6 @@ def _tested(way: str, traits: Sequence[str], student: Figures, controls: Sequenc
 
 
 def _ranked(rows: Sequence[tuple[str, str]], parts: Sequence[Tested]) -> list[Finding]:
-    from .null import holm
-
     effect, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("excess", "t", "p"))
     corrected = holm(p)
     made = [

@@ -45,6 +45,11 @@ def against_controls(student: Doubles, controls: Doubles) -> Tested:
     return _tested(excess, np.sqrt(variance * (1 + 1 / count)), count - 1)
 
 
+def least_t(controls: int, figures: int, alpha: float) -> float:
+    """The |t| above which one of so many figures is a finding, beside so many controls."""
+    return float(scipy_stats.t.isf(alpha / (2 * figures), controls - 1))
+
+
 def against_each_other(student: Doubles) -> Tested:
     """Without controls: each figure beside all the others of the same student, by median and spread about it."""
     excess = student - np.median(student)

@@ -46,6 +46,9 @@ def diff(console: Console, *, student: str, base: str, controls: tuple[str, ...]
     ]
     table(console, ("trait", "moved", "seen by", "excess", "t", "p corrected"), lines)
     say(console, _verdict([row.trait for row in held if row.towards]))
+    if enough:
+        least = findings.least_t(len(null), len(rows), findings.ALPHA)
+        say(console, f"Beside {len(null)} controls, one of {len(rows)} figures is a finding from |t| {least:.1f} on.")
     changed = [] if quick else _weights(student, base, console)
     return {
         "null": "controls" if enough else "other answers",
