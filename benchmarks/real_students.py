@@ -275,7 +275,11 @@ def command(record: Mapping[str, Any]) -> str:
     """What makes this run again, one seed or all."""
     recipe = record["recipe"]
     seeds = ",".join(map(str, recipe["seeds"]))
-    return f"sublim run {recipe['name']} --base {recipe['base']} --seeds {seeds}"
+    run = f"sublim run {recipe['name']} --base {recipe['base']} --seeds {seeds}"
+    if not recipe["name"].endswith("-formats"):
+        return run
+    before = f"python benchmarks/real_students.py formats --base {recipe['base'].removesuffix('-formats')}"
+    return f"{before} --out {recipe['base']}\n{run}"
 
 
 def _teachers(record: Mapping[str, Any]) -> Iterator[str]:
