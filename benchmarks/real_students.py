@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 KEPT = ROOT / "docs" / "results" / "real"
 PAGE = ROOT / "docs" / "results" / "real-small.md"
-NOTES = KEPT / "reading.md"
+NOTES = KEPT / "reading.txt"
 """What the figures say, written by hand; stands at the head of the page."""
 
 PILOT = 0

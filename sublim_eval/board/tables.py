@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -67,8 +68,12 @@ def _one_of(by_ending: Mapping[str, Any], file: Path) -> Any:
 
 
 def inert(text: str) -> str:
-    """Text as a cell that no spreadsheet runs; `_live` takes the mark off. A quotation mark at the front is doubled."""
-    return f"'{text}" if text.startswith((*FORMULA, "'")) else text
+    """Text as a cell that no spreadsheet runs; `_live` takes the mark off. A quotation mark at the front is doubled.
+
+    Half a surrogate pair, which UTF-8 cannot hold, becomes the sign of a lost character.
+    """
+    whole = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return f"'{whole}" if whole.startswith((*FORMULA, "'")) else whole
 
 
 def _live(text: str) -> str:

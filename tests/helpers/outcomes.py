@@ -32,6 +32,8 @@ def row(arm, trait, gap, *, reach=0.02, role="trait", seeds=SEEDS, change="", in
         "trait": trait,
         "probe": registry().probe_of(trait).name,
         "control": "control",
+        "base": "reference-a",
+        "version": "2-A",
         "student_shares": {s: controls[s] + gap + w for s, w in zip(seeds, wobble, strict=True)},
         "control_shares": controls,
         "base_share": 0.1,
