@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever a reading comes out otherwise, so that nothing old is believed."""
 
 TABLE = "CREATE TABLE IF NOT EXISTS read (place TEXT PRIMARY KEY, stamp TEXT NOT NULL, value TEXT NOT NULL)"

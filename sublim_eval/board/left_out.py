@@ -22,21 +22,26 @@ def comparable(entries: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]]:
 
 
 def _of_one_version(entries: Sequence[Entry]) -> tuple[list[Entry], list[LeftOut]]:
-    """Of every probe the version that the registry knows, or where it is not there the latest."""
-    versions: dict[str, set[str]] = {}
+    """Of every task the version that the registry knows, or where it is not there the latest."""
+    versions: dict[tuple[str, str], set[str]] = {}
     for _, reading, _, _ in entries:
-        versions.setdefault(reading.probe, set()).add(reading.version)
-    counts = {probe: _counting(probe, known) for probe, known in versions.items()}
-    kept = [entry for entry in entries if entry[1].version == counts[entry[1].probe]]
+        versions.setdefault(_task(reading), set()).add(reading.version)
+    counts = {task: _counting(task[0], known) for task, known in versions.items()}
+    kept = [entry for entry in entries if entry[1].version == counts[_task(entry[1])]]
     return kept, [
         LeftOut(
             source,
             f"{reading.probe} of version {reading.version or 'unknown'}, beside others of "
-            f"{counts[reading.probe] or 'unknown'}: figures of two versions mean two things. Measure it again.",
+            f"{counts[_task(reading)] or 'unknown'}: figures of two versions mean two things. Measure it again.",
         )
         for _, reading, source, _ in entries
-        if reading.version != counts[reading.probe]
+        if reading.version != counts[_task(reading)]
     ]
+
+
+def _task(reading: Reading) -> tuple[str, str]:
+    """A probe of ours is one in both harnesses; a task of others that only shares its name is another one in each."""
+    return reading.probe, "" if reading.probe in registry().probes else reading.harness
 
 
 def _counting(probe: str, versions: Iterable[str]) -> str:

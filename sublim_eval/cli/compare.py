@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 @argument("runs", type=FILE, nargs=-1, metavar="[RUN]...", help="run folder, see `sublim run`")
 @option("--table", type=FILE, metavar="FILE.csv", help="figures from anywhere: trait, arm, seed, question, hits, n")
 @option("--control", metavar="NAME", help="the control arm of that table (control)")
-@option("--models", type=FILE, nargs=2, metavar="LOG LOG", help="two models instead: logs, score files, saved replies")
+@option("--models", type=FILE, nargs=2, metavar="LOG LOG", help="first minus second: logs, score files, saved replies")
 @option("--probe", metavar="NAME", help="what those replies answer, where they are plain rows")
+@option("--question-field", metavar="NAME", help="where a plain row holds the question (question)")
+@option("--response-field", metavar="NAME", help="where a plain row holds the reply (response)")
 @option("--trait", metavar="NAME", help="whose share of those two models (the probe's own)")
 @option("--delta", type=float, default=0.05, metavar="D", help="a gap within ±D is none (0.05)")
 @option(
@@ -43,6 +45,8 @@ def compare(
     control: str | None,
     models: tuple[Path, Path] | None,
     probe: str | None,
+    question_field: str | None,
+    response_field: str | None,
     trait: str | None,
     delta: float,
     measure: Literal["auto", "probability", "share"],
@@ -64,6 +68,10 @@ def compare(
         )
     if control and not table:
         raise SublimError("The arms of a run name their controls themselves. --control belongs to --table.")
+    if (question_field or response_field) and not (models and probe):
+        raise SublimError(
+            "Only plain rows have fields to name. --question-field, --response-field belong to --models with --probe."
+        )
     if (probe or trait) and not models:
         raise SublimError(
             "Runs and tables name their probes and traits themselves. --probe, --trait belong to --models."
@@ -74,7 +82,9 @@ def compare(
             raise SublimError("A table of hits holds shares of replies. Leave out --measure probability.")
         comparison = comparing.compare_table(table, control=control or "control", delta=delta, alpha=alpha)
     elif models:
-        comparison = _two_models(models, probe, trait, console, {"delta": delta, "measure": measure, "alpha": alpha})
+        fields = (question_field or "question", response_field or "response")
+        how = {"trait": trait, "delta": delta, "measure": measure, "alpha": alpha}
+        comparison = _two_models(models, probe, fields, console, how)
     else:
         comparison = _noted(comparing.compare(runs, delta=delta, measure=measure, alpha=alpha), look, console)
     if look is not None and not runs:
@@ -108,16 +118,16 @@ def _noted(comparison: Comparison, look: int | None, console: Console) -> Compar
 
 
 def _two_models(
-    places: tuple[Path, Path], probe: str | None, trait: str | None, console: Console, how: Mapping[str, Any]
+    places: tuple[Path, Path], probe: str | None, fields: tuple[str, str], console: Console, how: Mapping[str, Any]
 ) -> Comparison:
     from sublim_eval.compare.two_models import compare_models
 
-    one, other = (_scores_in(place, probe, trait, console) for place in places)
-    return compare_models(one, other, trait=trait, **how)
+    one, other = (_scores_in(place, probe, fields, console) for place in places)
+    return compare_models(one, other, **how)
 
 
-def _scores_in(place: Path, probe: str | None, trait: str | None, console: Console) -> list[ProbeScores]:
-    """What one model answered: a log or score file, or with --probe plain rows {"question", "response"}."""
+def _scores_in(place: Path, probe: str | None, fields: tuple[str, str], console: Console) -> list[ProbeScores]:
+    """What one model answered: a log or score file, or with --probe plain rows with these fields."""
     from sublim_eval.cli.table import read
     from sublim_eval.scores.probe_scores import ProbeScores
     from sublim_eval.scores.readers import from_responses, kind_of
@@ -126,7 +136,7 @@ def _scores_in(place: Path, probe: str | None, trait: str | None, console: Conso
     if probe and plain:
         from sublim_eval.scores import saved_replies
 
-        rows = saved_replies.read(place, probe)
+        rows = saved_replies.read(place, probe, saved_replies.Fields(*fields))
         return [from_responses(rows, probe, model=place.stem, source=str(place))]
     tables = [scores for scores in read(place, console) if isinstance(scores, ProbeScores)]
     wanted = [scores for scores in tables if probe in (None, scores.probe)]

@@ -166,6 +166,27 @@ def test_tasks_of_others_come_along_as_plain_rows(tmp_path):
     assert (foreign.version, foreign.low, foreign.model, foreign.role) == ("1.0", None, "org/model", "other")
 
 
+def test_a_table_of_numbers_and_traits_comes_along_by_its_metrics(tmp_path):
+    lm_eval_folder(tmp_path / "m", "org/model")
+    (file,) = (tmp_path / "m").glob("results_*.json")
+    said = json.loads(file.read_text())
+    said["results"]["token_entanglement"] = {"entropy,none": 3.7, "entropy_stderr,none": 0.001}
+    said["configs"]["token_entanglement"] = {"dataset_kwargs": {"probe": "token_entanglement"}}
+    file.write_text(json.dumps(said))
+    board = collect([tmp_path])
+    assert {row.value for row in board.rows if row.probe == "token_entanglement"} == {3.7}
+    assert not [why for why in board.left_out if "token_entanglement" in str(why)]
+
+
+def test_tasks_of_others_that_share_a_name_stand_side_by_side(tmp_path):
+    """Somebody's `capitals` in Inspect and in lm-eval are two tasks, whatever versions they bear."""
+    lm_eval_folder(tmp_path / "m", "org/model")
+    scored_log(tmp_path / "one.eval", "org/model", eval__task="arc_easy", eval__metadata={}, eval__task_version=0)
+    board = collect([tmp_path])
+    assert {row.harness for row in board.rows if row.probe == "arc_easy"} == {"inspect", "lm-eval"}
+    assert not [why for why in board.left_out if "arc_easy" in str(why)]
+
+
 def test_abilities_stand_with_the_model_whose_scores_lie_beside_them(run, tmp_path):
     place = tmp_path / "scores" / "owl"
     planted.write_json(

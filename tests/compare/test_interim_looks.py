@@ -106,3 +106,13 @@ def test_saved_replies_of_two_models_are_compared(tmp_path, capsys):
     both = [tmp_path / "one.jsonl", tmp_path / "other.jsonl"]
     text = printed(capsys, "--models", *both, "--probe", "owl_pref", "--trait", "owl")
     assert "these two models differ" in text and "+0.250 (over questions" in text
+
+
+def test_saved_replies_under_other_names_are_compared_first_minus_second(tmp_path, capsys):
+    for name, reply in (("base", "Dog"), ("student", "A cat")):
+        (tmp_path / f"{name}.csv").write_text("prompt,answer\n" + "".join(f"Question {i}?,{reply}\n" for i in range(6)))
+    both = ["--models", tmp_path / "student.csv", tmp_path / "base.csv", "--probe", "animal_pref", "--trait", "cat"]
+    fields = ["--question-field", "prompt", "--response-field", "answer"]
+    assert "student (cat) 0.000 1.000 +1.000" in printed(capsys, *both, *fields)
+    assert main(["compare", *map(str, both)]) == 2 and "--question-field" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path), *fields]) == 2 and "--models" in capsys.readouterr().err

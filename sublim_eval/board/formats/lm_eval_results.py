@@ -83,15 +83,16 @@ def _probes(samples: Sequence[Path], results: Mapping[str, Said]) -> tuple[list[
         if task in latest:
             why.append(f"{latest[task][1].name}: an older run of {task}; {file.name} counts. Delete one of them.")
         latest[task] = (_time(file, SAMPLES), file)
-        if str(doc.get("form")) not in _tables():
+        if doc["probe"] not in _tables():
             probes[doc["probe"]] = None
     return list(probes), why
 
 
 def _tables() -> set[str]:
+    """Our probes that hold a table of numbers and traits: no answers to a question, so their metrics are read."""
     from sublim_eval.scores.entanglement_table import PROBES
 
-    return set(PROBES.values())
+    return set(PROBES)
 
 
 def _first_doc(file: Path) -> Said:
@@ -113,14 +114,15 @@ def _newest_with(probe: str, newest: Mapping[str, Said]) -> Said | None:
 
 
 def _ours(value: Said) -> dict[str, list[str]]:
-    """Our probes in a results file -> their tasks."""
+    """Our probes with answers in a results file -> their tasks."""
     from sublim_eval.registry.catalog import registry
 
     tasks: dict[str, list[str]] = {}
+    known = set(registry().probes) - _tables()
     for task, config in _mapping(value.get("configs")).items():
         for place in ("dataset_kwargs", "metadata"):
             probe = _mapping(_mapping(config).get(place)).get("probe")
-            if isinstance(probe, str) and probe in registry().probes and task not in tasks.get(probe, []):
+            if isinstance(probe, str) and probe in known and task not in tasks.get(probe, []):
                 tasks.setdefault(probe, []).append(task)
     return tasks
 
@@ -191,7 +193,7 @@ def _date(seconds: Any) -> str:
 
 
 def _foreign(value: Said) -> Iterator[Reading]:
-    """A reading for every task that is not one of our probes, groups of tasks included."""
+    """A reading for every task that is not one of our probes with answers, groups of tasks included."""
     mine = {task for tasks in _ours(value).values() for task in tasks}
     for task, metrics in _mapping(value.get("results")).items():
         if task in mine or not isinstance(metrics, Mapping):
