@@ -80,6 +80,22 @@ def read_json(path: Path) -> Any:
 _WRITTEN = json.JSONEncoder(ensure_ascii=False)
 
 
+def is_there(file: Path) -> bool:
+    """Whether a file lies there; a name that no disk takes, as an edited record may hold, is none."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def files_in(folder: Path, *patterns: str) -> list[Path]:
+    """The files of a folder that a pattern names, sorted; none of a folder whose name no disk takes."""
+    try:
+        return sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    except (OSError, ValueError):
+        return []
+
+
 def json_line(row: Mapping[str, Any]) -> str:
     """One line of a JSONL file; text stays readable unless it holds half a surrogate pair, which UTF-8 cannot."""
     line = _WRITTEN.encode(row)

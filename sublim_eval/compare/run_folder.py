@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json
+from sublim_eval.files import digest, is_there, read_json
 from sublim_eval.registry.experiment import (
     CONTROLS,
     RECORD,
@@ -211,6 +211,8 @@ def _arm(name: str, parts: Sequence[Mapping[str, Any]], base: str, recipe: Mappi
     entry = parts[0]
     tuning = {**(recipe.get("student") or {})}
     tuning |= {key: value for key, value in (entry.get("student") or {}).items() if value is not None}
+    if not isinstance(entry.get("trait"), str | None):
+        raise TypeError(f"the trait of {name} is no name")
     changed = changes_of(entry)
     others = (recipe.get("expected") or {}).get(name)
     own = (
@@ -265,7 +267,7 @@ def _scores(folder: Path, entry: Mapping[str, Any], who: str) -> Scores:
         raise SublimError(f"{who} in {folder} has no scores. Give the same `sublim run` again to score it.")
     read = {}
     for probe, file in entry["scores"].items():
-        if not (folder / file).is_file():
+        if not is_there(folder / file):
             raise SublimError(
                 f"The score file {folder / file} of {who} is missing. "
                 "Give the same `sublim run` again; it makes only that."

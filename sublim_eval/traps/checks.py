@@ -64,7 +64,7 @@ def of_run(path: Path, *, fast: bool = True, read: weights.Read = weights.read_a
             *_of_answers(run),
             *_of_evidence(run),
         ]
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError, OSError) as error:
         raise SublimError(
             f"{path / 'run.json'} is not as `sublim run` writes it ({type(error).__name__}: {error}). Make it again."
         ) from error

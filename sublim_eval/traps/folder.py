@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import expanded, file_digest, read_json, read_jsonl
+from sublim_eval.files import expanded, file_digest, files_in, is_there, read_json, read_jsonl
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import RECORD, SCORES, seeded
 from sublim_eval.scores.probe_scores import ProbeScores
@@ -81,7 +81,7 @@ class Folder:
 
     def json(self, file: Path) -> dict[str, Any] | None:
         """A JSON object inside the run, None when it is missing."""
-        if not (self.path / file).is_file():
+        if not is_there(self.path / file):
             return None
         try:
             made = read_json(self.path / file)
@@ -101,7 +101,7 @@ class Folder:
     def rows(self, folder: str, name: str) -> list[dict[str, Any]] | None:
         """The rows of rows/<source>-s<seed>/<name>, None when the file is missing or empty."""
         file = self.path / folder / name
-        if not file.is_file() or not file.stat().st_size:
+        if not is_there(file) or not file.stat().st_size:
             return None
         try:
             return [row for _, row in read_jsonl(file, ("prompt", "completion"))]
@@ -111,7 +111,7 @@ class Folder:
 
     def scores(self, file: str | None) -> ProbeScores | None:
         """A score file, read once; None when it is missing or holds what no score can be."""
-        if file is None or not (self.path / file).is_file():
+        if file is None or not is_there(self.path / file):
             return None
         if self.path / file not in self._scores:
             try:
@@ -130,11 +130,11 @@ class Folder:
     def hashes(self, folder: Path, names: tuple[str, ...] | str, *, large: bool) -> dict[str, str]:
         """SHA-256 of files of a folder that are there, by name or pattern; huge ones only when `large`."""
         here = (
-            sorted((self.path / folder).glob(names))
+            files_in(self.path / folder, names)
             if isinstance(names, str)
             else [self.path / folder / name for name in names]
         )
-        return {f.name: self.digest(f) for f in here if f.is_file() and (large or f.stat().st_size < LARGE)}
+        return {f.name: self.digest(f) for f in here if is_there(f) and (large or f.stat().st_size < LARGE)}
 
     def digest(self, file: Path) -> str:
         """SHA-256 of a file, taken once."""
@@ -152,8 +152,7 @@ class Folder:
 
 def written(here: Path, hashed: Callable[[Path], str] = file_digest, below: float = math.inf) -> dict[str, str | None]:
     """Every file of a folder that a stage may have written -> its hash, None for those of `below` bytes and more."""
-    files = sorted(f for f in here.rglob("*") if f.is_file())
-    own = [f for f in files if not _later(f.relative_to(here))]
+    own = [f for f in files_in(here, "**/*") if not _later(f.relative_to(here))]
     return {f.relative_to(here).as_posix(): hashed(f) if f.stat().st_size < below else None for f in own}
 
 
@@ -164,7 +163,7 @@ def _later(file: Path) -> bool:
 
 def read_logs(folder: Path, *, samples: bool) -> tuple[dict[str, EvalLog], dict[str, str]]:
     """(probe -> the newest Inspect log of ours in folder/logs or in the folder; log that cannot be read -> why)."""
-    files = sorted([*folder.glob("logs/*.eval"), *folder.glob("*.eval")])
+    files = files_in(folder, "logs/*.eval", "*.eval")
     logs, torn = {}, {}
     for file in files:
         try:
@@ -195,7 +194,7 @@ def defaults_of(log: EvalLog, beside: Path) -> dict[str, Any] | None:
     if folder is None:
         return None
     file = folder / "generation_config.json"
-    value = read_json(file) if file.is_file() else {}
+    value = read_json(file) if is_there(file) else {}
     return value if isinstance(value, dict) else {}
 
 

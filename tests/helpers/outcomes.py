@@ -34,6 +34,7 @@ def row(arm, trait, gap, *, reach=0.02, role="trait", seeds=SEEDS, change="", in
         "control": "control",
         "base": "reference-a",
         "version": "2-A",
+        "measure": "probability",
         "student_shares": {s: controls[s] + gap + w for s, w in zip(seeds, wobble, strict=True)},
         "control_shares": controls,
         "base_share": 0.1,

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sublim_eval.compare.compare import compare
 from sublim_eval.errors import SublimError
 from sublim_eval.traps import checks
@@ -98,3 +100,20 @@ def try_one(seed: int, folder: Path) -> None:
 def test_a_spoilt_file_of_a_run_is_no_traceback(tmp_path: Path) -> None:
     for seed in range(8):
         try_one(seed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [("students", "folder", "a" * 300), ("students", "arm", "control" * 60), ("rows", "raw", 10**400)],
+)
+def test_a_record_that_no_disk_and_no_number_holds_is_one_sentence(
+    tmp_path: Path, table: str, key: str, value: Any
+) -> None:
+    shutil.copytree(planted.small_run(), tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record[table][0][key] = value
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    try:
+        assert checks.worst(checks.of_run(tmp_path / "run")) in checks.LEVELS
+    except SublimError as error:
+        assert "Make it again" in str(error) and len(str(error)) < 600
