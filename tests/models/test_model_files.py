@@ -249,10 +249,10 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
     ("template", "says"),
     [
         ("{% if enable_thinking %}" + ENDLESS + "{% endif %}{{ messages[0]['content'] }}", "does not end"),
-        ("{{ 'x' * (10**10) }}", "GiB of memory"),
+        ("{{ 'x' * (10**10) }}", "GiB"),  # by memory, or by time where memory comes slowly
         (
             "{% set n = namespace(s='x') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}",
-            "GiB of memory",
+            "GiB",
         ),
         ("{{ messages[0]['content'].ljust(10**7) }}", "writes 10,000,000 characters"),
         ("{% if", "valid Jinja"),
