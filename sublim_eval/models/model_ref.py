@@ -147,7 +147,11 @@ def _folder(folder: Path, before: tuple[Path, ...]) -> Source:
 
 def _base(folder: Path, name: object, before: tuple[Path, ...]) -> Source:
     """The base that a folder names: a folder beside it, or what `resolve` knows."""
-    if not isinstance(name, str) or "\0" in name:
+    if (
+        not isinstance(name, str)
+        or "\0" in name
+        or any(len(part.encode(errors="replace")) > 255 for part in name.split("/"))
+    ):
         raise SublimError("That is no name.")
     beside = folder / name
     return _resolve(beside if beside.is_dir() else name, before)
