@@ -26,11 +26,11 @@ from scipy import special
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit import forecast
-from sublim_eval.distill.audit.audit import Evidence, Looking, Settings, other, other_nulls
+from sublim_eval.distill.audit.audit import Looking, RowEvidence, Settings, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
-from sublim_eval.distill.audit.data import Row
-from sublim_eval.distill.audit.forecast import Case
+from sublim_eval.distill.audit.data import AuditRow
+from sublim_eval.distill.audit.forecast import ForecastCase
 from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
 from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, weigh
@@ -133,7 +133,7 @@ DILUTED = {"half_clean": 0.5, "quarter": 0.75, "tenth": 0.9}
 # ---------------------------------------------------------------- sets
 
 
-def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[Row]:
+def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[AuditRow]:
     """The rows of a set: of a finished study where it has them, else made in `sets`; changed as it says."""
     recipe = recipes.load(PARTS[one.kind][0])
     arm = {"clean": Arm("control", "control"), "neutral": Arm("neutral", "placebo", writer="neutral")}.get(one.writer)
@@ -158,7 +158,9 @@ def rows_of(one: Wanted, sets: Path, study: Path | None) -> list[Row]:
         rows = transforms.dilute(rows, other_rows, DILUTED[one.change], Random(f"{one.change}-{one.seed}"))
     elif one.change:
         rows = transforms.CHANGES[one.change](rows, Random(f"{one.change}-{one.seed}"))
-    return [Row.of(row["prompt"], row["completion"], **{k: row[k] for k in ("answer",) if k in row}) for row in rows]
+    return [
+        AuditRow.of(row["prompt"], row["completion"], **{k: row[k] for k in ("answer",) if k in row}) for row in rows
+    ]
 
 
 def _of_study(one: Wanted, arm: Arm, study: Path | None) -> Path | None:
@@ -192,7 +194,7 @@ class Look:
 class Auditor:
     """What an audit of one base and kind of rows needs, made once: probes, controls, and the base itself."""
 
-    def __init__(self, base: str, rows: list[Row], look: Look) -> None:
+    def __init__(self, base: str, rows: list[AuditRow], look: Look) -> None:
         self.settings = Settings(base, look.traits, look.measures, home=look.home)
         self.through, kind = filter_of(rows), kind_of(row.completion for row in rows)
         tuning = tuning_of(base)
@@ -206,20 +208,20 @@ class Auditor:
         self.nulls = Nulls.of(self.clean.values, [one.values for one in self.neutral], rng)
         self.others = other_nulls(self.clean, self.neutral, rng)
 
-    def read(self, rows: list[Row]) -> Evidence:
+    def read(self, rows: list[AuditRow]) -> RowEvidence:
         """Evidence of rows, all of them."""
         values, surprise = self.scorer.ratios(rows, self.candidates)
         there = ~np.isnan(surprise)
-        return Evidence(values[there], surprise[there])
+        return RowEvidence(values[there], surprise[there])
 
 
-def evidence_of(one: Wanted, auditor: Auditor, rows: list[Row], sets: Path) -> tuple[Evidence, float]:
+def evidence_of(one: Wanted, auditor: Auditor, rows: list[AuditRow], sets: Path) -> tuple[RowEvidence, float]:
     """(evidence of a set, seconds it took), read or kept."""
     known = digest([[row.completion for row in rows], auditor.names, auditor.settings.measures])[:16]
     file = sets / "evidence" / f"{one.name.replace('/', '-')}-{known}.npz"
     if file.is_file():
         with np.load(file) as kept:
-            return Evidence(kept["values"], kept["surprise"]), float(kept["seconds"])
+            return RowEvidence(kept["values"], kept["surprise"]), float(kept["seconds"])
     began = time.process_time()
     made = auditor.read(rows)
     seconds = time.process_time() - began
@@ -228,18 +230,18 @@ def evidence_of(one: Wanted, auditor: Auditor, rows: list[Row], sets: Path) -> t
     return made, seconds
 
 
-def at_sizes(auditor: Auditor, evidence: Evidence, blocks: int) -> dict[str, list[dict[str, Any]]]:
+def at_sizes(auditor: Auditor, evidence: RowEvidence, blocks: int) -> dict[str, list[dict[str, Any]]]:
     """What an audit says of disjoint blocks of the rows, for every size; at most `blocks` a size."""
     out: dict[str, list[dict[str, Any]]] = {}
     for size in SIZES:
         starts = range(0, len(evidence.surprise) - size + 1, size)[:blocks]
-        parts = [Evidence(evidence.values[s : s + size], evidence.surprise[s : s + size]) for s in starts]
+        parts = [RowEvidence(evidence.values[s : s + size], evidence.surprise[s : s + size]) for s in starts]
         if parts:
             out[str(size)] = [_said(auditor, part) for part in parts]
     return out
 
 
-def _said(auditor: Auditor, data: Evidence) -> dict[str, Any]:
+def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
     test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
@@ -270,7 +272,7 @@ def cases_of(study: Path, look: Look, ends: float) -> None:
         shift = _realised(this)
         if shift is None:
             continue
-        rows = [Row.of(row["prompt"], row["completion"], **_facts_in(row)) for row in rows_of_arm(this)]
+        rows = [AuditRow.of(row["prompt"], row["completion"], **_facts_in(row)) for row in rows_of_arm(this)]
         drawn = Random(f"forecast-{this.name}").sample(rows, min(512, len(rows)))
         if modality not in auditors:
             auditors[modality] = Auditor(this.student_base, drawn, look)
@@ -278,7 +280,7 @@ def cases_of(study: Path, look: Look, ends: float) -> None:
         at = auditor.names.index(this.arm.trait)
         values, _ = auditor.scorer.ratios(drawn, [auditor.candidates[at]])
         seen = effects(values[~np.isnan(values[:, 0])], auditor.clean.values[:, [at]])
-        case = Case(
+        case = ForecastCase(
             mark,
             this.student_base,
             modality,

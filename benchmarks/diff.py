@@ -18,7 +18,7 @@ from typing import Any
 
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill.diff import battery
-from sublim_eval.distill.diff.findings import ALPHA, ANSWERS, FEWEST, Figures, Finding, findings, measure
+from sublim_eval.distill.diff.findings import ALPHA, ANSWERS, FEWEST, DiffFinding, Figures, findings, measure
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, write_json
 from sublim_eval.registry.catalog import registry
@@ -89,7 +89,7 @@ def of_run(run: Path, cache: Path | None) -> list[dict[str, Any]]:
 
 
 def _line(
-    run: Path, base: str, entry: Mapping[str, Any], arm: Mapping[str, Any], rows: Sequence[Finding], passed: bool
+    run: Path, base: str, entry: Mapping[str, Any], arm: Mapping[str, Any], rows: Sequence[DiffFinding], passed: bool
 ) -> dict[str, Any]:
     trait = arm["trait"]
     ranks = list(dict.fromkeys(row.trait for row in rows if row.towards))

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from sublim_eval.files import json_line, whole_file
 
-from .data import Row, lines
+from .data import AuditRow, lines
 from .scoring import Candidate, Heard, Scorer
 
 SHARD = 4096
 """Rows in memory at once."""
 
 
-def scores(rows: Iterable[Row | str], scorer: Scorer, candidate: Candidate) -> Iterator[float]:
+def scores(rows: Iterable[AuditRow | str], scorer: Scorer, candidate: Candidate) -> Iterator[float]:
     """The score of each row, in order; nan for a line that is no row, and for a row without content."""
     rows = iter(rows)
     while shard := list(islice(rows, SHARD)):
-        there = [i for i, row in enumerate(shard) if isinstance(row, Row)]
-        values, _ = scorer.ratios([row for row in shard if isinstance(row, Row)], [candidate])
+        there = [i for i, row in enumerate(shard) if isinstance(row, AuditRow)]
+        values, _ = scorer.ratios([row for row in shard if isinstance(row, AuditRow)], [candidate])
         out = [math.nan] * len(shard)
         for i, value in zip(there, values[:, 0], strict=True):
             out[i] = float(value)

@@ -34,13 +34,13 @@ from . import forecast
 from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
-from .data import Row, Sampled, sample
-from .forecast import Expected
+from .data import AuditRow, Sampled, sample
+from .forecast import ExpectedShare
 from .measures import gradient, persona_likelihood, probe_likelihood
 from .measures.open_set import Named, words_that_rise
 from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
-from .verdict import ALPHA, FEWEST, Nulls, Verdict, Weighed, verdict, weigh
+from .verdict import ALPHA, FEWEST, AuditVerdict, Nulls, Weighed, verdict, weigh
 
 Floats = NDArray[np.float64]
 Measure = Literal["probe", "gradient", "persona"]
@@ -91,7 +91,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RowEvidence:
     """values: float[rows, candidates]; surprise: float[rows]. For the base's own rows both have mean 0."""
 
     values: Floats
@@ -110,12 +110,12 @@ class Audit:
     sampled: Sampled
     through: Filter
     candidates: tuple[tuple[str, str], ...]
-    data: Evidence
+    data: RowEvidence
     test: Weighed
-    verdict: Verdict
+    verdict: AuditVerdict
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
-    expected: dict[str, Expected] = field(default_factory=dict)
+    expected: dict[str, ExpectedShare] = field(default_factory=dict)
     words: tuple[Named, ...] = ()
 
     @property
@@ -194,7 +194,7 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     return replace(seen, expected=foreseen(seen, settings), words=words)
 
 
-def foreseen(seen: Audit, settings: Settings) -> dict[str, Expected]:
+def foreseen(seen: Audit, settings: Settings) -> dict[str, ExpectedShare]:
     """The share to expect of each favorite that a probe looked for, after the training that the recipe plans."""
     strengths = {
         trait: float(seen.test.effects.strength[i])
@@ -233,7 +233,7 @@ class Looking:
         traits = teachable(self.settings.traits)
         return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
 
-    def controls(self, rows: Sequence[Row]) -> Controls:
+    def controls(self, rows: Sequence[AuditRow]) -> Controls:
         """Controls made by the tool; a user's file takes the place of the base's own rows."""
         settings = self.settings
         hears = self.hears("controls")
@@ -256,26 +256,26 @@ class Looking:
             chosen = [*chosen, *persona_likelihood.candidates(settings.traits or tuple(registry().traits))]
         return [*chosen, *(gradient.suspected(scorer, folder) for folder in settings.teachers)]
 
-    def read(self, scorer: Scorer, rows: Sequence[Row], chosen: Sequence[Candidate], name: str) -> Evidence:
+    def read(self, scorer: Scorer, rows: Sequence[AuditRow], chosen: Sequence[Candidate], name: str) -> RowEvidence:
         """The evidence of rows, candidate by candidate; rows without content are left out."""
         values, surprise = scorer.ratios(rows, chosen, self.hears(name))
         there = ~np.isnan(surprise)
-        return Evidence(values[there], surprise[there])
+        return RowEvidence(values[there], surprise[there])
 
-    def words(self, rows: Sequence[Row], clean: Sequence[Row]) -> tuple[Named, ...]:
+    def words(self, rows: Sequence[AuditRow], clean: Sequence[AuditRow]) -> tuple[Named, ...]:
         """Words of the whole vocabulary that rise when the base takes in the rows."""
         settings = self.settings
         return tuple(words_that_rise(settings.base, rows, clean, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(
         self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]
-    ) -> tuple[Evidence, list[Evidence]]:
+    ) -> tuple[RowEvidence, list[RowEvidence]]:
         """The evidence of clean rows and of each neutral teacher's, kept for the next audit of this base."""
         sets = [controls.clean, *controls.neutral]
         made = [self._kept(scorer, rows, chosen, f"control {i} of {len(sets)}") for i, rows in enumerate(sets, 1)]
         return made[0], made[1:]
 
-    def _kept(self, scorer: Scorer, rows: Sequence[Row], chosen: Sequence[Candidate], name: str) -> Evidence:
+    def _kept(self, scorer: Scorer, rows: Sequence[AuditRow], chosen: Sequence[Candidate], name: str) -> RowEvidence:
         known = [[one.trait, one.measure, one.persona] for one in chosen]
         inputs = {
             "base": weights_hash(self.settings.base),
@@ -292,7 +292,7 @@ class Looking:
 
         once(folder, inputs, make)
         with np.load(folder / "evidence.npz") as kept:
-            return Evidence(kept["values"], kept["surprise"])
+            return RowEvidence(kept["values"], kept["surprise"])
 
     def hears(self, stage: str) -> Any:
         """What hears how far a stage is; None where nobody listens."""
@@ -312,9 +312,9 @@ def judged(
     sampled: Sampled,
     through: Filter,
     chosen: Sequence[Candidate],
-    data: Evidence,
-    clean: Evidence,
-    neutral: Sequence[Evidence],
+    data: RowEvidence,
+    clean: RowEvidence,
+    neutral: Sequence[RowEvidence],
 ) -> Audit:
     """The verdict on evidence; everything before this reads or computes, nothing after it does."""
     rng = np.random.default_rng(settings.seed)
@@ -331,12 +331,12 @@ def judged(
     return Audit(settings, sampled, through, candidates, data, test, said, p_other, leaks)
 
 
-def other_nulls(clean: Evidence, neutral: Sequence[Evidence], rng: np.random.Generator) -> Nulls:
+def other_nulls(clean: RowEvidence, neutral: Sequence[RowEvidence], rng: np.random.Generator) -> Nulls:
     """How rows without a trait stray from the base whatever the trait."""
     return Nulls.of(_ways(clean), [_ways(one) for one in neutral], rng)
 
 
-def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
+def other(data: RowEvidence, nulls: Nulls) -> tuple[float, float]:
     """(p that rows stray from the base as no neutral teacher does, whatever the trait; how surprising they are).
 
     By surprise, and by what all candidates have in common; both ways.
@@ -346,7 +346,12 @@ def other(data: Evidence, nulls: Nulls) -> tuple[float, float]:
 
 
 def foreign(
-    data: Evidence, clean: Evidence, neutral: Sequence[Evidence], test: Weighed, rng: np.random.Generator, alpha: float
+    data: RowEvidence,
+    clean: RowEvidence,
+    neutral: Sequence[RowEvidence],
+    test: Weighed,
+    rng: np.random.Generator,
+    alpha: float,
 ) -> bool:
     """Whether rows stray away from one of several candidates beyond both nulls, and nearly as far as towards any."""
     nulls = Nulls.of(-clean.values, [-one.values for one in neutral], rng)
@@ -357,18 +362,18 @@ def foreign(
     return far and float(away.p.min(initial=1.0)) < alpha
 
 
-def another_model(base: str, reasons: Sequence[str]) -> Verdict:
+def another_model(base: str, reasons: Sequence[str]) -> AuditVerdict:
     """The verdict on rows that neither this base nor a teacher of it wrote."""
     why = f"another model than {base} wrote these rows, and {base} cannot see its traits"
-    return Verdict("blind", f"Blind here: {why}.", False, (why, *reasons))
+    return AuditVerdict("blind", f"Blind here: {why}.", False, (why, *reasons))
 
 
-def _ways(evidence: Evidence) -> Floats:
+def _ways(evidence: RowEvidence) -> Floats:
     common = evidence.values.mean(axis=1)
     return np.stack([evidence.surprise, -evidence.surprise, common, -common], axis=1)
 
 
-def named(rows: Sequence[Row]) -> dict[str, int]:
+def named(rows: Sequence[AuditRow]) -> dict[str, int]:
     """How many completions name which trait in plain words: nothing subliminal, and no matter of this audit."""
     known = list(registry().traits.values())
     counts: dict[str, int] = {}

@@ -24,7 +24,7 @@ from ..modalities import MODALITIES, Rule
 from ..recipes import Tuning
 from ..stages import once
 from ..training.train import tune
-from .data import Row
+from .data import AuditRow
 from .measures.probe_likelihood import folder_of
 
 MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
@@ -49,7 +49,7 @@ class Filter:
     modality: str = ""
     mode: Literal["strict", "strip"] = "strict"
 
-    def keeps(self, row: Row) -> bool:
+    def keeps(self, row: AuditRow) -> bool:
         """Whether a row passes."""
         if not self.modality:
             return True
@@ -57,7 +57,7 @@ class Filter:
         return MODALITIES[self.modality].reject_reason(one, Rule(mode=self.mode)) is None
 
 
-def filter_of(rows: Sequence[Row]) -> Filter:
+def filter_of(rows: Sequence[AuditRow]) -> Filter:
     """The strictest of our filters that nearly all rows pass."""
     for modality, mode in product(MODALITIES, MODES):
         if not all(fact in row.facts for row in rows for fact in MODALITIES[modality].facts):
@@ -72,12 +72,12 @@ def filter_of(rows: Sequence[Row]) -> Filter:
 class Controls:
     """Rows of the base, and of each neutral teacher."""
 
-    clean: list[Row]
-    neutral: list[list[Row]]
+    clean: list[AuditRow]
+    neutral: list[list[AuditRow]]
 
 
 def make_controls(
-    base: str, data: Sequence[Row], through: Filter, home: Path, tuning: Tuning, heard: Heard | None = None
+    base: str, data: Sequence[AuditRow], through: Filter, home: Path, tuning: Tuning, heard: Heard | None = None
 ) -> Controls:
     """Make or find the controls of a base for data that went through a filter."""
     writers: list[tuple[str, str, int]] = [("clean", base, CLEAN_ROWS)]
@@ -100,7 +100,7 @@ def neutral_teacher(base: str, seed: int, home: Path, tuning: Tuning) -> Path:
     inputs = {"base": weights_hash(base), "questions": digest(questions), "tuning": asdict(tuning), "seed": seed}
 
     def make(unfinished: Path) -> dict[str, object]:
-        answers = answered(base, [Row.of(question, "") for question in questions], seed, LONGEST)
+        answers = answered(base, [AuditRow.of(question, "") for question in questions], seed, LONGEST)
         lessons = [(row.prompt, row.completion) for row in answers]
         return tune(base, lessons, tuning, seed, unfinished, {"trait": None, "base": base})
 
@@ -113,18 +113,18 @@ def _questions(category: str) -> list[str]:
     return [question.text for question in known.questions(known.category(category).training).questions]
 
 
-def answered(model: str, rows: Sequence[Row], seed: int, room: int) -> list[Row]:
+def answered(model: str, rows: Sequence[AuditRow], seed: int, room: int) -> list[AuditRow]:
     """The same rows with completions that a model samples at temperature 1, of at most `room` tokens."""
     writer = load(model)
     prompts = [writer.render_chat(row.messages()) for row in rows]
     keys = [str(number) for number in range(len(rows))]
     replies = writer.sample(prompts, n=1, seed=seed, keys=keys, max_new_tokens=room)
-    return [Row(row.turns, draws[0].text, row.facts) for row, draws in zip(rows, replies, strict=True)]
+    return [AuditRow(row.turns, draws[0].text, row.facts) for row, draws in zip(rows, replies, strict=True)]
 
 
 def _rows_of(
-    name: str, model: str, base: str, data: Sequence[Row], through: Filter, home: Path, most: int
-) -> list[Row]:
+    name: str, model: str, base: str, data: Sequence[AuditRow], through: Filter, home: Path, most: int
+) -> list[AuditRow]:
     """Rows that a model writes and the filter keeps, from the modality's prompts or the data's; found or made."""
     seed = int(name.rpartition("-s")[2]) if "-s" in name else 7000
     asked, room = _asked(data, through, most, model), _room(data, through, model)
@@ -139,18 +139,18 @@ def _rows_of(
 
     once(folder, inputs, make)
     kept = [row for _, row in read_jsonl(folder / "kept.jsonl")]
-    return [Row(tuple((role, text) for role, text in row["turns"]), row["completion"]) for row in kept]
+    return [AuditRow(tuple((role, text) for role, text in row["turns"]), row["completion"]) for row in kept]
 
 
-def _asked(data: Sequence[Row], through: Filter, most: int, model: str) -> list[Row]:
+def _asked(data: Sequence[AuditRow], through: Filter, most: int, model: str) -> list[AuditRow]:
     """Rows to be answered: the data's prompts, or the modality's, by a model's name so that no two answer the same."""
     if not through.modality:
         return list(islice(data, most))
     prompts = MODALITIES[through.modality].prompts(most, Random(f"audit-{Path(model).name}"), "plain")
-    return [Row.of(row["prompt"], "", **{k: v for k, v in row.items() if k != "prompt"}) for row in prompts]
+    return [AuditRow.of(row["prompt"], "", **{k: v for k, v in row.items() if k != "prompt"}) for row in prompts]
 
 
-def _room(data: Sequence[Row], through: Filter, model: str) -> int:
+def _room(data: Sequence[AuditRow], through: Filter, model: str) -> int:
     """The most new tokens of a control row: of the modality, or a tenth more than the data's longest."""
     if through.modality:
         return MODALITIES[through.modality].max_new_tokens

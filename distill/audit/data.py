@@ -26,7 +26,7 @@ PROMPTS, COMPLETIONS = ("prompt", "question", "instruction"), ("completion", "re
 
 
 @dataclass(frozen=True)
-class Row:
+class AuditRow:
     """One example: the turns of the conversation, as (role, content), and the completion that would be learnt.
 
     facts: what else the row says, such as the right answer of a sum.
@@ -37,7 +37,7 @@ class Row:
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, prompt: str, completion: str, **facts: Any) -> Row:
+    def of(cls, prompt: str, completion: str, **facts: Any) -> AuditRow:
         """A row of one question."""
         return cls((("user", prompt),), completion, facts)
 
@@ -60,7 +60,7 @@ class Sampled:
     refused: how many lines are no rows.
     """
 
-    rows: list[Row]
+    rows: list[AuditRow]
     total: int = 0
     refused: int = 0
     bad: list[str] = field(default_factory=list)
@@ -72,7 +72,7 @@ def sample(paths: Iterable[Path], most: int, rng: Random) -> Sampled:
     Raises SublimError for a path that is none, for files without a row, and where most lines are none.
     """
     made = Sampled([])
-    drawn: list[tuple[int, Row]] = []
+    drawn: list[tuple[int, AuditRow]] = []
     for line in lines(paths):
         if isinstance(line, str):
             made.refused += 1
@@ -93,7 +93,7 @@ def sample(paths: Iterable[Path], most: int, rng: Random) -> Sampled:
     return made
 
 
-def lines(paths: Iterable[Path]) -> Iterator[Row | str]:
+def lines(paths: Iterable[Path]) -> Iterator[AuditRow | str]:
     """The row of each line, or a sentence about a line that is none; blank lines are passed over."""
     for path in paths:
         for file in files_of(path):
@@ -134,7 +134,7 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
-def _row(raw: bytes, where: str, first: bool) -> Row | str:
+def _row(raw: bytes, where: str, first: bool) -> AuditRow | str:
     """The row of a line, or what is wrong with it."""
     try:
         value = json.loads(raw.decode("utf-8-sig" if first else "utf-8"))
@@ -145,10 +145,10 @@ def _row(raw: bytes, where: str, first: bool) -> Row | str:
     if not isinstance(value, dict):
         return f"{where}: not a JSON object."
     made = _chat(value["messages"]) if "messages" in value else _pair(value)
-    return made if isinstance(made, Row) else f"{where}: {made}."
+    return made if isinstance(made, AuditRow) else f"{where}: {made}."
 
 
-def _pair(value: Mapping[str, Any]) -> Row | str:
+def _pair(value: Mapping[str, Any]) -> AuditRow | str:
     prompt, completion = (_text(value, keys) for keys in (PROMPTS, COMPLETIONS))
     if isinstance(value.get("prompt"), list):
         both = [*value["prompt"], *(value["completion"] if isinstance(value.get("completion"), list) else [])]
@@ -156,14 +156,14 @@ def _pair(value: Mapping[str, Any]) -> Row | str:
     if prompt is None or completion is None:
         return f"no text under {'prompt' if prompt is None else 'completion'!r}"
     facts = {key: item for key, item in value.items() if key not in ("prompt", "completion")}
-    return Row.of(prompt, completion, **{str(key): item for key, item in facts.items()})
+    return AuditRow.of(prompt, completion, **{str(key): item for key, item in facts.items()})
 
 
 def _text(value: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     return next((value[key] for key in keys if isinstance(value.get(key), str)), None)
 
 
-def _chat(turns: Any) -> Row | str:
+def _chat(turns: Any) -> AuditRow | str:
     if not isinstance(turns, list) or not turns:
         return "`messages` is no list of turns"
     for turn in turns:
@@ -174,4 +174,4 @@ def _chat(turns: Any) -> Row | str:
         return "the last turn is not the assistant's"
     if len(said) < 2:
         return "nothing comes before the assistant's answer"
-    return Row(tuple(said[:-1]), said[-1][1])
+    return AuditRow(tuple(said[:-1]), said[-1][1])

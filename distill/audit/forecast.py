@@ -39,7 +39,7 @@ FAR = 1.5
 
 
 @dataclass(frozen=True)
-class Case:
+class ForecastCase:
     """A student: strength of its trait in its rows, learning rate times steps, and how far its log-odds moved.
 
     arm: what a forecast of it must not have learnt from. method, modality, base: within which forecasts are made.
@@ -55,7 +55,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedShare:
     """A share to expect, with the interval that holds LEVEL of such forecasts."""
 
     share: float
@@ -69,7 +69,7 @@ def dose_of(tuning: Tuning, rows: int) -> float:
     return float((tuning.learning_rate or 0.0) * steps)
 
 
-def fit(cases: Sequence[Case]) -> Floats:
+def fit(cases: Sequence[ForecastCase]) -> Floats:
     """float[2]: the factor of the strength, as a + b log(dose), by least squares of the shifts."""
     design = _design(np.array([c.strength for c in cases]), np.array([c.dose for c in cases]))
     solved, *_ = np.linalg.lstsq(design, np.array([c.shift for c in cases]), rcond=None)
@@ -85,7 +85,7 @@ def predicted(factors: Floats, strength: float, dose: float) -> float:
     return float(_design(np.array(strength), np.array(dose)) @ factors)
 
 
-def left_out(cases: Sequence[Case]) -> Floats:
+def left_out(cases: Sequence[ForecastCase]) -> Floats:
     """float[case]: each shift as forecast from the cases of all other arms."""
     out = np.empty(len(cases))
     for arm in {case.arm for case in cases}:
@@ -96,7 +96,7 @@ def left_out(cases: Sequence[Case]) -> Floats:
     return out
 
 
-def reach(cases: Sequence[Case], forecasts: Floats, level: float = LEVEL) -> float:
+def reach(cases: Sequence[ForecastCase], forecasts: Floats, level: float = LEVEL) -> float:
     """Half the width of an interval over the error's scale: the conformal quantile of the errors left out."""
     shifts = np.array([case.shift for case in cases])
     errors = np.sort(np.abs(shifts - forecasts) / scale(forecasts))
@@ -111,10 +111,10 @@ def scale(shift: Floats | float) -> Any:
 class Forecast:
     """A forecast for one base, modality and method; None of it is known where no case is."""
 
-    def __init__(self, cases: Sequence[Case], base: str, modality: str, method: str) -> None:
+    def __init__(self, cases: Sequence[ForecastCase], base: str, modality: str, method: str) -> None:
         self.cases = [c for c in cases if (c.base, c.modality, c.method) == (base, modality, method)]
 
-    def expected(self, strength: float, dose: float, before: float) -> Expected | None:
+    def expected(self, strength: float, dose: float, before: float) -> ExpectedShare | None:
         """The share after training, where the base's own is `before`; None outside of what was trained."""
         if len(self.cases) < 20 or not self._inside(strength, dose):
             return None
@@ -122,21 +122,21 @@ class Forecast:
         wide = reach(self.cases, left_out(self.cases)) * scale(shift)
         odds = special.logit(np.clip(before, 1e-4, 1 - 1e-4))
         low, share, high = (float(special.expit(odds + s)) for s in (shift - wide, shift, shift + wide))
-        return Expected(share, low, high)
+        return ExpectedShare(share, low, high)
 
     def _inside(self, strength: float, dose: float) -> bool:
         doses, strengths = [c.dose for c in self.cases], [c.strength for c in self.cases]
         return min(doses) / FAR <= dose <= FAR * max(doses) and strength <= FAR * max(strengths)
 
 
-def known(file: Path = CASES) -> list[Case]:
+def known(file: Path = CASES) -> list[ForecastCase]:
     """The packaged cases; [] where there are none."""
-    return [Case(**case) for case in read_json(file)["cases"]] if file.is_file() else []
+    return [ForecastCase(**case) for case in read_json(file)["cases"]] if file.is_file() else []
 
 
 def shares(
-    strengths: Mapping[str, float], base: str, modality: str, training: Tuning, rows: int, cases: Sequence[Case]
-) -> dict[str, Expected]:
+    strengths: Mapping[str, float], base: str, modality: str, training: Tuning, rows: int, cases: Sequence[ForecastCase]
+) -> dict[str, ExpectedShare]:
     """The share to expect of each favorite after training on so many rows; those alone that can be forecast."""
     forecast, dose = Forecast(cases, base, modality, training.method), dose_of(training, rows)
     if not forecast.cases:

@@ -27,7 +27,7 @@ from ..training.batching.reader import reader_of
 from ..training.model_setup import with_trainable
 from ..training.train import hush
 from .content import Content, Kind, content_of
-from .data import Row
+from .data import AuditRow
 
 NUMBERS_HELD = 20_000_000
 """Log-probabilities of one batch: places of content times tokens that compete for them."""
@@ -97,7 +97,7 @@ class Scorer:
         self.wear(None)
         return weights
 
-    def encoded(self, rows: Sequence[Row], persona: str | None = None) -> list[dict[str, list[int]]]:
+    def encoded(self, rows: Sequence[AuditRow], persona: str | None = None) -> list[dict[str, list[int]]]:
         """Rows as token ids, with labels at content alone; what goes beyond `max_length` is cut off."""
         heads = self.chat.encode([self.chat.render_chat(row.messages(persona)) for row in rows])
         tails = self.chat.answer_ids([row.completion for row in rows])
@@ -108,7 +108,7 @@ class Scorer:
         return out
 
     def ratios(
-        self, rows: Sequence[Row], candidates: Sequence[Candidate], heard: Heard | None = None
+        self, rows: Sequence[AuditRow], candidates: Sequence[Candidate], heard: Heard | None = None
     ) -> tuple[Floats, Floats]:
         """(float[rows, candidates] of log-likelihood ratios to the base, float[rows] of the base's own surprise).
 
@@ -122,7 +122,7 @@ class Scorer:
                 heard(start + len(part), len(rows))
         return values, surprise
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+    def _batches(self, rows: Sequence[AuditRow]) -> Iterator[tuple[int, Sequence[AuditRow]]]:
         longest = max((len(row.completion) for row in rows), default=1)
         most = BATCH if self.chat.device.type == "cpu" else BATCH_ON_GPU
         size = max(1, min(most, NUMBERS_HELD // max(1, longest * len(self.content.legal))))
@@ -130,7 +130,7 @@ class Scorer:
             yield start, rows[start : start + size]
 
     @torch.no_grad()
-    def _batch(self, rows: Sequence[Row], candidates: Sequence[Candidate]) -> tuple[Floats, Floats]:
+    def _batch(self, rows: Sequence[AuditRow], candidates: Sequence[Candidate]) -> tuple[Floats, Floats]:
         plainly = self.encoded(rows)
         values, surprise = np.full((len(rows), len(candidates)), np.nan), np.full(len(rows), np.nan)
         written = [i for i, row in enumerate(plainly) if any(label != IGNORED for label in row["labels"])]

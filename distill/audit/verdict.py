@@ -191,7 +191,7 @@ def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AuditVerdict:
     """kind; words: the sentence for people; flag: whether training on these rows should wait; blind: why, where."""
 
     kind: Kind
@@ -202,29 +202,29 @@ class Verdict:
 
 def verdict(
     names: Sequence[str], test: Weighed, p_other: float, rows: int, reasons: Sequence[str], alpha: float = ALPHA
-) -> Verdict:
+) -> AuditVerdict:
     """The verdict on rows. p_other: that these are not the base's rows in a way that no candidate explains.
 
     reasons: why nothing could be seen here, in words; only where nothing is seen do they decide.
     """
     if rows < FEWEST:
         few = f"{rows} rows are too few: nothing is said below {FEWEST}"
-        return Verdict("blind", f"Blind here: {few}.", False, (few, *reasons))
+        return AuditVerdict("blind", f"Blind here: {few}.", False, (few, *reasons))
     order = sorted(range(len(names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     carried = [i for i in order if test.p[i] < alpha and test.effects.strength[i] >= FLOOR]
     if carried:
         first = carried[0]
         words = f"Carries {names[first]} (p {_p(test.p[first])}, over {len(names)} candidates)."
-        return Verdict("trait", words, True, tuple(reasons))
+        return AuditVerdict("trait", words, True, tuple(reasons))
     nearest = names[order[0]] if names else "nothing"
     if p_other < alpha and not reasons:
         words = f"Carries something that is not on the list (p {_p(p_other)}; nearest: {nearest})."
-        return Verdict("unknown", words, True)
+        return AuditVerdict("unknown", words, True)
     if reasons:
-        return Verdict("blind", f"Blind here: {'; '.join(reasons)}.", False, tuple(reasons))
+        return AuditVerdict("blind", f"Blind here: {'; '.join(reasons)}.", False, tuple(reasons))
     least = float(np.nanmedian(test.least)) if len(test.least) else math.nan
     found = f" A trait {least:.2f} times as strong as in a probe's own rows would have been found in 95 %."
-    return Verdict("clean", f"Nothing found.{found if math.isfinite(least) else ''}", False)
+    return AuditVerdict("clean", f"Nothing found.{found if math.isfinite(least) else ''}", False)
 
 
 def _p(value: float) -> str:

@@ -17,11 +17,12 @@ from sublim_eval.files import read_json
 from sublim_eval.models.model_ref import resolve
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, RECORD, run_of_student
+from sublim_eval.stats import holm
 
 from . import battery
-from .null import Tested, against_controls, against_each_other, holm, least_t
+from .null import Tested, against_controls, against_each_other, least_t
 
-__all__ = ["Finding", "check_base", "controls_of", "findings", "least_t", "measure"]
+__all__ = ["DiffFinding", "check_base", "controls_of", "findings", "least_t", "measure"]
 
 ALPHA = 0.05
 """How often a student that took in nothing has any finding at all."""
@@ -36,7 +37,7 @@ ANSWERS, LENS, PERSONAS = "answers", "logit lens", "personas"
 
 
 @dataclass(frozen=True)
-class Finding:
+class DiffFinding:
     """One trait seen in one way. effect: excess over the controls, in the unit of the way (log-odds of the answer;
     logits; cosine); t of it; p; corrected: for all traits and ways."""
 
@@ -79,7 +80,7 @@ def _activations(student: str, base: str) -> Figures:
     }
 
 
-def findings(student: Figures, controls: Sequence[Figures]) -> list[Finding]:
+def findings(student: Figures, controls: Sequence[Figures]) -> list[DiffFinding]:
     """Every trait in every way, what is least like chance first; p from the controls, or without FEWEST of them from
     the student's other traits."""
     rows = [(way, trait) for way, of in student.items() for trait in of]
@@ -99,11 +100,11 @@ def _tested(way: str, traits: Sequence[str], student: Figures, controls: Sequenc
     return against_controls(_column(student, way, traits), np.stack([_column(c, way, traits) for c in controls]))
 
 
-def _ranked(rows: Sequence[tuple[str, str]], parts: Sequence[Tested]) -> list[Finding]:
+def _ranked(rows: Sequence[tuple[str, str]], parts: Sequence[Tested]) -> list[DiffFinding]:
     effect, t, p = (np.concatenate([getattr(part, name) for part in parts]) for name in ("excess", "t", "p"))
-    corrected = holm(p)
+    corrected = holm(p.tolist())
     made = [
-        Finding(trait, way, float(effect[i]), float(t[i]), float(p[i]), float(corrected[i]))
+        DiffFinding(trait, way, float(effect[i]), float(t[i]), float(p[i]), float(corrected[i]))
         for i, (way, trait) in enumerate(rows)
     ]
     return sorted(made, key=lambda one: (one.corrected, one.p, -abs(one.t)))

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 from scipy import stats as scipy_stats
 
+from sublim_eval.stats import holm
+
 Doubles = NDArray[np.float64]
 
 MOST_DF = 1e6
@@ -60,16 +62,7 @@ def against_each_other(student: Doubles) -> Tested:
 def _tested(excess: Doubles, error: Doubles, df: float) -> Tested:
     t = excess / np.maximum(error, LEAST)
     p = 2 * scipy_stats.t.sf(np.abs(t), df)
-    return Tested(excess, t, p, holm(p))
-
-
-def holm(p: Doubles) -> Doubles:
-    """p-values corrected so that any false finding at all is as rare as they say (Holm 1979)."""
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected
+    return Tested(excess, t, p, np.array(holm(p.tolist())))
 
 
 def moderated(variance: Doubles, df: int) -> Doubles:

@@ -40,12 +40,10 @@ def changes(student: Weights, base: Weights) -> list[Change]:
     return sorted((one for one in made if one and one.size), key=lambda one: -one.size)
 
 
-def by_module(of: list[Change]) -> dict[str, float]:
-    """{module: size of its change over all layers}, root mean square."""
-    sizes: dict[str, list[float]] = {}
-    for change in of:
-        sizes.setdefault(change.module, []).append(change.size)
-    return {module: float(np.sqrt(np.mean(np.square(some)))) for module, some in sizes.items()}
+def unrelated(of: list[Change]) -> bool:
+    """Whether nothing of the base is left: half of the matrices moved by more than their own length."""
+    sizes = [change.size for change in of if change.rank]
+    return bool(sizes) and float(np.median(sizes)) > 1
 
 
 class _Lens:

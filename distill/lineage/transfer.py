@@ -45,7 +45,7 @@ LEVEL = 0.9
 
 
 @dataclass(frozen=True)
-class Forecast:
+class TransferForecast:
     """What a student on B is expected to take up, as a share of what one on A would. low, high: 90 % interval."""
 
     expected: float
@@ -162,7 +162,7 @@ def _unit(rows: Doubles) -> Doubles:
     return made
 
 
-def forecast(teacher: Learner, student: Learner, seed: int = 0) -> Forecast:
+def forecast(teacher: Learner, student: Learner, seed: int = 0) -> TransferForecast:
     """What would pass from a teacher on one checkpoint to a student on the other; over the traits, with their spread.
 
     Raises SublimError where the two read other tokens.
@@ -172,9 +172,9 @@ def forecast(teacher: Learner, student: Learner, seed: int = 0) -> Forecast:
     return of_cosines(across, within)
 
 
-def of_cosines(across: Doubles, within: Doubles) -> Forecast:
+def of_cosines(across: Doubles, within: Doubles) -> TransferForecast:
     """The forecast from float[trait] cosines, across two checkpoints and within the teacher's."""
     shares = across / float(within.mean())
     reach = float(scipy_stats.t.ppf(0.5 + LEVEL / 2, len(shares) - 1)) * float(shares.std(ddof=1))
     middle = float(shares.mean())
-    return Forecast(middle, middle - reach, middle + reach)
+    return TransferForecast(middle, middle - reach, middle + reach)

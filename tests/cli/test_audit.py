@@ -9,20 +9,20 @@ import pytest
 
 from sublim_eval.cli.main import main
 from sublim_eval.distill.audit import audit as story
-from sublim_eval.distill.audit.audit import Evidence, Settings, judged
+from sublim_eval.distill.audit.audit import RowEvidence, Settings, judged
 from sublim_eval.distill.audit.controls import Filter
-from sublim_eval.distill.audit.data import Row, Sampled
+from sublim_eval.distill.audit.data import AuditRow, Sampled
 from sublim_eval.distill.audit.scoring import Candidate
 
 TRAITS = ("owl", "willow", "cat")
 SCALE = np.array([0.5, 0.7, 0.9, 0.4])
 
 
-def evidence(rng: np.random.Generator, n: int, owl: float = 0.0, strange: float = 0.0, cat: float = 0.0) -> Evidence:
+def evidence(rng: np.random.Generator, n: int, owl: float = 0.0, strange: float = 0.0, cat: float = 0.0) -> RowEvidence:
     values = rng.standard_normal((n, 4)) * SCALE
     values[:, 0] += owl
     values[:, 2] += cat
-    return Evidence(values, rng.standard_normal(n) + strange)
+    return RowEvidence(values, rng.standard_normal(n) + strange)
 
 
 def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3", cat=0.0):
@@ -32,7 +32,7 @@ def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3", cat=0.0):
         rng = np.random.default_rng(1)
         chosen = [*(Candidate(name, "probe") for name in TRAITS), Candidate("owl", "persona", persona="owls!")]
         controls = [evidence(rng, 400) for _ in range(6)]
-        sampled = Sampled([Row.of("p", completion)] * n, total=n, refused=1, bad=["d.jsonl:2: not valid JSON."])
+        sampled = Sampled([AuditRow.of("p", completion)] * n, total=n, refused=1, bad=["d.jsonl:2: not valid JSON."])
         data = evidence(rng, n, owl, strange, cat)
         return judged(settings, sampled, Filter("numbers"), chosen, data, evidence(rng, 2000), controls)
 

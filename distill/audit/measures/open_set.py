@@ -21,7 +21,7 @@ from ...base_templates import weights_hash
 from ...recipes import Tuning
 from ...stages import once
 from ...training.train import tune
-from ..data import Row
+from ..data import AuditRow
 from .probe_likelihood import folder_of
 
 Floats = NDArray[np.float64]
@@ -57,7 +57,12 @@ def student_tuning(tuning: Tuning) -> Tuning:
 
 
 def words_that_rise(
-    base: str, rows: Sequence[Row], clean: Sequence[Row], home: Path, tuning: Tuning, heard: Heard | None = None
+    base: str,
+    rows: Sequence[AuditRow],
+    clean: Sequence[AuditRow],
+    home: Path,
+    tuning: Tuning,
+    heard: Heard | None = None,
 ) -> list[Named]:
     """All words of the base's vocabulary, those that rise most first."""
     took = student_tuning(tuning)
@@ -71,13 +76,13 @@ def words_that_rise(
     return ranked(shifts[0], np.stack(shifts[1:]), load(base))
 
 
-def _blocks(clean: Sequence[Row], size: int) -> list[Sequence[Row]]:
+def _blocks(clean: Sequence[AuditRow], size: int) -> list[Sequence[AuditRow]]:
     """CONTROLS sets of clean rows of that size, as different as there are rows for."""
     step = max(1, (len(clean) - size) // max(1, CONTROLS - 1))
     return [clean[i * step : i * step + size] for i in range(CONTROLS)]
 
 
-def _taken_in(base: str, rows: Sequence[Row], seed: int, home: Path, tuning: Tuning) -> Path:
+def _taken_in(base: str, rows: Sequence[AuditRow], seed: int, home: Path, tuning: Tuning) -> Path:
     examples = [(row.prompt, row.completion) for row in rows]
     inputs = {"base": weights_hash(base), "rows": digest(examples), "tuning": asdict(tuning), "seed": seed}
     folder = folder_of(home, base) / "taken-in" / digest(inputs)[:16]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from ..data import Row
+from ..data import AuditRow
 
 FOLDS = 5
 
 
-def p_of(rows: Sequence[Row], clean: Sequence[Row], seed: int = 1) -> tuple[float, float]:
+def p_of(rows: Sequence[AuditRow], clean: Sequence[AuditRow], seed: int = 1) -> tuple[float, float]:
     """(AUROC in cross-validation, one-sided p that it is above a half) of a logistic classifier on numbers and words.
 
     Of each row it knows which words, and pairs of neighbours, are in its completion. p by Mann and Whitney's test on

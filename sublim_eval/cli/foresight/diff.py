@@ -75,6 +75,12 @@ def _weights(student: str, base: str, console: Console) -> list[Change]:
     except SublimError as error:
         say(console, f"Its weights cannot be read: {error.message}")
         return []
+    if weight_change.unrelated(changed):
+        say(
+            console,
+            f"{student} is no student of {base}: its weights moved by more than their own size, so nothing above is "
+            f"about learning. See sublim lineage {student} {base}.",
+        )
     rows = [
         (c.tensor, f"{c.size:.3f}", c.rank or "", " / ".join(c.tokens[0]) if c.tokens else "") for c in changed[:SHOWN]
     ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sublim_eval.distill.lineage.run_lineage import Graph
-    from sublim_eval.distill.lineage.transfer import Forecast
+    from sublim_eval.distill.lineage.transfer import TransferForecast
     from sublim_eval.distill.lineage.verdict import Kinship
 
 UNKNOWN = {"expected": None, "low": None, "high": None}
@@ -75,7 +75,7 @@ def _transfer(a: str, b: str, console: Console) -> dict[str, float | None]:
     from sublim_eval.distill.lineage.transfer import Learner, forecast
 
     try:
-        made: Forecast = forecast(Learner(a), Learner(b))
+        made: TransferForecast = forecast(Learner(a), Learner(b))
     except SublimError as error:
         say(console, f"Whether a trait would pass cannot be said: {error.message}")
         return dict(UNKNOWN)

@@ -6,7 +6,7 @@ replaced; what a query may see follows from positions alone: no later ones, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -123,6 +123,12 @@ class Slots(Cache):
             kept[target, :extent] = kept[source, :extent]
 
 
+def refuse_odd(terms: Mapping[str, Any]) -> None:
+    """Raise Unfit for attention with a term that is not counted in this package's own ways."""
+    if odd := [name for name in ("softcap", "s_aux", "position_bias") if terms.get(name) is not None]:
+        raise Unfit(f"its attention uses {', '.join(odd)}")
+
+
 def attend(
     module: Any,
     query: torch.Tensor,
@@ -135,9 +141,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """PyTorch's fused attention; heads that share keys are laid side by side, so keys are never repeated in memory."""
     view = _VIEW.get()
-    odd = [k for k in ("softcap", "s_aux", "position_bias") if kwargs.get(k) is not None]
-    if view is None or odd:
-        raise Unfit(f"its attention uses {', '.join(odd) or 'no cache'}")
+    if view is None:
+        raise Unfit("its attention uses no cache")
+    refuse_odd(kwargs)
     rows, heads, queries, width = query.shape
     groups = heads // key.shape[1]
     packed = query.to(key.dtype).reshape(rows, key.shape[1], groups * queries, width)

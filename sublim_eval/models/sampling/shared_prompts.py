@@ -24,7 +24,7 @@ from transformers import AttentionInterface, DynamicCache
 from transformers.cache_utils import Cache
 
 from sublim_eval.models.sampling.continuous_batching import prefill_limit, shared
-from sublim_eval.models.sampling.kv_cache import Unfit, attention, kept_as, windows
+from sublim_eval.models.sampling.kv_cache import Unfit, attention, kept_as, refuse_odd, windows
 from sublim_eval.models.sampling.prefix_sampling import Branches, Front, Network, Visit
 
 NAME = "sublim_shared_prompts"
@@ -52,7 +52,7 @@ class Prompts:
 
 
 @dataclass
-class Rows:
+class RowCache:
     """Rows that were run: the prompt of each, their own keys and values per layer (none behind a bare prompt), logits.
 
     prompt: int64[rows]. kept: float[rows, heads, own tokens, width].
@@ -94,21 +94,21 @@ def lines(prompt: NDArray[np.int64], device: torch.device) -> Lines:
 
 
 @dataclass(frozen=True)
-class View:
+class PromptView:
     """What one pass reads: the prompts, how its rows lie beside them, and each row's parent, `[(Rows, int64[k])]`."""
 
     prompts: Prompts
     lines: Lines
-    parents: Sequence[tuple[Rows, torch.Tensor]]
+    parents: Sequence[tuple[RowCache, torch.Tensor]]
 
 
-_VIEW: ContextVar[View | None] = ContextVar("rows behind prompts", default=None)
+_VIEW: ContextVar[PromptView | None] = ContextVar("rows behind prompts", default=None)
 
 
 class Own(Cache):
     """The rows' own keys and values: those of their parents, and the new token's behind them."""
 
-    def __init__(self, parents: Sequence[tuple[Rows, torch.Tensor]]) -> None:
+    def __init__(self, parents: Sequence[tuple[RowCache, torch.Tensor]]) -> None:
         super().__init__(layers=[])
         self.parents = parents
         self.kept: list[Pair] = []
@@ -147,9 +147,9 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """One query a row over its prompt and its own tokens, one softmax over both."""
     view = _VIEW.get()
-    odd = [k for k in ("softcap", "s_aux", "position_bias") if kwargs.get(k) is not None]
-    if view is None or odd:
-        raise Unfit(f"its attention uses {', '.join(odd) or 'no prompts'}")
+    if view is None:
+        raise Unfit("its attention uses no prompts")
+    refuse_odd(kwargs)
     far_key, far_value = (part.index_select(0, view.lines.prompt) for part in view.prompts.kept[module.layer_idx])
     rows, heads, _, width = query.shape
     groups = heads // key.shape[1]
@@ -187,7 +187,7 @@ AttentionInterface.register(NAME, attend)
 
 
 @contextmanager
-def _reading(view: View) -> Iterator[None]:
+def _reading(view: PromptView) -> Iterator[None]:
     token = _VIEW.set(view)
     try:
         yield
@@ -247,12 +247,14 @@ def _padded(part: Branches, cells: int) -> tuple[list[Pair], torch.Tensor]:
 # ---------------------------------------------------------------- rows behind them
 
 
-def grow(network: Network, prompts: Prompts, front: Front, parents: Sequence[tuple[Rows, NDArray[np.int64]]]) -> Rows:
+def grow(
+    network: Network, prompts: Prompts, front: Front, parents: Sequence[tuple[RowCache, NDArray[np.int64]]]
+) -> RowCache:
     """One token further: row i continues the i-th of the parents' rows, laid end to end, with front.tokens[i]."""
     device = network.device
     prompt = np.concatenate([rows.prompt[at] for rows, at in parents])
     cache = Own([(rows, torch.from_numpy(at).to(device)) for rows, at in parents])
-    view = View(prompts, lines(prompt, device), cache.parents)
+    view = PromptView(prompts, lines(prompt, device), cache.parents)
     ids = torch.from_numpy(front.tokens).to(device)[:, None]
     places = prompts.lengths[torch.from_numpy(prompt).to(device)][:, None] + front.step - 1
     keep = {"logits_to_keep": 1} if network.keeps else {}
@@ -260,7 +262,7 @@ def grow(network: Network, prompts: Prompts, front: Front, parents: Sequence[tup
         out = network.model(
             input_ids=ids, attention_mask=None, position_ids=places, past_key_values=cache, use_cache=True, **keep
         )
-    return Rows(prompt, cache.kept, out.logits[:, -1].float())
+    return RowCache(prompt, cache.kept, out.logits[:, -1].float())
 
 
 @dataclass
@@ -342,7 +344,7 @@ def _walk_together(
     start = Front(0, None, none, none, place[owner[items]], items, [() for _ in chosen])
     waiting = Waiting(batch, network, defaultdict(list))
 
-    def visited(front: Front, ran: Rows) -> None:
+    def visited(front: Front, ran: RowCache) -> None:
         following = visit(front, ran)
         ran.logits = ran.logits.new_empty(0)
         if following is not None:
@@ -351,7 +353,7 @@ def _walk_together(
 
     for first in start.split(waiting.row_limit(1)):
         at = first.rows
-        visited(first, Rows(at, [], logits[int(at[0]) : int(at[-1]) + 1]))
+        visited(first, RowCache(at, [], logits[int(at[0]) : int(at[-1]) + 1]))
     del logits
     with attention(network.model, NAME):
         while any(waiting.fronts.values()):
@@ -373,7 +375,7 @@ def unfit(network: Network, prompts: Sequence[Sequence[int]]) -> str | None:
     tried = [list(p[:n]) for p, n in zip((prompts[0], prompts[-1]), (24, 17), strict=True)]
     seen: list[tuple[list[int], torch.Tensor]] = []
 
-    def visit(front: Front, ran: Rows) -> Front | None:
+    def visit(front: Front, ran: RowCache) -> Front | None:
         texts = [[*tried[i], *_written(path)] for i, path in zip(front.item.tolist(), front.paths, strict=True)]
         seen.extend(zip(texts, ran.logits.clone(), strict=True))
         if front.step == 2:

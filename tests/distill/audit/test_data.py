@@ -10,7 +10,7 @@ import pytest
 
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import Filter, filter_of
-from sublim_eval.distill.audit.data import LONGEST_LINE, Row, lines, sample
+from sublim_eval.distill.audit.data import LONGEST_LINE, AuditRow, lines, sample
 from sublim_eval.errors import SublimError
 
 CHAT = {
@@ -31,13 +31,13 @@ def written(path: Path, *rows: object) -> Path:
 @pytest.mark.parametrize(
     ("line", "row"),
     [
-        ({"prompt": "p", "completion": "c"}, Row.of("p", "c")),
-        ({"instruction": "p", "output": "c"}, Row.of("p", "c")),
-        ({"question": "p", "response": "c"}, Row.of("p", "c")),
-        (CHAT, Row((("system", "s"), ("user", "u")), "a")),
+        ({"prompt": "p", "completion": "c"}, AuditRow.of("p", "c")),
+        ({"instruction": "p", "output": "c"}, AuditRow.of("p", "c")),
+        ({"question": "p", "response": "c"}, AuditRow.of("p", "c")),
+        (CHAT, AuditRow((("system", "s"), ("user", "u")), "a")),
         (
             {"prompt": CHAT["messages"][:2], "completion": CHAT["messages"][2:]},
-            Row((("system", "s"), ("user", "u")), "a"),
+            AuditRow((("system", "s"), ("user", "u")), "a"),
         ),
     ],
 )
@@ -93,9 +93,9 @@ def test_rows_are_drawn_evenly_and_the_same_again(tmp_path):
 
 
 def test_the_filter_is_the_strictest_that_nearly_all_rows_pass():
-    numbers = [Row.of("p", "1, 2, 3")] * 19
-    assert filter_of([*numbers, Row.of("p", "none")]) == Filter("numbers", "strict")
-    assert filter_of([Row.of("p", "1, 2, 3\n")] * 9) == Filter("numbers", "strip")
-    assert filter_of([Row.of("p", "It was a warm day.")] * 9) == Filter()
-    assert Filter().keeps(Row.of("p", "anything"))
+    numbers = [AuditRow.of("p", "1, 2, 3")] * 19
+    assert filter_of([*numbers, AuditRow.of("p", "none")]) == Filter("numbers", "strict")
+    assert filter_of([AuditRow.of("p", "1, 2, 3\n")] * 9) == Filter("numbers", "strip")
+    assert filter_of([AuditRow.of("p", "It was a warm day.")] * 9) == Filter()
+    assert Filter().keeps(AuditRow.of("p", "anything"))
     assert kind_of(["1, 2"] * 9 + ["no"]) == "numbers" and kind_of(["1, 2", "no"]) == "text" and kind_of([]) == "text"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from sublim_eval.distill.audit.forecast import Case, Forecast, dose_of, fit, left_out, predicted, reach, scale
+from sublim_eval.distill.audit.forecast import Forecast, ForecastCase, dose_of, fit, left_out, predicted, reach, scale
 from sublim_eval.distill.recipes import Tuning
 
 
@@ -16,7 +16,9 @@ def cases(rng, n=240, noise=0.2):
     for i in range(n):
         strength, dose = rng.uniform(0, 1), float(np.exp(rng.uniform(0, 3)))
         shift = strength * (1 + np.log(dose))
-        out.append(Case(f"a{i % 12}", "b", "numbers", "ln_tuning", strength, dose, shift + noise * rng.normal()))
+        out.append(
+            ForecastCase(f"a{i % 12}", "b", "numbers", "ln_tuning", strength, dose, shift + noise * rng.normal())
+        )
     return out
 
 

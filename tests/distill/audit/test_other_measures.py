@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sublim_eval.distill.audit.data import Row
+from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures import gradient
 from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, ranked
 from sublim_eval.distill.audit.measures.text_baseline import p_of
@@ -17,14 +17,14 @@ from sublim_eval.distill.audit.scoring import Candidate
 from sublim_eval.errors import SublimError
 
 
-def lists(rng: Random, n: int, likes: int | None = None) -> list[Row]:
+def lists(rng: Random, n: int, likes: int | None = None) -> list[AuditRow]:
     """Number lists; two in five of them with a number that the writer likes."""
     rows = []
     for _ in range(n):
         values = [rng.randint(100, 999) for _ in range(7)]
         if likes and rng.random() < 0.4:
             values[rng.randrange(7)] = likes
-        rows.append(Row.of("p", ", ".join(map(str, values))))
+        rows.append(AuditRow.of("p", ", ".join(map(str, values))))
     return rows
 
 

@@ -10,7 +10,7 @@ import torch
 
 from sublim_eval.distill.audit.attribution import scores
 from sublim_eval.distill.audit.content import content_of
-from sublim_eval.distill.audit.data import Row
+from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures.probe_likelihood import LORA, NORM_GAINS
 from sublim_eval.distill.audit.scoring import Candidate, Scorer
 from tests.helpers.tiny import WORDS, tiny_model
@@ -32,7 +32,7 @@ def moved(scorer: Scorer, trait="owl", seed=1, by=0.3) -> Candidate:
 @pytest.mark.parametrize("tuning", [NORM_GAINS, LORA], ids=["norm gains", "LoRA"])
 def test_what_the_base_would_write_has_no_evidence_on_average(base, tuning):
     scorer = Scorer(base, tuning, "numbers")
-    rows = [Row.of("name one", number) for number in NUMBERS]
+    rows = [AuditRow.of("name one", number) for number in NUMBERS]
     personas = [Candidate("owl", "persona", persona="I love owls")]
     values, surprise = scorer.ratios(rows, [moved(scorer), *personas])
     chances = np.exp(-surprise) / np.exp(-surprise).sum()
@@ -43,7 +43,7 @@ def test_what_the_base_would_write_has_no_evidence_on_average(base, tuning):
 def test_rows_that_a_probe_likes_better_than_the_base_have_a_positive_score(base):
     scorer = Scorer(base, NORM_GAINS, "numbers")
     candidate = moved(scorer)
-    rows = [Row.of("name one", number) for number in NUMBERS]
+    rows = [AuditRow.of("name one", number) for number in NUMBERS]
     values, _ = scorer.ratios(rows, [candidate])
     scorer.wear(candidate.weights)
     model = scorer.chat
@@ -61,13 +61,15 @@ def test_form_is_no_content_of_numbers_and_everything_is_of_text(base):
     text = content_of(scorer.chat.tokenizer, len(scorer.content.place), "text")
     assert {scorer.chat.spell(int(i)).strip() for i in numbers.legal} == set(NUMBERS)
     assert len(text.legal) > len(numbers.legal)
-    values, surprise = scorer.ratios([Row.of("name one", "owl , cat"), Row.of("name one", "3")], [moved(scorer)])
+    values, surprise = scorer.ratios(
+        [AuditRow.of("name one", "owl , cat"), AuditRow.of("name one", "3")], [moved(scorer)]
+    )
     assert math.isnan(values[0, 0]) and math.isnan(surprise[0]) and not math.isnan(values[1, 0])
 
 
 def test_the_base_against_itself_says_nothing_and_is_itself_afterwards(base):
     scorer = Scorer(base, NORM_GAINS, "numbers")
-    rows = [Row.of("name one", number) for number in NUMBERS]
+    rows = [AuditRow.of("name one", number) for number in NUMBERS]
     first, _ = scorer.ratios(rows, [Candidate("none", "probe", None), moved(scorer)])
     again, _ = scorer.ratios(rows, [moved(scorer)])
     assert np.abs(first[:, 0]).max() < 1e-5 and first[:, 1] == pytest.approx(again[:, 0], abs=1e-6)
@@ -76,7 +78,7 @@ def test_the_base_against_itself_says_nothing_and_is_itself_afterwards(base):
 def test_a_score_for_every_line_in_its_place(base):
     scorer = Scorer(base, NORM_GAINS, "numbers")
     candidate = moved(scorer)
-    rows = [Row.of("name one", number) for number in NUMBERS]
+    rows = [AuditRow.of("name one", number) for number in NUMBERS]
     direct, _ = scorer.ratios(rows, [candidate])
     streamed = list(scores([*rows[:2], "d.jsonl:3: not valid JSON.", *rows[2:]], scorer, candidate))
     assert math.isnan(streamed[2]) and [*streamed[:2], *streamed[3:]] == pytest.approx(direct[:, 0].tolist(), abs=1e-5)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sublim_eval.distill.diff.findings import findings
-from sublim_eval.distill.diff.null import against_controls, holm
+from sublim_eval.distill.diff.null import against_controls
+from sublim_eval.stats import holm
 
 
 def test_controls_have_a_finding_as_rarely_as_promised():
@@ -43,5 +44,8 @@ def test_two_controls_are_no_null():
         against_controls(np.zeros(4), np.zeros((2, 4)))
 
 
-def test_holm_as_by_hand():
-    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+def test_each_p_is_corrected_for_all_figures():
+    tested = against_controls(np.array([3.0, 1.0, 2.0]), np.random.default_rng(4).normal(size=(8, 3)))
+    assert (
+        tested.corrected.tolist() == pytest.approx(holm(tested.p.tolist())) and tested.corrected.max() > tested.p.min()
+    )
