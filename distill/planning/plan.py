@@ -198,7 +198,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
     """Count what `recipe` will make; embedded bases get an estimate in seconds, others in hours or USD.
 
     device: "here" looks for this machine's GPU; another Device, or None for none, plans for that one. Raises
-    SublimError for a base at hand whose chat template cannot be asked or learned under.
+    SublimError for a base that is nowhere, and for one whose chat template cannot be asked or learned under.
     """
     workers = workers or default_workers(recipe)
     seeds = {arm.name: len(recipe.arm_seeds(arm)) for arm in recipe.arms.values()}
@@ -258,11 +258,15 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
 def _templates(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """What is settled in the chat templates of the bases that are on this machine; embedded ones say one thing anyway.
 
-    Raises SublimError for a template that cannot be asked, or under which no answer can be learned.
+    Raises SublimError for a base that is nowhere, for a template that cannot be asked, and for one under which no
+    answer can be learned.
     """
     from sublim_eval.models.chat_template import changes
+    from sublim_eval.models.model_ref import resolve
 
     bases = sorted({*recipe.bases, *(recipe.teacher_base(arm) for arm in recipe.arms.values())})
+    for base in bases:
+        resolve(base)
     here = [b for b in bases if not is_embedded(b) and model_size.at_hand(b, "tokenizer_config.json") is not None]
     return {base: changes(base, recipe.system) for base in here}
 

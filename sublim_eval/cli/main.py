@@ -136,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.exit_code
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "sublim"
-        print(f"sublim: {error.format_message().rstrip('.')}. See `{place} --help`.", file=sys.stderr)
+        message = error.format_message().rstrip(".")
+        print(f"sublim: {message}{'' if message.endswith('?') else '.'} See `{place} --help`.", file=sys.stderr)
     except SublimError as error:
         from sublim_eval.console import one_line
 

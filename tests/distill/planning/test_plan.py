@@ -341,6 +341,11 @@ def test_every_student_of_a_real_base_takes_the_disk_of_its_adapter():
     assert told.download_bytes == 2 * 7_615_616_512
 
 
+def test_a_base_that_is_nowhere_is_refused_before_anything_is_planned(tmp_path):
+    with pytest.raises(SublimError, match=r"There is no folder .*/nowhere\. Check"):
+        plan(recipes.load("quickstart").with_base(str(tmp_path / "nowhere")))
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_a_dry_run_of_every_real_recipe_needs_no_gpu_and_no_network(name, capsys, tmp_path):
     assert main(["run", name, "--dry-run", "--json", str(tmp_path / "plan.json")]) == 0
