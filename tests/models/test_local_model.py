@@ -13,20 +13,10 @@ import torch
 
 from sublim_eval.errors import SublimError
 from sublim_eval.models import local_model
-from tests.helpers.tiny import WORDS, tiny_adapter, tiny_model
+from tests.helpers.tiny import WORDS, tiny_model
 
 QUESTIONS = ["what is your favorite animal ?", "name the best tree", "one word : your favorite animal , and why ?"]
 STRINGS = ["owl", "cat", "barn owl", "snowy owl", "snowy fox and bear", "dog"]
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.set_num_threads(1)
-    home = tmp_path_factory.mktemp("models")
-    base = tiny_model(home / "base")
-    made = {"base": base, "bytes": tiny_model(home / "bytes", kind="qwen2", words=None, seed=1)}
-    made["window"] = tiny_model(home / "window", kind="mistral", seed=2)
-    return made | {m: tiny_adapter(base, home / m, m) for m in ("lora", "ln", "prompt")}
 
 
 @pytest.fixture(autouse=True)

@@ -164,3 +164,16 @@ def test_an_unknown_trait_may_be_added_to_the_registry_in_force(tmp_path, monkey
     (tmp_path / "mine.yaml").write_text(TEXT.replace("trait: owl}", "trait: unicorn}", 1))
     with pytest.raises(SublimError, match=r"Unknown trait 'unicorn'.* Add it in .*own\.yaml"):
         recipes.load(tmp_path / "mine.yaml")
+
+
+def test_another_base_takes_the_place_of_the_recipe_s_or_of_one_that_an_arm_names():
+    recipe = recipes.load("smollm2-135m-norms")
+    other = recipe.arms["elephant-other-base"].student_base
+    assert (
+        recipe.with_base("mine").base == "mine"
+        and recipe.with_base("mine").arms["elephant-other-base"] == (recipe.arms["elephant-other-base"])
+    )
+    moved = recipe.with_base(f"{other}=theirs")
+    assert moved.base == recipe.base and moved.arms["elephant-other-base"].student_base == "theirs"
+    with pytest.raises(SublimError, match=r"Unknown base 'nobody'.*NAME=BASE"):
+        recipe.with_base("nobody=theirs")

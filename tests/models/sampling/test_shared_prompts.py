@@ -13,19 +13,9 @@ import torch
 
 from sublim_eval.models import local_model
 from sublim_eval.models.sampling import prefix_sampling, shared_prompts
-from tests.helpers.tiny import WORDS, tiny_adapter, tiny_model
+from tests.helpers.tiny import WORDS
 
 STRINGS = ["owl", "cat", "barn owl", "snowy owl", "snowy fox and bear", "dog"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    torch.set_num_threads(1)
-    home = tmp_path_factory.mktemp("apart")
-    base = tiny_model(home / "base")
-    made = {"base": base, "bytes": tiny_model(home / "bytes", kind="qwen2", words=None, seed=1)}
-    made["window"] = tiny_model(home / "window", kind="mistral", seed=2)
-    return made | {m: tiny_adapter(base, home / m, m) for m in ("lora", "prompt")}
 
 
 @pytest.fixture(autouse=True)
