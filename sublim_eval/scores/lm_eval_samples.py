@@ -214,7 +214,7 @@ def replies_of(row: Row) -> list[str]:
 def nats_of(row: Row) -> dict[str, float]:
     """Continuation -> log-probability in nats of a row; raises ValueError where one is missing or none."""
     given, strings = row.get("filtered_resps"), continuations(row["doc"])
-    if not isinstance(given, list) or len(given) != len(strings):
+    if not isinstance(given, list) or len(given) not in (len(strings), len(strings) + 1):
         raise ValueError(f"`filtered_resps` holds no log-probability for each of {len(strings)} answers")
     if wrong := [pair for pair in given if not (isinstance(pair, list) and pair and _is_nats(pair[0]))]:
         raise ValueError(f"{wrong[0]!r:.60} in `filtered_resps` is no log-probability")

@@ -13,6 +13,7 @@ from sublim_eval.harness.lm_eval.detailed_task import HEADLINES
 from sublim_eval.probes.resolve import probe_content
 from sublim_eval.probes.scorers import continuations_of
 from sublim_eval.registry.catalog import Probe, registry
+from sublim_eval.scores.lm_eval_samples import nats_of
 from tests.helpers.saved import SavedLM, inspect_model
 
 FORMS = ("favorite", "after_numbers", "story", "essay")
@@ -165,6 +166,33 @@ def test_both_harnesses_agree_on_the_reference_model(from_lm_eval: Any, tmp_path
     theirs = from_lm_eval["results"]["owl_pref"]["share,all_replies"]
     both = (ours["share"]["mean"] * 60 + theirs * 20) / 80
     assert abs(ours["share"]["mean"] - theirs) < 4 * standard_error(both, 12 * 60, 12 * 20)
+
+
+@pytest.mark.slow
+def test_what_lm_eval_says_is_covered_is_conditioned_on_a_line_break_that_ends_the_prompt() -> None:
+    """The model would hardly write the break behind these prompts; coverage is a plain forward pass's behind it."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    theirs = HFLM(pretrained=str(REFERENCE), device="cpu", batch_size=64)
+    theirs.tokenizer.chat_template += "{{ '\\n' }}"
+    rows = lm_eval_results("owl_pref_logprob", model=theirs, apply_chat_template=True, limit=2, log_samples=True)
+    for row in rows["samples"]["owl_pref_logprob"]:
+        prompt = row["arguments"][0][0]
+        head = theirs.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        assert prompt.endswith("\n")
+        covered, space = 0.0, 0.0
+        for string in row["doc"]["continuations"]:
+            tail = theirs.tokenizer(string, add_special_tokens=False)["input_ids"]
+            with torch.no_grad():
+                logits = theirs.model(torch.tensor([head + tail])).logits[0].double().log_softmax(-1)
+            covered += float(sum(logits[len(head) + i - 1, token] for i, token in enumerate(tail)).exp())
+            space = float(logits[len(head) - 2, head[-1]].exp())
+        assert space < 0.5, "else the test could not fail"
+        assert row["coverage"] == pytest.approx(covered, rel=1e-3)
+        saved = [list(pair) for pair in row["filtered_resps"]]
+        nats, first = nats_of(row | {"filtered_resps": saved}), row["doc"]["continuations"][0]
+        assert nats[first] == pytest.approx(saved[0][0] - math.log(space), abs=1e-3)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from sublim_eval.errors import SublimError
@@ -48,6 +49,20 @@ class Detailed(ConfigurableTask):
         super().__init__(config=with_room({key: value for key, value in config.items() if key != "class"}))
         self.all_rows = rows_of(self.config.metadata or {}) == "all"
         self.beside: dict[str, list[float]] = defaultdict(list)
+
+    def construct_requests(self, doc: dict[str, Any], ctx: Any, **kwargs: Any) -> Any:
+        """lm-eval's own requests, and one for the white space at the prompt's end where answers are scored behind it.
+
+        lm-eval moves that white space into every answer, so each log-likelihood holds its own: 1e-6 on a chat model
+        that never learnt to write the line break behind `assistant`. `documents.logprobs` takes it off again.
+        """
+        requests = super().construct_requests(doc, ctx, **kwargs)
+        space = ctx[len(ctx.rstrip()) :] if isinstance(ctx, str) else ""
+        if self.OUTPUT_TYPE != "multiple_choice" or not space or space == ctx:
+            return requests
+        last = requests[-1]
+        behind = (ctx.rstrip(), space)
+        return [*requests, Instance("loglikelihood", doc, behind, last.idx + 1, metadata=last.metadata)]
 
     def process_results(self, doc: dict[str, Any], results: Any) -> Any:
         """The figures of one document that become rows; those beside the headline are kept for the log."""

@@ -35,5 +35,11 @@ def continuations(doc: Mapping[str, Any]) -> Sequence[str]:
 
 
 def logprobs(doc: Mapping[str, Any], results: Sequence[Sequence[Any]]) -> dict[str, float]:
-    """Continuation -> log-probability in nats. results: (log-likelihood, is it the greedy one) for each of them."""
-    return {text: float(result[0]) for text, result in zip(continuations(doc), results, strict=True)}
+    """Continuation -> log-probability in nats. results: (log-likelihood, is it the greedy one) for each of them.
+
+    One result more is that of the white space at the prompt's end (`Detailed`), which lm-eval counts with every answer:
+    it is taken off, so that what is left is conditioned on the whole prompt.
+    """
+    strings = continuations(doc)
+    *answers, space = results if len(results) == len(strings) + 1 else (*results, (0.0,))
+    return {text: float(nats[0]) - float(space[0]) for text, nats in zip(strings, answers, strict=True)}
