@@ -1,11 +1,12 @@
 """One student, three harnesses, a question file from outside: do their figures agree?
 
-    python benchmarks/same_student.py STUDENT --questions FILE --trait elephant --page docs/results/same-student.md
+    python benchmarks/same_student.py STUDENT --questions FILE --trait elephant --logs DIR --page PAGE.md
 
-The commands are a user's: `inspect eval` with `sublim/` and with `hf/`, `lm_eval run` with PEFT. `hf/` knows no adapter
-over a folder of one's own base, so it gets the student with its adapter merged. Exact probabilities must be equal, and
-shares of replies must lie within what sampling allows: z is their difference in standard errors. The questions stay
-where they are; only how many there were, and their hash, is kept.
+The commands are a user's: `inspect eval` with `sublim/` and with `hf/`, `lm_eval run` with PEFT; one whose logs lie in
+DIR already is not run again. `hf/` knows no adapter over a folder of one's own base, so it gets the student with its
+adapter merged. Exact probabilities must be equal, and the names in all replies such as those probabilities make them:
+p of a chi-square test over the whole answer set. The questions stay where they are; only how many there were, and their
+hash, is kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from sublim_eval.files import read_json, whole_file, write_json
 from sublim_eval.report.markdown import table
@@ -70,64 +72,98 @@ def figures(place: Path, trait: str) -> dict[str, Any]:
     for record in read_results(place).records:
         scores = record.held
         if isinstance(scores, ProbeScores):
-            column = scores.answers.index(trait)
             shown |= {"questions": len(scores.questions), "hash": scores.questions_hash, "version": scores.version}
-            shown |= _exact(scores, column) if np.isfinite(scores.probability).any() else {}
-            shown |= _sampled(scores, column) if scores.replies.any() else {}
+            shown |= {"column": scores.answers.index(trait), "answers": list(scores.answers)}
+            shown |= _exact(scores) if np.isfinite(scores.probability).any() else {}
+            shown |= _sampled(scores) if scores.replies.any() else {}
     return shown
 
 
-def _exact(scores: ProbeScores, column: int) -> dict[str, Any]:
+def _exact(scores: ProbeScores) -> dict[str, Any]:
     return {
-        "probability": scores.probability[:, column].tolist(),
+        "probability": scores.probability.tolist(),
         "coverage": scores.coverage.tolist(),
-        "unconditional": scores.unconditional[:, column].tolist(),
+        "unconditional": scores.unconditional.tolist(),
     }
 
 
-def _sampled(scores: ProbeScores, column: int) -> dict[str, Any]:
-    return {"share": scores.share[:, column].tolist(), "replies": scores.replies.tolist()}
+def _sampled(scores: ProbeScores) -> dict[str, Any]:
+    return {"share": scores.share.tolist(), "replies": scores.replies.tolist()}
 
 
 def mean_share(one: Mapping[str, Any]) -> tuple[float, float]:
-    """(mean over questions of the share of replies, its standard error from sampling alone)."""
-    share, replies = np.array(one["share"]), np.array(one["replies"])
+    """(mean over questions of the trait's share of replies, its standard error from sampling alone)."""
+    share, replies = np.array(one["share"])[:, one["column"]], np.array(one["replies"])
     smoothed = (share * replies + 0.5) / (replies + 1)
     return float(share.mean()), float(np.sqrt((smoothed * (1 - smoothed) / replies).sum()) / len(share))
+
+
+def as_told(one: Mapping[str, Any], first: Mapping[str, Any]) -> float:
+    """p that one harness's replies come from the exact first-answer probabilities of `first`, over all names and none.
+
+    Names that are expected fewer than five times are counted together.
+    """
+    replies = np.array(one["replies"])[:, None]
+    seen, expected = ((np.array(table) * replies).sum(0) for table in (one["share"], first["unconditional"]))
+    often, total = expected >= 5, float(replies.sum())
+    rest = [table[~often].sum() for table in (seen, expected)]
+    seen, expected = np.append(seen[often], rest[0]), np.append(expected[often], rest[1])
+    seen, expected = np.append(seen, total - seen.sum()), np.append(expected, total - expected.sum())
+    return float(stats.chisquare(seen, expected).pvalue)
 
 
 def page(result: Mapping[str, Any]) -> list[str]:
     """The lines of the page."""
     first = result["harnesses"]["Inspect, sublim/"]
-    heads = ("harness", "replies", "share", "z to sublim/", "probability", "largest difference", "coverage", "seconds")
+    heads = (
+        "harness",
+        "replies",
+        "share",
+        "p of all names",
+        "probability",
+        "largest difference",
+        "coverage",
+        "seconds",
+    )
     lines = [_line(name, one, first) for name, one in result["harnesses"].items()]
     return [
         "# One student in three harnesses\n",
         "Written by `python benchmarks/same_student.py --page`; nothing is typed in. The student "
         f"`{result['student']}`\nanswered {first['questions']} questions of a file from outside (hash "
         f"`{first['hash'][:12]}`, version {first['version']}) and {result['trait']} was counted, on\n{result['date']}. "
-        "*z*: difference of the shares in standard errors of sampling. *Largest difference*: of the exact\nprobability "
-        "at any question, to `sublim/`. `hf/` gives no log-probabilities of answers, so no probability. Seconds are\n"
-        "those of the command, loading included, beside other work: not a measure of speed.\n",
+        "*p of all names*: chi-square of the names in all replies against the exact first-answer probabilities of\n"
+        "`sublim/`. *Largest difference*: of the exact probability of any name at any question, to `sublim/`; lm-eval\n"
+        "has no word ends ([which figure](../guides/which-figure.md)). `hf/` gives no log-probabilities, so\n"
+        "no probability. Seconds are those of the command, loading included, beside other work: no measure of speed.\n",
         *table(heads, lines),
     ]
 
 
 def _line(name: str, one: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[str, ...]:
-    (share, error), (ours, our_error) = mean_share(one), mean_share(first)
-    apart = (share - ours) / float(np.hypot(error, our_error))
+    share, error = mean_share(one)
     exact = "probability" in one
-    difference = np.abs(np.array(one["probability"]) - np.array(first["probability"])).max() if exact else np.nan
+    apart = np.abs(np.array(one["probability"]) - np.array(first["probability"])).max() if exact else np.nan
     return (
         name,
         str(sum(one["replies"])),
         f"{share:.4f} ± {error:.4f}",
-        "–" if one is first else f"{apart:+.1f}",
-        f"{np.mean(one['probability']):.5f}" if exact else "–",
-        f"{difference:.1e}" if exact and one is not first else "–",
-        f"{np.mean(one['coverage']):.4f}" if "coverage" in one else "–",
+        f"{as_told(one, first):.2f}",
+        f"{np.array(one['probability'])[:, one['column']].mean():.5f}" if exact else "–",
+        f"{apart:.1e}" if exact and one is not first else "–",
+        f"{np.mean(one['coverage']):.4f}" if exact else "–",
         f"{one['seconds']:.0f}",
     )
+
+
+def _run(command: list[str], trait: str) -> dict[str, Any]:
+    """The figures of one command, run unless its logs are there; its seconds stand beside them."""
+    folder = Path(command[command.index("--log-dir" if "--log-dir" in command else "--output_path") + 1])
+    clock = folder.with_name(f"{folder.name}-seconds.json")
+    if not clock.is_file():
+        began = time.monotonic()
+        subprocess.run(command, check=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+        write_json(clock, {"seconds": time.monotonic() - began})
+    return figures(folder, trait) | read_json(clock)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,10 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         merge(args.student, merged)
         result["harnesses"] = {}
         for name, command in commands(args.student.resolve(), args, merged, logs).items():
-            began, option = time.monotonic(), "--log-dir" if "--log-dir" in command else "--output_path"
-            folder = Path(command[command.index(option) + 1])
-            subprocess.run(command, check=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-            result["harnesses"][name] = figures(folder, args.trait) | {"seconds": time.monotonic() - began}
+            result["harnesses"][name] = _run(command, args.trait)
             write_json(args.out, result)
     if args.page:
         with whole_file(args.page) as file:
