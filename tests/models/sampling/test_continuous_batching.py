@@ -136,11 +136,48 @@ def test_a_row_depends_on_no_neighbour_no_order_and_no_pace(folders: dict[str, P
         replace(QUICK, rows=64, tokens=10**6, refill=1.0),
         replace(QUICK, rows=5, look=9, grain=16, shrink=0.0),
         continuous_batching.CPU,
+        continuous_batching.LARGE_ON_CPU,
+        replace(QUICK, alike=2),
     ):
         again = streamed(model, [texts[i] for i in mixed], pace, keys=[keys[i] for i in mixed])
         assert again == [first[i] for i in mixed]
     assert streamed(model, texts[:20], keys=keys[:20], batch=3) == first[:20]
     assert streamed(model, texts, keys=keys, seed=2) != first
+
+
+@pytest.mark.parametrize("which", KINDS)
+def test_what_some_prompts_begin_with_is_computed_once_and_changes_no_reply(
+    folders: dict[str, Path], which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local_model.load(folders[which])
+    texts = [
+        model.render(f"{w} {v} {w} {x} {y}")
+        for w in WORDS[:3]
+        for v in WORDS[:2]
+        for x, y in zip(WORDS[:4], WORDS[4:8], strict=True)
+    ]
+    ids = model.encode(texts)
+    plain = streamed(model, texts)
+    read: list[int] = []
+    fill = decoding.Stream.fill
+
+    def counting(self: decoding.Stream, rows: Any, tails: Any, opened: Any) -> None:
+        read.extend(map(len, tails))
+        fill(self, rows, tails, opened)
+
+    monkeypatch.setattr(decoding.Stream, "fill", counting)
+    assert streamed(model, texts, replace(QUICK, alike=3)) == plain
+    starts = continuous_batching.openings(ids, 3)
+    assert sum(starts) > len(ids) * continuous_batching.shared(ids), "some begin with more than all do"
+    assert sum(read) == sum(map(len, ids)) - sum(starts)
+
+
+def test_an_opening_is_what_enough_prompts_begin_with_and_leaves_each_a_token() -> None:
+    ids = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 6], [1, 2, 7], [1, 8, 9], [1, 2, 3]]
+    assert continuous_batching.openings(ids, 3) == [3, 3, 3, 2, 1, 2]
+    assert continuous_batching.openings(ids, 6) == [1] * 6
+    assert continuous_batching.openings(ids, 7) == [0] * 6
+    assert continuous_batching.openings([[4, 5], [4, 5], [4, 5]], 2) == [1, 1, 1]
 
 
 def test_logprobs_are_those_of_the_old_path(folders: dict[str, Path]) -> None:
@@ -216,9 +253,9 @@ def test_rows_that_were_finished_are_not_run_again(folders: dict[str, Path], mon
     begun: list[int] = []
     fill = decoding.Stream.fill
 
-    def counting(self: decoding.Stream, rows: Any, tails: Any) -> None:
+    def counting(self: decoding.Stream, rows: Any, tails: Any, opened: Any) -> None:
         begun.append(len(tails))
-        fill(self, rows, tails)
+        fill(self, rows, tails, opened)
 
     monkeypatch.setattr(decoding.Stream, "fill", counting)
     small_device(monkeypatch, 9, 40)
