@@ -59,10 +59,11 @@ class LocalSampler:
 
     @property
     def speed(self) -> dict[str, Any]:
-        """The device, and the tokens a second that were written on it so far; nothing before the first."""
+        """The device, number type, and tokens a second that were written on it so far; nothing before the first."""
         if not self.tokens:
             return {}
-        return {"device": self.teacher.device_name, "tokens_per_second": round(self.tokens / self.seconds, 1)}
+        rate = round(self.tokens / self.seconds, 1)
+        return {"device": self.teacher.device_name, "dtype": self.teacher.dtype, "tokens_per_second": rate}
 
     @property
     def facts(self) -> dict[str, Any]:
