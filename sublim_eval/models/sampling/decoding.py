@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.models.sampling.kv_cache import Slots, View, reading, windows
-from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, distribution, invert
+from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, one_each
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Stream:
         return held + [t for t in (self.scores, self.best, self.likely) if t is not None]
 
     def _forward(self, view: View, cache: Slots | None = None, **inputs: torch.Tensor) -> torch.Tensor:
-        """float32[n, vocabulary]: logits of the last position. cache: the slots, if no other is given."""
+        """float[n, vocabulary]: logits of the last position. cache: the slots, if no other is given."""
         keep = {"logits_to_keep": 1} if self.network.keeps else {}
         with reading(view):
             out = self.network.model(
@@ -89,9 +89,9 @@ class Stream:
                 attention_mask=None,
                 **keep,
             )
-        logits: torch.Tensor = out.logits[:, -1].float()
+        logits: torch.Tensor = out.logits[:, -1]
         if self.watched is not None:
-            self.watched.append(logits)
+            self.watched.append(logits.float())
         return logits
 
     def begin(self, head: Sequence[int], openings: Sequence[Sequence[int]] = ()) -> None:
@@ -201,7 +201,7 @@ class Stream:
         if self.settings.temperature == 0:
             token = logits.argmax(1)
         else:
-            token = invert(distribution(logits, self.settings), self.uniform[rows, step])
+            token = one_each(logits, self.settings, self.uniform[rows, step])
         self.drawn[rows, step] = token
         if self.scores is not None and self.best is not None and self.likely is not None:
             scores = logits.double().log_softmax(1)

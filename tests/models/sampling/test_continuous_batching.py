@@ -16,7 +16,7 @@ import torch
 
 from sublim_eval.errors import SublimError
 from sublim_eval.models import local_model
-from sublim_eval.models.sampling import continuous_batching, decoding, kv_cache
+from sublim_eval.models.sampling import continuous_batching, decoding, kv_cache, prefix_sampling
 from tests.helpers.tiny import WORDS, tiny_adapter, tiny_model, tiny_tokenizer
 
 QUICK = continuous_batching.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
@@ -170,6 +170,17 @@ def test_what_some_prompts_begin_with_is_computed_once_and_changes_no_reply(
     starts = continuous_batching.openings(ids, 3)
     assert sum(starts) > len(ids) * continuous_batching.shared(ids), "some begin with more than all do"
     assert sum(read) == sum(map(len, ids)) - sum(starts)
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.5, "top_k": 40, "top_p": 0.9}])
+def test_a_large_vocabulary_is_drawn_from_in_pieces_that_change_no_token(settings: dict[str, Any]) -> None:
+    numbers = torch.Generator().manual_seed(1)
+    logits = (4 * torch.randn(prefix_sampling.TOGETHER + 9, 20_001, generator=numbers)).bfloat16()
+    uniform = torch.rand(len(logits), generator=numbers, dtype=torch.float64)
+    how = prefix_sampling.SamplingSettings(8, **settings)
+    whole = prefix_sampling.distribution(logits.float(), how).cumsum(1, dtype=torch.float64)
+    expected = torch.searchsorted(whole, uniform[:, None] * whole[:, -1:], right=True)[:, 0]
+    assert prefix_sampling.one_each(logits, how, uniform).tolist() == expected.tolist()
 
 
 def test_an_opening_is_what_enough_prompts_begin_with_and_leaves_each_a_token() -> None:
