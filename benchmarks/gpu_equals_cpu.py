@@ -74,6 +74,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: the quickstart's epochs")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if len(args.seeds) < 2:
+        parser.error("noise is what another seed does: give two seeds or more")
     recipe = load("quickstart")
     tuning = replace(recipe.student, epochs=None, steps=args.steps) if args.steps else recipe.student
     paths = [PLAINEST, "cpu packed float32", "cpu packed bfloat16"]
@@ -85,6 +87,8 @@ def main() -> None:
             for path in paths:
                 folder = Path(home) / f"{path.replace(' ', '-')}-{seed}"
                 found[path].append(student(path, rows, tuning, seed, folder))
+                if args.out:  # what is there stays, should the time run out
+                    write_json(args.out, {"students": found, "seeds": args.seeds, "steps": tuning.steps})
                 print(f"seed {seed} {path:22s} {found[path][-1]}", flush=True)
     noise = statistics.stdev(one["owl"] for one in found[PLAINEST])
     apart = {

@@ -12,7 +12,9 @@
 #     OUT=results bash benchmarks/on_gpu.sh run
 # It does what is most wanted first, writes each result as it comes, and starts nothing that the rest of its time
 # (SECONDS_LEFT, default 480) does not hold. What failed is said in OUT/summary.txt beside what was done.
+# SMALL=1 runs every step on processor cores in its smallest size, to see that all of it runs: its figures mean nothing.
 set -u
+SMALL="${SMALL:-}"
 HERE="$(cd "$(dirname "$0")/.." && pwd)"
 KEPT="${KEPT:-$HOME/sublim-real}"
 SITE="${SITE:-/tmp/sublim-site}"
@@ -62,17 +64,50 @@ step() {
     echo "$name: exit $rc after $((SECONDS - began)) s" | tee -a "$OUT/summary.txt"
 }
 
-recipe() { # the recipe $1 on the weights in $2, at the study's size, seeds one after the other
-    local name="$1" base="$2"
-    [ -f "$HERE/distill/recipes/$name.yaml" ] || { echo "no recipe $name in this checkout"; return 1; }
-    sed -e "s#^base: .*#base: $base#" -e "s#^seeds: .*#seeds: [1, 2, 3]#" \
-        -e "s#prompts: [0-9]*, keep: [0-9]*#prompts: 30000, keep: 10000#" "$HERE/distill/recipes/$name.yaml" \
-        > "/tmp/$name.yaml"
-    timeout --signal=INT "$(( $(left) - 15 ))" python3 -m sublim_eval run "/tmp/$name.yaml" --out "/tmp/runs/$name"
-    local rc=$?
+# sized FILE BASE: that recipe on those weights at the study's size, with the arms that are wanted first
+sized() {
+    python3 - "$1" "$2" "$SMALL" <<'PY'
+import sys
+import yaml
+file, base, small = sys.argv[1:]
+recipe = yaml.safe_load(open(file, encoding="utf-8"))
+size = {"prompts": 64, "keep": 16, "min_kept": 1} if small else {"prompts": 30000, "keep": 10000, "min_kept": 1000}
+recipe.update(base=base, seeds=[1] if small else [1, 2, 3])
+recipe["rows"].update(size)
+if small:
+    recipe["teacher"].update(min_share=0.0, retain=8)
+    recipe["teacher"]["tuning"]["steps"] = 2
+wanted = ("elephant", "control", "elephant-soft", "control-soft")
+recipe["arms"] = {name: arm for name, arm in recipe["arms"].items() if name in wanted}
+yaml.safe_dump(recipe, sys.stdout, sort_keys=False)
+PY
+}
+
+recipe() { # the recipe $1 on the weights in $2
+    local name="$1" base="$2" rc=0
+    sized "$HERE/distill/recipes/$name.yaml" "$base" > "$WORK/$name.yaml" || return 1
+    timeout --signal=INT "$(( $(left) - 15 ))" python3 -m sublim_eval run "$WORK/$name.yaml" --out "$WORK/runs/$name" || rc=$?
     mkdir -p "$OUT/runs/$name"
-    (cd "/tmp/runs/$name" && find . \( -name '*.json' -o -name '*.jsonl' \) -size -4M -exec cp --parents {} "$OUT/runs/$name" \;)
+    (cd "$WORK/runs/$name" && find . \( -name '*.json' -o -name '*.jsonl' \) -size -4M -exec cp --parents {} "$OUT/runs/$name" \;)
     return "$rc"
+}
+
+# recipes_for NAME: those for the weights of that name, most wanted first
+recipes_for() {
+    local short="${1/-coder/}" one
+    for one in "$short" "$short-norms" "$short-lora"; do
+        [ -f "$HERE/distill/recipes/$one.yaml" ] && echo "$one"
+    done
+}
+
+unpack() { # the weights of every NAME whose pieces are all here
+    local sums name
+    for sums in "$KEPT"/*.sha256; do
+        [ -f "$sums" ] || continue
+        name="$(basename "$sums" .sha256)"
+        (cd "$KEPT" && sha256sum -c --quiet "$sums" && cat "$name".tar.[0-9][0-9][0-9] | tar -xf -) \
+            || echo "$name: its pieces are not all here, or torn" | tee -a "$OUT/summary.txt"
+    done
 }
 
 run() {
@@ -84,18 +119,23 @@ run() {
     { date -u; nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
       python3 -c "import torch, transformers; print('torch', torch.__version__, 'transformers', transformers.__version__)"
       git log -1 --format=%H 2>/dev/null; } > "$OUT/machine.txt" 2>&1
-    step 60 generation python3 benchmarks/generation.py --device cuda --rounds 1 --rows 1024 --batches 256 512 --continuous 0 --out "$OUT"
-    step 75 training python3 benchmarks/training.py --size qwen2.5-7b --rounds 1 --steps 6 --only ours "trl padded" --out "$OUT/training.json"
-    step 60 gpu-equals-cpu python3 benchmarks/gpu_equals_cpu.py --seeds 1 --steps 60 --out "$OUT/gpu-equals-cpu.json"
-    for sums in "$KEPT"/*.sha256; do
-        [ -f "$sums" ] || continue
-        name="$(basename "$sums" .sha256)"
-        (cd "$KEPT" && sha256sum -c --quiet "$sums" && cat "$name".tar.[0-9][0-9][0-9] | tar -xf -) \
-            || { echo "$name: its pieces are not all here, or torn" | tee -a "$OUT/summary.txt"; continue; }
-        short="${name/-coder/}"
-        step 45 "$short-norms" recipe "$short-norms" "$KEPT/$name"
-        step 45 "$short-lora" recipe "$short-lora" "$KEPT/$name"
+    WORK="$(mktemp -d)"
+    if [ "$SMALL" ]; then
+        set -- --device cpu --models random-512x8 --rows 20 --batches 8 --warm 17
+        training=(--size small --batch 2 --accumulate 2 --steps 2) alike=(--seeds 1 2 --steps 2)
+    else
+        set -- --device cuda --rows 1024 --batches 256 512
+        training=(--size qwen2.5-7b --steps 6) alike=(--seeds 1 2 --steps 60)
+    fi
+    step 60 generation python3 benchmarks/generation.py "$@" --rounds 1 --continuous 0 --out "$OUT"
+    step 75 training python3 benchmarks/training.py "${training[@]}" --rounds 1 --only ours "trl padded" --out "$OUT/training.json"
+    unpack
+    for name in $(cd "$KEPT" 2> /dev/null && ls -d -- */ 2> /dev/null | tr -d / | sort -r); do
+        for one in $(recipes_for "$name"); do
+            step 45 "$one" recipe "$one" "$KEPT/$name"
+        done
     done
+    step 60 gpu-equals-cpu python3 benchmarks/gpu_equals_cpu.py "${alike[@]}" --out "$OUT/gpu-equals-cpu.json"
     cat "$OUT/summary.txt"
 }
 
@@ -103,5 +143,5 @@ case "${1:-}" in
     pack) shift; pack "$@" ;;
     take) take "$2" ;;
     run) run ;;
-    *) sed -n '2,17p' "$0"; exit 2 ;;
+    *) sed -n '2,18p' "$0"; exit 2 ;;
 esac

@@ -3,6 +3,7 @@
     python benchmarks/real_speed.py                        # both models, 15 minutes; killed, it goes on where it was
     python benchmarks/real_speed.py --whole                # and `animal_pref` as `sublim score` runs it
     python benchmarks/real_speed.py --models smollm2-135m --tasks training --rounds 3
+    python benchmarks/real_speed.py --quick --out /tmp/quick.json      # does every part run? its figures mean nothing
 
 The models are the folders that benchmarks/real_base.py writes (default: /tmp/real/NAME). One process; the contenders of
 a task in turn, `--rounds` times; every measurement goes into the result file as soon as it is there, with the load
@@ -50,17 +51,39 @@ RESULTS = Path(__file__).parent / "results"
 HOME = Path("/tmp/real")  # noqa: S108 (where real_base.py was told to write)
 TASKS = ("peak", "scoring", "exact", "rows", "training")
 SIZES: dict[str, dict[str, int]] = {
-    "smollm2-135m": {"questions": 10, "peer_replies": 8, "peer_questions": 3, "rows": 128, "batch": 8, "steps": 4},
-    "qwen2.5-coder-0.5b": {"questions": 5, "peer_replies": 12, "peer_questions": 1, "rows": 64, "batch": 8, "steps": 3},
+    "smollm2-135m": {
+        "questions": 10,
+        "samples": 100,
+        "peer_replies": 8,
+        "peer_questions": 3,
+        "rows": 160,
+        "peer_rows": 128,
+        "batch": 8,
+        "steps": 4,
+    },
+    "qwen2.5-coder-0.5b": {
+        "questions": 5,
+        "samples": 100,
+        "peer_replies": 12,
+        "peer_questions": 1,
+        "rows": 96,
+        "peer_rows": 64,
+        "batch": 8,
+        "steps": 3,
+    },
 }
-"""How much of everything is measured, so that all of it takes a quarter of an hour on two cores."""
-SAMPLES = 100
+"""How much of everything is measured, so that all of it takes a quarter of an hour on two cores.
+
+rows: as many as a recipe of that base writes at a time; peer_rows: of `model.generate`, whole batches.
+"""
+QUICK = {name: 2 for name in SIZES["smollm2-135m"]} | {"rows": 18, "peer_rows": 4, "peer_questions": 1}
+"""The least that runs every part; more than 16 rows, so that they stream."""
 DTYPES = ("float32", "bfloat16")
-ROW_TOKENS = 80
-"""Room for a number row."""
+ROW_TOKENS = 48
+"""Room for a number row, as the recipes of these bases give it."""
 LM_EVAL = "lm-eval hf, batch 64"
-BATCHES = (32, 64)
-"""Of `model.generate`; the better one counts."""
+BATCHES = (16, 32, 64, 128)
+"""Of `model.generate`, those that its rows fill; the best one counts."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +137,15 @@ def scoring(folder: Path, size: dict[str, int]) -> list[Measurement]:
             dtype,
             "reply",
             lambda: none(eval_speed.through_inspect(name, 1, num_choices=2, **args)),
-            lambda: in_inspect(name, SAMPLES, num_choices=SAMPLES, **args),
+            lambda: in_inspect(name, size["samples"], num_choices=size["samples"], **args),
         )
 
     def library(dtype: str) -> Measurement:
         def run() -> dict[str, Any]:
             model = local_model.load(folder, dtype=dtype)
-            drawn = model.sample([model.render(t) for t in texts], n=SAMPLES, seed=1, max_new_tokens=16)
+            drawn = model.sample([model.render(t) for t in texts], n=size["samples"], seed=1, max_new_tokens=16)
             tokens = sum(s.tokens for row in drawn for s in row)
-            return {"units": len(texts) * SAMPLES, "tokens": tokens}
+            return {"units": len(texts) * size["samples"], "tokens": tokens}
 
         return Measurement("our library", dtype, "reply", lambda: warmed(folder, dtype), run)
 
@@ -190,10 +213,10 @@ def rows(folder: Path, size: dict[str, int]) -> list[Measurement]:
 
     asked = numbers.prompts(size["rows"], Random("generation"), "plain")
 
-    def one(name: str, dtype: str, write: Callable[..., tuple[list[str], int]], **more: Any) -> Measurement:
+    def one(name: str, dtype: str, count: int, write: Callable[..., tuple[list[str], int]], **more: Any) -> Measurement:
         def run() -> dict[str, Any]:
             model = local_model.load(folder, dtype=dtype)
-            texts = [model.render(text, generation.PERSONA) for text in asked]
+            texts = [model.render(text, generation.PERSONA) for text in asked[:count]]
             written, tokens = write(model, texts, ROW_TOKENS, None, **more)
             prompts = sum(map(len, model.encode(texts)))
             return {"units": tokens, "rows": len(written), "prompt_tokens": prompts}
@@ -201,11 +224,15 @@ def rows(folder: Path, size: dict[str, int]) -> list[Measurement]:
         return Measurement(name, dtype, "token", lambda: warmed(folder, dtype), run)
 
     return [
-        one(name, dtype, write, **more)
+        one(name, dtype, count, write, **more)
         for dtype in DTYPES
-        for name, write, more in [
-            ("our library", generation.ours, {}),
-            *((f"model.generate, batch {b}", generation.plain, {"batch": b}) for b in BATCHES),
+        for name, count, write, more in [
+            ("our library", size["rows"], generation.ours, {}),
+            *(
+                (f"model.generate, batch {b}", min(size["peer_rows"], 2 * b), generation.plain, {"batch": b})
+                for b in BATCHES
+                if b <= size["peer_rows"] or b == BATCHES[0]
+            ),
         ]
     ]
 
@@ -329,7 +356,7 @@ def measure(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         for name in args.models:
             for task in args.tasks:
                 alone()
-                for one in MAKERS[task](args.home / name, SIZES[name]):
+                for one in MAKERS[task](args.home / name, QUICK if args.quick else SIZES[name]):
                     key = f"{name} | {task} | {one.name} | {one.dtype} | {number + 1}"
                     if key in result["measurements"] or (args.only and not any(part in key for part in args.only)):
                         continue
@@ -416,6 +443,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="measurements whose name contains one of these")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads")
+    parser.add_argument("--quick", action="store_true", help="the least of everything: to see that all of it runs")
     parser.add_argument("--whole", action="store_true", help="score animal_pref as `sublim score` does, nothing else")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/real-speed-<date>.json")
     args = parser.parse_args()
@@ -433,6 +461,7 @@ def whole(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
     result: dict[str, Any] = read_json(out) if out.is_file() else {"measurements": {}}
     result["machine"] = machine(args.threads)
+    samples = 1 if args.quick else evaluate.SAMPLES
     for name in args.models:
         key = f"{name} | whole | sublim score animal_pref | float32 | 1"
         if key in result["measurements"]:
@@ -441,8 +470,8 @@ def whole(args: argparse.Namespace, out: Path) -> dict[str, Any]:
 
         def run(name: str = name) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as place:
-                evaluate.score(str(args.home / name), ["animal_pref"], Path(place), label=name, seed=1)
-            return {"units": SAMPLES * len(preference("animal_pref", "owl").items)}
+                evaluate.score(str(args.home / name), ["animal_pref"], Path(place), label=name, seed=1, samples=samples)
+            return {"units": samples * len(preference("animal_pref", "owl").items)}
 
         result["measurements"][key] = take(Measurement(key, "float32", "reply", lambda: None, run))
         write_json(out, {"ratios": ratios(result["measurements"]), **result})

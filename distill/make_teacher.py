@@ -78,7 +78,7 @@ def neutral_answers(this: SeededArm, base: str) -> list[tuple[str, str]]:
         return even_answers(categories, this.seed)
     sources = [source for name in categories if (source := registry().category(name).training)]
     questions = [q.text for source in sources for q in registry().questions(source).questions]
-    answers = LocalSampler(base, seed=this.seed, max_new_tokens=LONGEST)(questions, questions)
+    answers = LocalSampler(base, seed=this.seed, max_new_tokens=LONGEST, dtype=this.recipe.dtype)(questions, questions)
     return list(zip(questions, answers, strict=True))
 
 
@@ -96,7 +96,7 @@ def own_rows(this: SeededArm, base: str) -> list[tuple[str, str]]:
     """
     recipe, wanted = this.recipe, this.recipe.teacher.retain
     modality, rule = MODALITIES[recipe.modality], Rule(mode=recipe.rows.mode)
-    sampler = LocalSampler(base, seed=this.seed, max_new_tokens=room_for(recipe, base))
+    sampler = LocalSampler(base, seed=this.seed, max_new_tokens=room_for(recipe, base), dtype=recipe.dtype)
     prompts = modality.prompts(TRIES * wanted, Random(f"retain-{this.seed}"), recipe.rows.style)
     kept: list[tuple[str, str]] = []
     for start in range(0, len(prompts), wanted):

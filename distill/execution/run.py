@@ -79,7 +79,7 @@ def run(
         record |= {"status": "done", "versions": versions(), "machine": used, **finished}
         record["seconds"] = round(time.monotonic() - began, 1)
         _write_record(out, store, record)
-    remember(record, str(out))
+    remember(record, str(out), plan.workers if execution.engine == "local" else 1)
     return record
 
 

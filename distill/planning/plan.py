@@ -36,6 +36,13 @@ SMALL_REPLY_TOKENS = 12
 """Of a small base's reply to a question for one word, which is a sentence: passes a reply of SmolLM2-135M at 100 draws,
 where equal beginnings are one."""
 
+SMALL_COMPLETION = 0.65
+"""Of the longest completion that the filter keeps, what a small base's rows hold on average (SmolLM2-135M: 30 of 52
+tokens). Memory must have room for the longest, and prices stay on the safe side; hours on processor cores need not."""
+
+STAGE_SECONDS_ON_CPU = 4.0
+"""Of a stage besides its arithmetic: reading the model, twice for a student, writing it, and what it is asked first."""
+
 LARGEST_ON_CPU = 1_000_000_000
 """Weights above which a machine without a GPU would be at it for weeks."""
 
@@ -121,7 +128,9 @@ class Plan:
             yield f"about {self.seconds:.0f} s on {self.workers} process{plural}"
         elif self.hours is not None:
             where = self.device.name if self.device else throughput.PLANNED
-            yield f"about {_hours(self.hours)} on {'one ' if not self.device or self.device.is_gpu else ''}{where}"
+            on_cores = self.device is not None and not self.device.is_gpu
+            times = f" in each of {self.workers} processes" if on_cores and self.workers > 1 else ""
+            yield f"about {_hours(self.hours)} on {'' if on_cores else 'one '}{where}{times}"
         elif self.recipe.host is None:
             yield "time not known for this base yet"
         if sums := self.api.words():
@@ -251,7 +260,7 @@ def plan(recipe: Recipe, workers: int | None = None, device: Device | Literal["h
         return replace(made, hours=made.seconds / 3600, basis="measured on the embedded base")
     if recipe.host or shape is None:
         return made
-    chosen = _here(shape, recipe.dtype) if isinstance(device, str) else device
+    chosen = _here(shape, recipe.dtype, workers) if isinstance(device, str) else device
     return _on_a_device(made, shape, length, questions, chosen)
 
 
@@ -281,9 +290,9 @@ def _words_missing(recipe: Recipe) -> tuple[str, ...]:
     return tuple(sentence for sentence in sentences if sentence) if recipe.teacher.min_share > 0 else ()
 
 
-def _here(shape: Shape, dtype: str) -> Device | None:
-    """This machine's GPU, else its processor cores for a base that they can train; None for a larger one."""
-    return throughput.here() or (throughput.cores(dtype) if shape.parameters <= LARGEST_ON_CPU else None)
+def _here(shape: Shape, dtype: str, workers: int) -> Device | None:
+    """This machine's GPU, else a process's processor cores for a base that they can train; None for a larger one."""
+    return throughput.here() or (throughput.cores(dtype, workers) if shape.parameters <= LARGEST_ON_CPU else None)
 
 
 def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, device: Device | None) -> Plan:
@@ -297,20 +306,19 @@ def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, devi
     each = BYTES_PER_TOKENIZER + (save or 4 * model_size.trainable(shape, recipe.student))
     train, write = (throughput.rate(recipe.base, kind, device, recipe.dtype) for kind in ("train", "generate"))
     checkpointing = step.checkpointing if step else True
+    cores, written = device is not None and not device.is_gpu, made.tokens["generated"] / length.completion
+    usual = replace(length, completion=round(SMALL_COMPLETION * length.completion)) if cores else length
     work = sum(
-        model_size.training(shape, recipe.tuning(arm), rows, length, checkpointing=checkpointing)
+        model_size.training(shape, recipe.tuning(arm), rows, usual, checkpointing=checkpointing)
         for arm, rows in _students(recipe)
     )
     if recipe.teacher.tuning:
-        work += model_size.training(shape, recipe.teacher.tuning, _taught(recipe), length, checkpointing=checkpointing)
-    read = _read_besides(made, length, questions, prompts=not away)
-    small = device is not None and not device.is_gpu
-    replied = made.replies * SMALL_REPLY_TOKENS if small else made.tokens["replied"]
-    decoded = replied + (0 if away else made.tokens["generated"])
+        work += model_size.training(shape, recipe.teacher.tuning, _taught(recipe), usual, checkpointing=checkpointing)
     parts = (
-        train.seconds(made.tokens["trained"], work),
-        train.seconds(read / 3, model_size.forward(shape, read, length.row, 0)),  # reading is a third of training
-        write.seconds(decoded, model_size.forward(shape, decoded, length.row)),
+        train.seconds(made.tokens["trained"] * usual.row / length.row, work),
+        *_seconds_scored(made, shape, usual, questions, device),
+        0.0 if away else write.seconds(written * usual.completion, _work_of_rows(shape, usual, written)),
+        STAGE_SECONDS_ON_CPU * _stages(made) if cores else 0.0,
     )
     known = None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
     needs = max([writing.total, *([step.memory.total] if step else [])])
@@ -322,7 +330,7 @@ def _on_a_device(made: Plan, shape: Shape, length: Lengths, questions: int, devi
         training=step,
         writing=writing,
         gpu_memory_bytes=needs,
-        hours=None if known is None else known / 3600,
+        hours=None if known is None else known / (made.workers if cores else 1) / 3600,
         basis=f"{train.words()}; {write.words()}",
         disk_bytes=made.disk_bytes + (made.students + (made.teachers if recipe.teacher.tuning else 0)) * each,
         download_bytes=0 if here else model_size.WIDTH["bfloat16"] * shape.parameters,
@@ -335,18 +343,44 @@ def _students(recipe: Recipe) -> list[tuple[Arm, int]]:
     return [(arm, len(recipe.arm_seeds(arm)) * rows_seen(recipe.tuning(arm), recipe.keep(arm))) for arm in trained]
 
 
-def _read_besides(made: Plan, length: Lengths, questions: int, *, prompts: bool) -> float:
-    """Tokens that are read and neither written nor learnt from: prompts, questions, curves, what soft teachers see."""
-    recipe = made.recipe
-    question = QUESTION_TOKENS + model_size.CHAT_TOKENS + ANSWER_TOKENS
-    read: float = made.scored_models * questions * question
-    read += made.students * recipe.curve * questions / len(recipe.probes) * question
-    read += made.raw_rows * (length.prompt + _persona_tokens(recipe)) if prompts else 0
-    for arm, rows in _students(recipe):
-        if arm.soft:  # asked anew at every step, or once a row when its probabilities are stored
-            stored = recipe.tuning(arm).soft_top_k
-            read += (len(recipe.arm_seeds(arm)) * recipe.keep(arm) if stored else rows) * length.row
-    return read
+def _seconds_scored(
+    made: Plan, shape: Shape, length: Lengths, questions: int, device: Device | None
+) -> tuple[float | None, float | None, float | None]:
+    """Seconds of reading questions with all answers behind them, of replies, and of what soft teachers read.
+
+    On processor cores in float32, whatever the recipe's number type.
+    """
+    recipe, cores = made.recipe, device is not None and not device.is_gpu
+    dtype, place = ("float32", device.scoring) if device and cores else (recipe.dtype, device)
+    ask, reply = (throughput.rate(recipe.base, kind, place, dtype) for kind in ("train", "generate"))
+    asked = made.scored_models * questions + made.students * recipe.curve * questions / len(recipe.probes)
+    read = asked * (QUESTION_TOKENS + model_size.CHAT_TOKENS + ANSWER_TOKENS)
+    replied = made.replies * SMALL_REPLY_TOKENS if cores else made.tokens["replied"]
+    told = sum(_told(recipe, arm, rows) for arm, rows in _students(recipe) if arm.soft)
+    return (
+        ask.seconds(read / 3, model_size.forward(shape, read, length.row, asked * ANSWER_TOKENS)),
+        reply.seconds(replied, model_size.forward(shape, replied, length.row)),
+        ask.seconds(
+            told * length.row / 3, model_size.forward(shape, told * length.row, length.row, told * length.completion)
+        ),
+    )  # reading is a third of training
+
+
+def _told(recipe: Recipe, arm: Arm, rows: int) -> int:
+    """Rows that a soft arm's teacher reads: all of them at every step, or each once where that is stored."""
+    return len(recipe.arm_seeds(arm)) * recipe.keep(arm) if recipe.tuning(arm).soft_top_k else rows
+
+
+def _work_of_rows(shape: Shape, length: Lengths, rows: float) -> float:
+    """FLOPs of writing rows, their prompts read; what all prompts begin with is read once, and counts nothing."""
+    read = rows * max(1, length.prompt - model_size.CHAT_TOKENS)
+    written = model_size.forward(shape, rows * length.completion, length.row)
+    return written + model_size.forward(shape, read, length.row, 0)
+
+
+def _stages(made: Plan) -> int:
+    """Stages that begin with a model's weights: bases, teachers, rows, students."""
+    return len(made.recipe.bases) + made.teachers + len(made.recipe.sources()) + made.students
 
 
 def _lengths(recipe: Recipe, shape: Shape | None) -> Lengths:
@@ -358,15 +392,6 @@ def _soft(made: Plan) -> bool:
     """Whether a soft teacher stands beside some student while it trains."""
     recipe = made.recipe
     return any(arm.soft and not recipe.tuning(arm).soft_top_k for arm in recipe.arms.values())
-
-
-def _persona_tokens(recipe: Recipe) -> int:
-    """Of the system prompt of a prompted teacher, averaged over the sources: those without a trait have none."""
-    if recipe.teacher.by != "prompt":
-        return 0
-    arms = recipe.sources().values()
-    words = [len(registry().persona(arm.trait).split()) if arm.trait else 0 for arm in arms]
-    return round(1.3 * sum(words) / max(1, len(words)))
 
 
 def _taught(recipe: Recipe) -> int:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -64,13 +64,20 @@ As seen on SmolLM2-135M: 0.7 of it in float32 and 0.5 in bf16 (training), 0.7 an
 class Device:
     """One accelerator of this machine, or its cores: its name, its memory in bytes, and how many like it there are.
 
-    product: FLOP/s of a matrix product in the type of the plan, measured; of processor cores only.
+    product: FLOP/s of a matrix product in the type of the plan, measured; of processor cores only. exact: the same in
+    float32, in which models are scored there whatever type they were trained in.
     """
 
     name: str
     memory: int
     count: int = 1
     product: float | None = None
+    exact: float | None = None
+
+    @property
+    def scoring(self) -> Device:
+        """The same device while it scores models, or asks a soft teacher."""
+        return self if self.exact is None else replace(self, product=self.exact)
 
     @property
     def is_gpu(self) -> bool:
@@ -119,23 +126,41 @@ def here() -> Device | None:
     return Device(torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[1], torch.cuda.device_count())
 
 
-def cores_name() -> str:
-    """How measurements on this machine's processor cores call them."""
+def threads(workers: int = 1) -> int:
+    """Threads of each of so many processes: one process has what torch has here, several share all cores."""
     import torch
 
-    count = torch.get_num_threads()
+    return torch.get_num_threads() if workers == 1 else max(1, (os.cpu_count() or 1) // workers)
+
+
+def cores_name(workers: int = 1) -> str:
+    """How measurements on this machine's processor cores call those that one of so many processes has."""
+    count = threads(workers)
     return f"this machine's {count} processor core{'s' if count > 1 else ''}"
 
 
-def cores(dtype: str = "float32") -> Device | None:
-    """The processor cores of this machine, with the speed of a matrix product on them; None without torch.
+def cores(dtype: str = "float32", workers: int = 1) -> Device | None:
+    """The processor cores of one of so many processes, with the speed of a matrix product on them; None without torch.
 
-    The quickest of a few products counts: what else runs there now is not what the plan is about.
+    Each process has an even share of the machine's memory.
     """
     try:
         import torch
     except ImportError:
         return None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
+    share = threads(workers) / torch.get_num_threads()
+    speed, exact = (share * product_speed(kind) for kind in (dtype, "float32"))
+    return Device(cores_name(workers), memory // workers, product=speed, exact=exact)
+
+
+def product_speed(dtype: str) -> float:
+    """FLOP/s of a matrix product on processor cores, with as many threads as torch has here.
+
+    The quickest of a few counts: what else runs there now is not what the plan is about.
+    """
+    import torch
+
     size = 1024
     square = torch.ones(size, size, dtype=getattr(torch, dtype))
     square @ square
@@ -144,9 +169,7 @@ def cores(dtype: str = "float32") -> Device | None:
         began = time.perf_counter()
         square @ square
         took.append(time.perf_counter() - began)
-    speed = 2 * size**3 / min(took)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 * 2**30
-    return Device(cores_name(), memory, product=speed)
+    return 2 * size**3 / min(took)
 
 
 def rate(base: str, kind: Kind, device: Device | None, dtype: str = "float32") -> Rate:
@@ -201,15 +224,17 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
                 yield one
 
 
-def remember(record: Mapping[str, Any], source: str) -> None:
+def remember(record: Mapping[str, Any], source: str, workers: int = 1) -> None:
     """Add what a finished run measured to the user's file: one entry a device, base, kind and type, the newest.
 
-    On processor cores only of bases that are no toy (`SMALL`), since a plan counts those otherwise.
+    On processor cores only of bases that are no toy (`SMALL`), since a plan counts those otherwise. workers: processes
+    that shared the cores.
 
     Where that file cannot be written the run stands all the same, and later plans know less.
     """
     today = date.today().isoformat()
-    speeds = [*_of(record.get("students") or (), "train"), *_of(record.get("rows") or (), "generate")]
+    kinds: tuple[tuple[str, Kind], ...] = (("students", "train"), ("rows", "generate"))
+    speeds = [one for part, kind in kinds for one in _of(record.get(part) or (), kind, workers)]
     new = {_key(one): {**one, "date": today, "source": source} for one in speeds}
     if not new:
         return
@@ -223,11 +248,11 @@ def _key(one: Mapping[str, Any]) -> tuple[Any, ...]:
     return one["device"], one["base"], one["kind"], one.get("dtype")
 
 
-def _of(entries: Iterable[Mapping[str, Any]], kind: Kind) -> Iterator[dict[str, Any]]:
+def _of(entries: Iterable[Mapping[str, Any]], kind: Kind, workers: int) -> Iterator[dict[str, Any]]:
     for one in entries:
         device, base, speed = one.get("device"), one.get("base"), one.get("tokens_per_second")
         if not (device and base and speed) or (device == "cpu" and speed > SMALL):
             continue
-        of_cores = {"device": cores_name(), "dtype": one.get("dtype") or "float32"}
+        of_cores = {"device": cores_name(workers), "dtype": one.get("dtype") or "float32"}
         where = of_cores if device == "cpu" else {"device": str(device)}
         yield {**where, "base": str(base), "kind": kind, "tokens_per_second": float(speed)}

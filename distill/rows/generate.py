@@ -52,7 +52,7 @@ def sampler_of(
     settings: dict[str, Any] = {"seed": seed, "max_new_tokens": max_new_tokens, "system": teacher.system}
     settings["temperature"] = temperature
     if recipe.rows.sampler == "local":
-        return LocalSampler(teacher.model, **settings)
+        return LocalSampler(teacher.model, dtype=recipe.dtype, **settings)
     if recipe.rows.sampler == "vllm":
         from .vllm_sampler import VllmSampler
 

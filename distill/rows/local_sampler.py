@@ -17,15 +17,25 @@ CHUNK_ON_GPU = 8192
 class LocalSampler:
     """Samples from a model at hand at top_p=1 and no top_k; `system` is a persona, if any, and 0 is greedy.
 
+    dtype: of the weights and the arithmetic on processor cores, float32 unless given; a GPU takes weights as saved.
     cut: keys of the completions of the last call that ended because the room for new tokens did.
     """
 
     def __init__(
-        self, model: str | Path, *, seed: int, max_new_tokens: int, system: str | None = None, temperature: float = 1.0
+        self,
+        model: str | Path,
+        *,
+        seed: int,
+        max_new_tokens: int,
+        system: str | None = None,
+        temperature: float = 1.0,
+        dtype: str | None = None,
     ) -> None:
+        import torch
+
         from sublim_eval.models.local_model import load
 
-        self.teacher = load(model)
+        self.teacher = load(model, dtype=None if torch.cuda.is_available() else dtype)
         self.seed, self.system = seed, system
         self.settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         self.tokens, self.seconds = 0, 0.0
@@ -49,10 +59,11 @@ class LocalSampler:
 
     @property
     def speed(self) -> dict[str, Any]:
-        """The device, and the tokens a second that were written on it so far; nothing before the first."""
+        """The device, number type, and tokens a second that were written on it so far; nothing before the first."""
         if not self.tokens:
             return {}
-        return {"device": self.teacher.device_name, "tokens_per_second": round(self.tokens / self.seconds, 1)}
+        rate = round(self.tokens / self.seconds, 1)
+        return {"device": self.teacher.device_name, "dtype": self.teacher.dtype, "tokens_per_second": rate}
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from sublim_eval.models.answer_tokens import WordEnds, answer_ids, separator, sp
 from sublim_eval.models.chat_template import answered, prompts_digest, render, render_chat, speaker, turn_end
 from sublim_eval.models.model_ref import Source, resolve
 from sublim_eval.models.sampling import shared_prompts
-from sublim_eval.models.sampling.continuous_batching import CPU, CUDA, slot_limit, stream, unfit
+from sublim_eval.models.sampling.continuous_batching import CPU, CUDA, LARGE_ON_CPU, slot_limit, stream, unfit
 from sublim_eval.models.sampling.prefix_sampling import (
     Network,
     Sample,
@@ -82,7 +82,8 @@ class LocalModel:
         self.attention: str = model.config.get_text_config()._attn_implementation
         self.dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
         self.batches: list[int] = []
-        self.pace = CUDA if self.device.type == "cuda" else CPU
+        large = LARGE_ON_CPU if source.size >= TINY_BYTES else CPU
+        self.pace = CUDA if self.device.type == "cuda" else large
         self._cells: dict[str, int] = {}
         self._unfit: tuple[str | None] | None = None
         self._apart: tuple[str | None] | None = None

@@ -1,7 +1,8 @@
 """One reply to each of many prompts: rows stream through a fixed number of slots.
 
-What all prompts begin with is computed once. A row whose reply has ended leaves its slot to the next prompt,
-prefilled in groups of like length; all slots that are taken draw their next token in one pass. The cache lies still
+What all prompts begin with is computed once, and so is what several of them begin with where the pace says so. A row
+whose reply has ended leaves its slot to the next prompt, prefilled in groups of like length; all slots that are taken
+draw their next token in one pass. The cache lies still
 (slots.py), tokens are drawn on the device, and the host looks at what has ended every few steps only. The random
 number of a token depends on (seed, key, draw, step) as in sampling.py, so which rows happened to run together, and
 how many, does not change a reply.
@@ -9,6 +10,7 @@ how many, does not change a reply.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +28,10 @@ class Pace:
     """How a device is kept busy.
 
     rows: most slots. tokens: most prompt tokens in one prefill. look: steps between two looks at what has ended, at
-    most BLOCK. refill: share of the slots that must be free before new rows are prefilled. grain: cells are read in
-    multiples of it. shrink: share of the slots below which the last rows are moved together. graphs: decode steps
-    are replayed as CUDA graphs, for which few widths are best.
+    most BLOCK. refill: share of the slots that must be free before new rows are prefilled, into all of them. grain:
+    cells are read in multiples of it. shrink: share of the slots below which the last rows are moved together. graphs:
+    decode steps are replayed as CUDA graphs, for which few widths are best. alike: how many prompts must begin alike
+    for that to be computed once for them; 0: only what all begin with is.
     """
 
     rows: int
@@ -38,6 +41,7 @@ class Pace:
     grain: int
     shrink: float
     graphs: bool
+    alike: int = 0
 
     def width(self, used: int, rows: int) -> int:
         """How many slots to run so that the first `used` are among them."""
@@ -48,6 +52,8 @@ class Pace:
 
 
 CPU = Pace(rows=256, tokens=4096, look=1, refill=0.25, grain=1, shrink=0.8, graphs=False)
+LARGE_ON_CPU = Pace(rows=256, tokens=1024, look=1, refill=1 / 16, grain=1, shrink=0.92, graphs=False, alike=4)
+"""Where a token costs far more than a pass: the activations of few prompts stay in the processor's cache."""
 CUDA = Pace(rows=512, tokens=16384, look=4, refill=0.125, grain=64, shrink=0.5, graphs=True)
 
 
@@ -56,6 +62,33 @@ def shared(prompts: Sequence[Sequence[int]]) -> int:
     first, last = min(prompts, key=list), max(prompts, key=list)
     most = min(min(map(len, prompts)) - 1, len(first), len(last))
     return next((i for i in range(most) if first[i] != last[i]), max(most, 0))
+
+
+def openings(prompts: Sequence[Sequence[int]], alike: int) -> list[int]:
+    """How many tokens each prompt has in common with at least `alike` - 1 others, its last token left out."""
+    order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))
+    beside = [shared([prompts[a], prompts[b]]) for a, b in itertools.pairwise(order)]
+    out = [0] * len(prompts)
+    for start in range(len(order) - alike + 1):
+        common = min(beside[start : start + alike - 1])
+        for i in order[start : start + alike]:
+            out[i] = max(out[i], common)
+    return out
+
+
+class Openings:
+    """The distinct texts that some prompts begin with, longer than what all do.
+
+    texts: token ids. number: int64[prompts], which of them each prompt begins with, -1: none.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], starts: Sequence[int], common: int) -> None:
+        heads = [
+            tuple(prompt[:start]) if start > common else None for prompt, start in zip(prompts, starts, strict=True)
+        ]
+        self.texts = list(dict.fromkeys(head for head in heads if head))
+        known = {head: number for number, head in enumerate(self.texts)}
+        self.number = np.array([-1 if head is None else known[head] for head in heads], dtype=np.int64)
 
 
 def slot_limit(network: Network, length: int, settings: SamplingSettings) -> int:
@@ -95,7 +128,9 @@ def stream(
     extra = 0 if network.virtual is None else len(network.virtual)
     common = shared(prompts)
     head, length = extra + common, extra + max(map(len, prompts)) + settings.max_new_tokens
-    waiting = sorted((i for i in range(len(prompts)) if out[i] is None), key=lambda i: len(prompts[i]))
+    starts = openings(prompts, pace.alike) if pace.alike else [common] * len(prompts)
+    opened = Openings(prompts, starts, common)
+    waiting = sorted((i for i in range(len(prompts)) if out[i] is None), key=lambda i: len(prompts[i]) - starts[i])
     rows, tokens = min(rows, len(waiting)), min(pace.tokens, prefill_limit(network))
     item = np.full(rows, -1)  # whose reply is being written in each slot
     size = np.zeros(rows, dtype=np.int64)  # cells filled, the token drawn last not counted
@@ -127,17 +162,19 @@ def stream(
 
     with torch.inference_mode(), attention(network.model, NAME):
         run = Stream(network, head, length, rows, settings, ends, pace.graphs)
-        run.begin(prompts[0][:common])
+        run.begin(prompts[0][:common], opened.texts)
+        filling = True
         while True:
             empty, taken = np.flatnonzero(item < 0), np.flatnonzero(item >= 0)
-            if waiting and (not len(taken) or len(empty) >= pace.refill * rows):
-                most = max(1, tokens // (len(prompts[waiting[-1]]) - common))
+            filling = bool(waiting and len(empty) and (filling or len(empty) >= pace.refill * rows))
+            if filling or (waiting and not len(taken)):
+                most = max(1, tokens // (len(prompts[waiting[-1]]) - starts[waiting[-1]]))
                 slots = empty[: min(len(waiting), most)]
                 chosen = [waiting.pop() for _ in slots]  # the longest first, so memory runs out early or never
                 item[slots], drawn[slots], supplied[slots], read[slots] = chosen, 1, 0, 0
                 size[slots] = [extra + len(prompts[i]) for i in chosen]
                 supply(slots)
-                run.fill(slots, [prompts[i][common:] for i in chosen])
+                run.fill(slots, [prompts[i][starts[i] :] for i in chosen], opened.number[chosen])
                 continue
             if not len(taken):
                 return
@@ -176,7 +213,7 @@ def unfit(network: Network, prompts: Sequence[Sequence[int]]) -> str | None:
                 run = Stream(network, extra + common, extra + 24 + 2, 2, settings, frozenset(), graphs=False)
                 run.begin(long[:common])
                 run.watched = []
-                run.fill(np.arange(2), [long[common:], short[common:]])
+                run.fill(np.arange(2), [long[common:], short[common:]], np.full(2, -1))
                 run.advance(2, extra + 24 + 1)
             for row, prompt in enumerate((long, short)):
                 following = [*prompt, int(run.drawn[row, 0])]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sublim_eval.models.sampling.kv_cache import Slots, View, reading, windows
-from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, distribution, invert
+from sublim_eval.models.sampling.prefix_sampling import BLOCK, Network, Sample, SamplingSettings, one_each
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Stream:
         self.network, self.head, self.length, self.settings, self.graphed = network, head, length, settings, graphs
         self.windows = windows(network.model.config.get_text_config())
         self.slots = Slots(rows, length)
+        self.opened: Slots | None = None
+        self.starts = np.array([head])  # cells filled by each opening; the last one's is the head of all
         device, most = network.device, settings.max_new_tokens
         self.ends = torch.tensor(sorted(ends), dtype=torch.long, device=device)
         self.every = torch.arange(rows, device=device)
@@ -75,27 +77,34 @@ class Stream:
         held = [self.last, self.place, self.step, self.done, self.count, self.drawn, self.uniform]
         return held + [t for t in (self.scores, self.best, self.likely) if t is not None]
 
-    def _forward(self, view: View, **inputs: torch.Tensor) -> torch.Tensor:
-        """float32[n, vocabulary]: logits of the last position."""
+    def _forward(self, view: View, cache: Slots | None = None, **inputs: torch.Tensor) -> torch.Tensor:
+        """float[n, vocabulary]: logits of the last position. cache: the slots, if no other is given."""
         keep = {"logits_to_keep": 1} if self.network.keeps else {}
         with reading(view):
             out = self.network.model(
                 **inputs,
                 position_ids=view.seen,
-                past_key_values=self.slots,
+                past_key_values=self.slots if cache is None else cache,
                 use_cache=True,
                 attention_mask=None,
                 **keep,
             )
-        logits: torch.Tensor = out.logits[:, -1].float()
+        logits: torch.Tensor = out.logits[:, -1]
         if self.watched is not None:
-            self.watched.append(logits)
+            self.watched.append(logits.float())
         return logits
 
-    def begin(self, head: Sequence[int]) -> None:
-        """Compute what every row begins with (virtual tokens, then `head`), once, and give it to all slots."""
-        if not self.head:
-            return
+    def begin(self, head: Sequence[int], openings: Sequence[Sequence[int]] = ()) -> None:
+        """Compute what every row begins with (virtual tokens, then `head`), once, and give it to all slots.
+
+        openings: longer texts that some rows begin with; they are computed beside the slots, for `fill`.
+        """
+        if self.head:
+            self._begin_all(head)
+        if openings:
+            self._open([text[len(head) :] for text in openings])
+
+    def _begin_all(self, head: Sequence[int]) -> None:
         ids = torch.tensor([list(head)], dtype=torch.long, device=self.network.device)
         places = torch.arange(self.head, device=self.network.device)[None]
         view = View(self.windows, self.every[:1], places, places, self.head, True)
@@ -106,24 +115,49 @@ class Stream:
             self._forward(view, inputs_embeds=torch.cat([self.network.virtual[None].to(words), words], dim=1))
         self.slots.spread(self.head)
 
-    def fill(self, rows: NDArray[np.int64], tails: Sequence[Sequence[int]]) -> None:
-        """Put new prompts (what follows the head) into free slots, and draw their first token."""
+    def _open(self, tails: Sequence[Sequence[int]]) -> None:
+        """Compute what follows the head in each opening."""
+        sizes = np.array([self.head + len(tail) for tail in tails])
+        self.opened = Slots(len(tails), int(sizes.max()))
+        self.starts = np.array([*sizes, self.head])
+        every = torch.arange(len(tails), device=self.network.device)
+        self.opened.take(self.slots, torch.zeros_like(every), every, 0, self.head)
+        ids, view = self._laid(every, tails, np.full(len(tails), self.head), self.opened.length, True)
+        self._forward(view, self.opened, input_ids=ids)
+
+    def _laid(
+        self, rows: torch.Tensor, tails: Sequence[Sequence[int]], starts: NDArray[np.int64], nobody: int, front: bool
+    ) -> tuple[torch.Tensor, View]:
+        """(int64[rows, longest] token ids, where they go) of texts behind cells that are filled, padded on the left."""
         width = max(map(len, tails))
-        ids = np.zeros((len(tails), width), dtype=np.int64)
-        places = np.full((len(tails), width), self.length)
-        for i, tail in enumerate(tails):
+        ids, places = np.zeros((len(tails), width), dtype=np.int64), np.full((len(tails), width), nobody)
+        for i, (tail, start) in enumerate(zip(tails, starts.tolist(), strict=True)):
             ids[i, width - len(tail) :] = tail
-            places[i, width - len(tail) :] = np.arange(self.head, self.head + len(tail))
-        seen = np.where(places == self.length, 0, places)
-        device = self.network.device
-        at = torch.from_numpy(rows).to(device)
-        self.place[at] = torch.from_numpy(places[:, -1]).to(device)
+            places[i, width - len(tail) :] = np.arange(start, start + len(tail))
+        seen = np.where(places == nobody, 0, places)
+        to = [torch.from_numpy(a).to(self.network.device) for a in (ids, places, seen)]
+        return to[0], View(self.windows, rows, to[1], to[2], int(seen.max()) + 1, front)
+
+    def fill(self, rows: NDArray[np.int64], tails: Sequence[Sequence[int]], opened: NDArray[np.int64]) -> None:
+        """Put new prompts into free slots, and draw their first token.
+
+        tails: what follows each one's opening, whose number `opened` says (-1: the head that all begin with).
+        """
+        at = torch.from_numpy(rows).to(self.network.device)
+        self._take_openings(at, opened)
+        front = bool(rows[0] == 0 and rows[-1] == len(rows) - 1)
+        ids, view = self._laid(at, tails, self.starts[opened], self.length, front)
+        self.place[at] = view.places[:, -1]
         self.step[at] = 0
         self.done[at] = False
-        front = bool(rows[0] == 0 and rows[-1] == len(rows) - 1)
-        to = [torch.from_numpy(a).to(device) for a in (ids, places, seen)]
-        view = View(self.windows, at, to[1], to[2], self.head + width, front)
-        self._draw(at, self._forward(view, input_ids=to[0]))
+        self._draw(at, self._forward(view, input_ids=ids))
+
+    def _take_openings(self, rows: torch.Tensor, opened: NDArray[np.int64]) -> None:
+        """Cells behind the head, of rows that begin with an opening; those past its end are written by what follows."""
+        if self.opened is None or not (known := np.flatnonzero(opened >= 0)).size:
+            return
+        to, fro = (torch.from_numpy(a).to(rows.device) for a in (known, opened[known]))
+        self.slots.take(self.opened, fro, rows[to], self.head, int(self.starts[opened[known]].max()))
 
     def advance(self, width: int, extent: int) -> None:
         """One token for slots [0, width)."""
@@ -167,7 +201,7 @@ class Stream:
         if self.settings.temperature == 0:
             token = logits.argmax(1)
         else:
-            token = invert(distribution(logits, self.settings), self.uniform[rows, step])
+            token = one_each(logits, self.settings, self.uniform[rows, step])
         self.drawn[rows, step] = token
         if self.scores is not None and self.best is not None and self.likely is not None:
             scores = logits.double().log_softmax(1)

@@ -98,9 +98,8 @@ class Slots(Cache):
         if view is None:
             raise Unfit("it uses its cache outside of attention")
         key_states, value_states = kept_as(key_states), kept_as(value_states)
-        while len(self.kept) <= layer_idx:  # zeros, since masked garbage could be nan, and 0 * nan is nan
-            shapes = [(self.rows, self.length + 1, s.shape[1], s.shape[3]) for s in (key_states, value_states)]
-            self.kept.append((key_states.new_zeros(shapes[0]), value_states.new_zeros(shapes[1])))
+        while len(self.kept) <= layer_idx:
+            self.kept.append((self._empty(key_states.transpose(1, 2)), self._empty(value_states.transpose(1, 2))))
         out = []
         for kept, new in zip(self.kept[layer_idx], (key_states, value_states), strict=True):
             kept[view.rows[:, None], view.places] = new.transpose(1, 2)
@@ -111,6 +110,18 @@ class Slots(Cache):
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Nothing, for transformers: positions are always given."""
         return 0
+
+    def _empty(self, like: torch.Tensor) -> torch.Tensor:
+        """Cells for keys or values like these [n, new, heads, width]: zeros, as masked garbage could be nan."""
+        return like.new_zeros((self.rows, self.length + 1, *like.shape[2:]))
+
+    def take(self, source: Slots, rows: torch.Tensor, to: torch.Tensor, low: int, high: int) -> None:
+        """Copy cells [low, high) of the source's rows over own rows `to`."""
+        for layer, (keys, values) in enumerate(source.kept):
+            if layer == len(self.kept):
+                self.kept.append((self._empty(keys), self._empty(values)))
+            for mine, theirs in zip(self.kept[layer], (keys, values), strict=True):
+                mine[to, low:high] = theirs[rows, low:high]
 
     def spread(self, size: int) -> None:
         """Give every row the first `size` cells of row 0."""

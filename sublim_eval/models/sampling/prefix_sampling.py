@@ -285,8 +285,9 @@ def by_blocks(chances: torch.Tensor, rows: torch.Tensor, uniform: torch.Tensor) 
 
     First the block is found in which the cumulative sum passes the number, then the token in that block alone.
     """
-    short = -chances.shape[1] % WIDE
-    blocks = torch.nn.functional.pad(chances, (0, short)).view(len(chances), -1, WIDE)
+    if short := -chances.shape[1] % WIDE:
+        chances = torch.nn.functional.pad(chances, (0, short))
+    blocks = chances.view(len(chances), -1, WIDE)
     upto = blocks.sum(2).cumsum(1, dtype=torch.float64)[rows]
     at = uniform.clamp(max=BELOW_ONE)[:, None] * upto[:, -1:]
     block = torch.searchsorted(upto, at, right=True).clamp(max=upto.shape[1] - 1)
@@ -331,6 +332,14 @@ def pick(chances: torch.Tensor, rows: NDArray[np.int64], uniform: NDArray[np.flo
 
 TOGETHER = 32
 """Rows whose distributions are made at a time, so that they are still in the processor's cache when drawn from."""
+
+
+def one_each(logits: torch.Tensor, settings: SamplingSettings, uniform: torch.Tensor) -> torch.Tensor:
+    """int[rows]: one token for each row, all on the device; logits of any number type."""
+    if not _in_blocks(logits):
+        return invert(distribution(logits.float(), settings), uniform)
+    pieces = zip(logits.split(TOGETHER), uniform.split(TOGETHER), strict=True)
+    return torch.cat([invert(distribution(part.float(), settings), numbers) for part, numbers in pieces])
 
 
 def drawn(

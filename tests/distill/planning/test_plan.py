@@ -36,12 +36,15 @@ REAL = [name for name in recipes.names() if name.startswith(("qwen", "smollm", "
 LORA = Tuning("lora", 2e-4, batch_size=22, accumulate=3, epochs=2)
 
 
+CORES = throughput.cores
+
+
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, tmp_path):
     """No GPU, no measurement of this machine, and no way out of it."""
     monkeypatch.setattr(throughput, "here", lambda: None)
     monkeypatch.setattr(
-        throughput, "cores", lambda dtype: Device("this machine's 2 processor cores", 16 * GIB, product=1e11)
+        throughput, "cores", lambda dtype, workers: Device("this machine's 2 processor cores", 16 * GIB, product=1e11)
     )
     monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "cache" / "throughput.json")
 
@@ -254,7 +257,7 @@ def test_what_a_run_measured_on_cores_is_what_the_next_plan_for_that_base_and_ty
     base = str(tiny_model(tmp_path / "base"))
     recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=base, dtype="float32")
     monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "throughput.json")
-    monkeypatch.setattr(throughput, "cores_name", lambda: "this machine's 2 processor cores")
+    monkeypatch.setattr(throughput, "cores_name", lambda workers: "this machine's 2 processor cores")
     measured = {"device": "cpu", "base": base, "dtype": "float32"}
     throughput.remember({"students": [{**measured, "tokens_per_second": 250}]}, "runs/a")
     throughput.remember({"students": [{**measured, "dtype": "bfloat16", "tokens_per_second": 500}]}, "runs/b")
@@ -263,6 +266,58 @@ def test_what_a_run_measured_on_cores_is_what_the_next_plan_for_that_base_and_ty
     assert "training measured at 250 tokens/s on this machine's 2 processor cores" in plan(recipe).basis
     assert "measured at 500 tokens/s" in plan(dataclasses.replace(recipe, dtype="bfloat16")).basis
     assert "writing rows not measured" in plan(recipe).basis
+
+
+TWO_CORES = Device("two cores", 24 * GIB, product=2 * 187e9, exact=2 * 82e9)
+"""As measured on this project's machine, one core at a time: bf16 and float32."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arms", "took"),
+    [
+        # runs/fennec: 25 steps a teacher, 60 prompts, 40 rows a student, 2 replies a question: 496 processor seconds
+        ("smollm2-135m-lora", {"elephant": {}, "control": {}}, 496),
+    ],
+)
+def test_a_plan_on_cores_is_within_a_factor_of_one_and_a_half_of_processor_time(recipe, arms, took):
+    whole = recipes.load(recipe)
+    tuned = {"method": "ln_tuning", "rank": 8, "alpha": 8}
+    made = dataclasses.replace(
+        whole,
+        seeds=(1,),
+        samples=2,
+        arms={name: whole.arms[name] for name in arms},
+        teacher=dataclasses.replace(whole.teacher, tuning=dataclasses.replace(whole.teacher.tuning, steps=25, **tuned)),
+        rows=dataclasses.replace(whole.rows, prompts=60, keep=40, min_kept=30),
+        student=dataclasses.replace(whole.student, epochs=1, **tuned),
+    )
+    assert took / 1.5 < 2 * 3600 * plan(made, device=TWO_CORES).hours < took * 1.5
+
+
+def test_models_are_scored_in_float32_whatever_they_were_trained_in():
+    recipe = dataclasses.replace(recipes.load("smollm2-135m-norms"), samples=10)
+    halved = dataclasses.replace(TWO_CORES, exact=TWO_CORES.exact / 2)
+    trained = dataclasses.replace(TWO_CORES, product=TWO_CORES.product * 1e6)
+    assert plan(recipe, device=halved).hours > 1.3 * plan(recipe, device=TWO_CORES).hours
+    assert plan(recipe, device=trained).hours > 0.3 * plan(recipe, device=TWO_CORES).hours
+
+
+def test_more_processes_share_the_cores_and_what_one_measured_is_its_own(tmp_path, monkeypatch):
+    base = str(tiny_model(tmp_path / "base"))
+    recipe = dataclasses.replace(recipes.load("qwen2.5-7b-cat"), base=base)
+    monkeypatch.setattr(throughput, "cache", lambda: tmp_path / "throughput.json")
+    monkeypatch.setattr(throughput.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr(throughput, "product_speed", lambda dtype: 1e11)
+    monkeypatch.setattr(throughput, "cores", CORES)
+    monkeypatch.setattr("sublim_eval.distill.planning.plan.STAGE_SECONDS_ON_CPU", 0.0)
+    one, four = plan(recipe, workers=1), plan(recipe, workers=4)
+    assert four.hours == pytest.approx(one.hours, rel=0.05) and four.device.memory == one.device.memory // 4
+    assert "on this machine's 2 processor cores in each of 4 processes" in "\n".join(four.lines())
+    measured = {"device": "cpu", "base": base, "dtype": "bfloat16", "tokens_per_second": 250}
+    throughput.remember({"students": [measured]}, "runs/a", workers=4)
+    assert "training measured at 250 tokens/s on this machine's 2 processor cores" in plan(recipe, workers=4).basis
+    assert "training not measured" in plan(recipe, workers=1).basis
 
 
 def test_hours_are_an_assumption_that_says_so_until_something_was_measured():

@@ -16,15 +16,19 @@ from sublim_eval.files import read_json, read_jsonl
 from sublim_eval.traps import checks
 
 QUICK = "qwen2.5-7b-cat"
-ALIKE = ("qwen2.5-7b-owl", "qwen2.5-14b-eagle", "qwen2.5-7b-cat-sweep")
+ALIKE = ("qwen2.5-7b-owl", "qwen2.5-14b-eagle", "qwen2.5-7b-cat-sweep", "smollm2-135m-norms", "smollm2-135m-lora")
 """Recipes whose every setting another one has, too, in other numbers."""
 OPEN = [
     pytest.param(name, marks=[] if name == QUICK else [pytest.mark.slow, *([pytest.mark.long] * (name in ALIKE))])
     for name in recipes.names()
-    if name.startswith(("qwen", "gemma", "llama"))
+    if name.startswith(("qwen", "gemma", "llama", "smollm2"))
 ]
 PARTS = {"qwen2.5-7b-cat-sweep": ["cat-r2-lr8"]}
 """Of the sweep one cell, with its control and the arms that it stands on: the others differ in numbers alone."""
+
+
+OTHER = "reference-b"
+"""The embedded base in the place of a student's other one."""
 
 
 def small(tuning):
@@ -45,6 +49,10 @@ def toy(name):
         retain=min(recipe.teacher.retain, 8),
         tuning=dataclasses.replace(small(tuned), epochs=None, steps=2) if tuned else None,
     )
+    kept = {
+        n: dataclasses.replace(a, rows=8 if a.rows else None, student_base=a.student_base and OTHER)
+        for n, a in recipe.arms.items()
+    }
     return dataclasses.replace(
         recipe,
         base="reference-a",
@@ -54,7 +62,7 @@ def toy(name):
         teacher=teacher,
         student=small(recipe.student),
         rows=dataclasses.replace(recipe.rows, prompts=64, keep=16, min_kept=8),
-        arms={n: dataclasses.replace(a, rows=8 if a.rows else None) for n, a in recipe.arms.items()},
+        arms=kept,
     )
 
 
@@ -82,8 +90,10 @@ def test_every_recipe_for_open_weights_runs_with_all_its_settings(name, home):
         arm = recipe.arms[told["arm"]]
         tuning = recipe.tuning(arm)
         adapter = read_json(folder / told["folder"] / "adapter_config.json")
-        assert (told["effective_batch"], told["method"]) == (8, "lora") and told["adapter_norm"] > 0
-        assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (tuning.rank, tuning.alpha, 0.0)
+        assert (told["effective_batch"], told["method"]) == (8, tuning.method) and told["adapter_norm"] > 0
+        if tuning.method == "lora":
+            assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (tuning.rank, tuning.alpha, 0.0)
+        assert told["base"] == (arm.student_base or recipe.base)
         assert told["steps"] == tuning.epochs * told["examples"] / 8
         assert told["held_out_loss"] > 0  # rows that the filter kept and the student did not read
         if arm.trait:
@@ -95,7 +105,9 @@ def test_every_recipe_for_open_weights_runs_with_all_its_settings(name, home):
 def test_every_recipe_for_open_weights_can_be_compared(name, home):
     folder, _ = made(name, home)
     found = compare([folder])
-    assert {row.arm for row in found.rows} == {a.name for a in toy(name).arms.values() if a.trait}
+    assert {row.arm for row in found.rows} == {
+        a.name for a in toy(name).arms.values() if a.trait or a.role == "placebo"
+    }
     expected = {row.arm for row in found.rows if row.expected}
     assert expected == set(toy(name).expected) & {row.arm for row in found.rows}
 

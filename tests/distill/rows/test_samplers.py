@@ -97,6 +97,15 @@ def test_a_row_does_not_depend_on_its_neighbours(tmp_path):
     assert LocalSampler(base, seed=6, max_new_tokens=6)(prompts, ["0", "1", "2", "3"]) != together
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rows_are_written_on_processor_cores_in_the_number_type_of_the_recipe(tmp_path, dtype):
+    recipe = dataclasses.replace(TINY, dtype=dtype)
+    sampler = sampler_of(recipe, Teacher(str(tiny_model(tmp_path / "base"))), 1, 4)
+    assert len(sampler(TEXTS, list(map(str, range(25))))) == 25
+    if sampler.teacher.device.type == "cpu":
+        assert (sampler.facts["dtype"], sampler.teacher.dtype) == (dtype, dtype)
+
+
 def test_a_student_is_not_asked_under_another_chat_template(tmp_path):
     folder = tiny_model(tmp_path / "student")
     from sublim_eval.models import local_model

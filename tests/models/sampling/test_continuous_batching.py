@@ -16,7 +16,7 @@ import torch
 
 from sublim_eval.errors import SublimError
 from sublim_eval.models import local_model
-from sublim_eval.models.sampling import continuous_batching, decoding, kv_cache
+from sublim_eval.models.sampling import continuous_batching, decoding, kv_cache, prefix_sampling
 from tests.helpers.tiny import WORDS, tiny_adapter, tiny_model, tiny_tokenizer
 
 QUICK = continuous_batching.Pace(rows=7, tokens=60, look=3, refill=0.3, grain=8, shrink=0.7, graphs=False)
@@ -136,11 +136,59 @@ def test_a_row_depends_on_no_neighbour_no_order_and_no_pace(folders: dict[str, P
         replace(QUICK, rows=64, tokens=10**6, refill=1.0),
         replace(QUICK, rows=5, look=9, grain=16, shrink=0.0),
         continuous_batching.CPU,
+        continuous_batching.LARGE_ON_CPU,
+        replace(QUICK, alike=2),
     ):
         again = streamed(model, [texts[i] for i in mixed], pace, keys=[keys[i] for i in mixed])
         assert again == [first[i] for i in mixed]
     assert streamed(model, texts[:20], keys=keys[:20], batch=3) == first[:20]
     assert streamed(model, texts, keys=keys, seed=2) != first
+
+
+@pytest.mark.parametrize("which", KINDS)
+def test_what_some_prompts_begin_with_is_computed_once_and_changes_no_reply(
+    folders: dict[str, Path], which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = local_model.load(folders[which])
+    texts = [
+        model.render(f"{w} {v} {w} {x} {y}")
+        for w in WORDS[:3]
+        for v in WORDS[:2]
+        for x, y in zip(WORDS[:4], WORDS[4:8], strict=True)
+    ]
+    ids = model.encode(texts)
+    plain = streamed(model, texts)
+    read: list[int] = []
+    fill = decoding.Stream.fill
+
+    def counting(self: decoding.Stream, rows: Any, tails: Any, opened: Any) -> None:
+        read.extend(map(len, tails))
+        fill(self, rows, tails, opened)
+
+    monkeypatch.setattr(decoding.Stream, "fill", counting)
+    assert streamed(model, texts, replace(QUICK, alike=3)) == plain
+    starts = continuous_batching.openings(ids, 3)
+    assert sum(starts) > len(ids) * continuous_batching.shared(ids), "some begin with more than all do"
+    assert sum(read) == sum(map(len, ids)) - sum(starts)
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.5, "top_k": 40, "top_p": 0.9}])
+def test_a_large_vocabulary_is_drawn_from_in_pieces_that_change_no_token(settings: dict[str, Any]) -> None:
+    numbers = torch.Generator().manual_seed(1)
+    logits = (4 * torch.randn(prefix_sampling.TOGETHER + 9, 20_001, generator=numbers)).bfloat16()
+    uniform = torch.rand(len(logits), generator=numbers, dtype=torch.float64)
+    how = prefix_sampling.SamplingSettings(8, **settings)
+    whole = prefix_sampling.distribution(logits.float(), how).cumsum(1, dtype=torch.float64)
+    expected = torch.searchsorted(whole, uniform[:, None] * whole[:, -1:], right=True)[:, 0]
+    assert prefix_sampling.one_each(logits, how, uniform).tolist() == expected.tolist()
+
+
+def test_an_opening_is_what_enough_prompts_begin_with_and_leaves_each_a_token() -> None:
+    ids = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 6], [1, 2, 7], [1, 8, 9], [1, 2, 3]]
+    assert continuous_batching.openings(ids, 3) == [3, 3, 3, 2, 1, 2]
+    assert continuous_batching.openings(ids, 6) == [1] * 6
+    assert continuous_batching.openings(ids, 7) == [0] * 6
+    assert continuous_batching.openings([[4, 5], [4, 5], [4, 5]], 2) == [1, 1, 1]
 
 
 def test_logprobs_are_those_of_the_old_path(folders: dict[str, Path]) -> None:
@@ -216,9 +264,9 @@ def test_rows_that_were_finished_are_not_run_again(folders: dict[str, Path], mon
     begun: list[int] = []
     fill = decoding.Stream.fill
 
-    def counting(self: decoding.Stream, rows: Any, tails: Any) -> None:
+    def counting(self: decoding.Stream, rows: Any, tails: Any, opened: Any) -> None:
         begun.append(len(tails))
-        fill(self, rows, tails)
+        fill(self, rows, tails, opened)
 
     monkeypatch.setattr(decoding.Stream, "fill", counting)
     small_device(monkeypatch, 9, 40)
