@@ -104,8 +104,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "distill.pipeline": (
         MADE_FROM
         | {"distill.base_templates", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
-        | {"distill.make_teacher", "distill.stages", "distill.training"},
-        "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
+        | {"distill.make_teacher", "distill.stages", "distill.training", "distill.audit"},
+        "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made, but a "
+        "stop rule that the user asked for (audit/stop_rule.py)",
     ),
     "distill.execution": (
         MADE_FROM
