@@ -19,14 +19,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit import stop_rule
 from sublim_eval.distill.audit.stop_rule import POINTS, ControlStudent, as_json, make_gauge, threshold
 from sublim_eval.distill.training.callbacks import Watch
 from sublim_eval.distill.training.train import tune
-from sublim_eval.distill.training.trait_gauge import StopRule
-from sublim_eval.files import read_json, read_jsonl, write_json
+from sublim_eval.distill.training.trait_gauge import StopRule, TraitGauge
+from sublim_eval.files import read_json, read_jsonl, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import KEPT, ROWS
 from sublim_eval.scores.evaluate import exact
@@ -167,7 +168,8 @@ def work(sets: Path, home: Path, hours: float) -> None:
     """Train what is missing, until the time is up."""
     ends = time.monotonic() + 3600 * hours
     result = read_json(RESULT) if RESULT.is_file() else {"students": []}
-    gauge = str(make_gauge(BASE, home).resolve())
+    gauge = make_gauge(BASE, home).resolve()
+    result["traits"] = len(TraitGauge.read(gauge).traits)
     for one in wanted():
         if any(tuple(known["sets"]) == one.sets for known in result["students"]):
             continue
@@ -178,12 +180,164 @@ def work(sets: Path, home: Path, hours: float) -> None:
             calibrated = controls(result["students"], "calibration")
             write_json(stop_rule.STUDENTS, as_json(calibrated))
             above = round(threshold(calibrated, RATES[0]), 4)
-        result["students"].append(studied(one, sets, gauge, above))
+        result["students"].append(studied(one, sets, str(gauge), above))
         write_json(RESULT, result)
         print(one.name, result["students"][-1].get("stopped"), result["students"][-1].get("share"), flush=True)
 
 
 # ---------------------------------------------------------------- the page
+
+
+def told(students: Sequence[dict[str, Any]], rate: float) -> dict[str, Any]:
+    """What a rule at a share of false stops does to the students that are reported."""
+    above = threshold(controls(students, "calibration"), rate)
+    reported = [one for one in students if one["part"] == "reported"]
+    ends = {one["sets"][0]: stopping(one["curve"], above) for one in reported}
+    carrying = [one for one in reported if one["trait"]]
+    stopped = [(one, ends[one["sets"][0]]) for one in carrying if ends[one["sets"][0]]]
+    clean = [one for one in reported if not one["trait"]]
+    false = [one for one in clean if ends[one["sets"][0]]]
+    parts = [end["step"] / one["steps"] for one, end in stopped if end]
+    return {
+        "threshold": above,
+        "carrying": len(carrying),
+        "stopped": len(stopped),
+        "right": sum(bool(end) and end["strongest"] == one["trait"] for one, end in stopped),
+        "parts": parts,
+        "controls": len(clean),
+        "false": [f"{'+'.join(one['sets'])} for {ends[one['sets'][0]]['strongest']}" for one in false],
+    }
+
+
+def between(count: int, of: int) -> str:
+    """A share with its exact 95 % interval."""
+    low, high = stats.binomtest(count, of).proportion_ci(method="exact")
+    return f"{count} of {of} ({low:.2f} to {high:.2f})"
+
+
+def page(result: dict[str, Any]) -> str:
+    """The whole page."""
+    students = result["students"]
+    rules = {rate: told(students, rate) for rate in RATES}
+    calibrated = controls(students, "calibration")
+    first = rules[RATES[0]]
+    lines = [INTRODUCTION.format(traits=result["traits"], controls=len(calibrated), **_ends(calibrated)), *HEADS]
+    for rate, rule in rules.items():
+        right, false = f"{rule['right']} of {rule['stopped']}", between(len(rule["false"]), rule["controls"])
+        parts = rule["parts"]
+        when = f"{percent(np.median(parts))}, {percent(max(parts))}" if parts else "none"
+        cells = (f"{100 * rate:g} %", f"{rule['threshold']:.3f}", between(rule["stopped"], rule["carrying"]), right)
+        lines.append(f"| {' | '.join((*cells, when, false))} |")
+    lines += ["", *_false(rules), *_shares(students), *_curves(students), LIMITS.format(controls=first["controls"])]
+    return "\n".join(lines)
+
+
+INTRODUCTION = f"""# Stopped when a trait shows
+
+Written by `python benchmarks/audit_training.py --page` from `benchmarks/results/audit_training.json`; nothing is typed
+in. Students of {BASE} read {READ:,} rows of numbers once, tuned as in `{RECIPE}`. At {POINTS} points the cosine is
+taken between where the student's weights went and where a probe of each of {{traits}} traits went; the strongest of
+all is the evidence ([decision 0011](../decisions/0011-foresight.md)).
+
+A training is stopped where that passes what one more student without a trait would pass with a stated chance, going by
+{{controls}} control students (their highest: {{low:.3f}} to {{high:.3f}}). What the evidence is was chosen on other
+students: {TRIED}.
+Of those below every one that was trained is counted.
+
+## How many are stopped, and when
+"""
+
+HEADS = (
+    "| false stops stated | threshold | stopped, of those with a trait (95 %) | for the right trait | part of the "
+    "training before (median, latest) | controls stopped (95 %) |",
+    "|---|---|---|---|---|---|",
+)
+
+LIMITS = """## What this does not say
+
+* One base, one way of training (norm gains), number rows, teachers fine-tuned as the probes are. Elsewhere a stop rule
+  is refused, for no control students are known there.
+* A trait that no probe was made of is not looked for; a teacher of another base moves nothing towards any.
+* {controls} control students bound the false stops no better than the interval says.
+* What was learnt until the stop stays in the student. `sublim check` and `sublim compare` tell it by name: its share is
+  no share of a whole training.
+"""
+
+
+def _ends(calibrated: Sequence[ControlStudent]) -> dict[str, float]:
+    highest = [student.highest for student in calibrated]
+    return {"low": min(highest), "high": max(highest)}
+
+
+def percent(part: float) -> str:
+    """A part as text."""
+    return f"{100 * part:.0f} %"
+
+
+def _false(rules: dict[float, dict[str, Any]]) -> Iterator[str]:
+    for rate, rule in rules.items():
+        if rule["false"]:
+            yield f"Controls stopped at {100 * rate:g} %: {'; '.join(rule['false'])}."
+            yield ""
+
+
+def _shares(students: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a stop leaves of the transfer: students really stopped at the first rate, beside the same to the end."""
+    yield "## What is left of the trait"
+    yield ""
+    yield f"The rule at {100 * RATES[0]:g} %, students really stopped and scored, beside the same students trained to"
+    yield "the end: the exact share of the trait on the questions that score it. *Kept out*: the part of the rise in"
+    yield "log-odds that the stop spared."
+    yield ""
+    yield "| trait | students | base | trained to the end | stopped | kept out | stopped at step (of all) |"
+    yield "|---|---|---|---|---|---|---|"
+    spared: list[float] = []
+    for trait in TRAITS:
+        mine = [one for one in students if one["trait"] == trait and one["part"] == "reported"]
+        if not mine:
+            continue
+        both = [_three(one) for one in mine]
+        base, end, cut = (np.array(values) for values in zip(*both, strict=True))
+        spared += [_spared(*three) for three in both]
+        steps = ", ".join(str(one["stopped"]["step"]) if one.get("stopped") else "not" for one in mine)
+        out = np.mean([_spared(*three) for three in both])
+        means = (f"{values.mean():.3f}" for values in (base, end, cut))
+        yield f"| {trait} | {len(mine)} | {' | '.join(means)} | {percent(out)} | {steps} ({mine[0]['steps']}) |"
+    yield ""
+    if spared:
+        each = f"{percent(min(spared))} to {percent(max(spared))} by student"
+        yield f"Over all {len(spared)} students {percent(np.mean(spared))} is kept out ({each})."
+    yield ""
+
+
+def _three(one: dict[str, Any]) -> tuple[float, float, float]:
+    """(share of the base, at the end, where it stopped); a student that was not stopped went to its end."""
+    shares = one["share"]
+    return shares["base"], shares["end"], shares.get("stopped", shares["end"])
+
+
+def _spared(base: float, end: float, cut: float) -> float:
+    """The part of a rise in log-odds that is not there at the stop."""
+    before, whole, then = (float(np.log(x / (1 - x))) for x in (base, end, cut))
+    return 1 - (then - before) / (whole - before)
+
+
+def _curves(students: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The evidence on the way, of students with a trait and of controls."""
+    reported = [one for one in students if one["part"] == "reported"]
+    yield "## The curve"
+    yield ""
+    yield "Evidence of the strongest trait: median (least to most)."
+    yield ""
+    yield "| part of the training | students with a trait | controls |"
+    yield "|---|---|---|"
+    for place in (0, 1, 2, 3, 5, 9, 14, 19):
+        cells = []
+        for carries in (True, False):
+            seen = [one["curve"][place]["evidence"] for one in reported if bool(one["trait"]) == carries]
+            cells.append(f"{np.median(seen):.2f} ({min(seen):.2f} to {max(seen):.2f})" if seen else "")
+        yield f"| {5 * (place + 1)} % | {cells[0]} | {cells[1]} |"
+    yield ""
 
 
 def main() -> None:
@@ -196,6 +350,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         work(given.sets, given.home, given.hours)
+    with whole_file(PAGE) as file:
+        file.write(page(read_json(RESULT)))
 
 
 if __name__ == "__main__":

@@ -52,11 +52,12 @@ def as_planned(student: Facts, tuning: Facts, where: str = "") -> Finding:
         return Finding(
             trap, "fault", f"effective batch {student['effective_batch']} where the recipe says {wanted}. {step}", where
         )
-    if stop := student.get("stopped"):
+    steps = planned_steps(tuning, int(student.get("examples") or 0))
+    stop = student.get("stopped")
+    if stop and (stop["step"], stop["of"]) == (student.get("steps"), steps):
         words = f"stopped at step {stop['step']} of {stop['of']}, when {stop['trait']} showed in its weights"
         after = "its share is of a training cut short: run without `stop_when_trait` for one to the end."
         return Finding(trap, "warning", f"{words}; {after}", where)
-    steps = planned_steps(tuning, int(student.get("examples") or 0))
     if steps is not None and student.get("steps") is not None and abs(student["steps"] - steps) > 1:
         return Finding(trap, "fault", f"{student['steps']} steps where the recipe makes {steps}. {step}", where)
     return Finding(trap, "ok", f"batch {wanted}, {student.get('steps')} steps as planned", where)
