@@ -22,6 +22,7 @@ from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json
 
 from ..base_templates import weights_hash
+from ..recipes import Recipe
 from ..stages import once
 from ..training.trait_gauge import StopRule, write_gauge
 
@@ -115,6 +116,16 @@ def rule_for(base: str, method: str, false_stops: float, home: Path = HOME) -> S
     """
     above = threshold_for(base, method, false_stops)
     return StopRule(str(make_gauge(base, home).resolve()), above, false_stops, POINTS)
+
+
+def check_rule(recipe: Recipe) -> None:
+    """Raises SublimError where a recipe wants a stop rule for students of whom no threshold is known."""
+    if recipe.stop_when_trait is None:
+        return
+    for arm in recipe.arms.values():
+        if not arm.in_context:
+            method = arm.student.of(recipe.student).method
+            threshold_for(recipe.student_base(arm), method, recipe.stop_when_trait)
 
 
 def as_json(students: Sequence[ControlStudent]) -> dict[str, Any]:

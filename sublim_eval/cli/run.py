@@ -79,6 +79,10 @@ def run(
         recipe = recipe.with_base(base)
     if stop is not None:
         recipe = replace(recipe, stop_when_trait=stop)
+    if recipe.stop_when_trait is not None:
+        from sublim_eval.distill.audit.stop_rule import check_rule
+
+        check_rule(recipe)
 
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():
