@@ -30,10 +30,12 @@ from sublim_eval.distill.training.trait_gauge import StopRule, TraitGauge
 from sublim_eval.files import read_json, read_jsonl, whole_file, write_json
 from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import KEPT, ROWS
+from sublim_eval.report.plots.trait_evidence import EvidenceCurve, draw
 from sublim_eval.scores.evaluate import exact
 
 RESULT = Path(__file__).resolve().parent / "results" / "audit_training.json"
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "audit-training.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE, PICTURE = DOCS / "results" / "audit-training.md", DOCS / "images" / "audit-training.png"
 
 BASE, RECIPE, READ = "reference-a", "study-traits", 2000
 """The base, how students are tuned, and how many rows each reads."""
@@ -170,6 +172,7 @@ def work(sets: Path, home: Path, hours: float) -> None:
     result = read_json(RESULT) if RESULT.is_file() else {"students": []}
     gauge = make_gauge(BASE, home).resolve()
     result["traits"] = len(TraitGauge.read(gauge).traits)
+    write_json(RESULT, result)
     for one in wanted():
         if any(tuple(known["sets"]) == one.sets for known in result["students"]):
             continue
@@ -264,6 +267,17 @@ LIMITS = """## What this does not say
 """
 
 
+def picture(result: dict[str, Any]) -> None:
+    """Draw the curves of the students that are reported, with the threshold of the first rate."""
+    above = threshold(controls(result["students"], "calibration"), RATES[0])
+    reported = [one for one in result["students"] if one["part"] == "reported"]
+    lines = []
+    for one in reported:
+        points = [(point["step"] / one["steps"], point["evidence"]) for point in one["curve"]]
+        lines.append(EvidenceCurve(one["trait"] or "control", one["trait"] is None, points, threshold=above))
+    draw(lines, PICTURE)
+
+
 def _ends(calibrated: Sequence[ControlStudent]) -> dict[str, float]:
     highest = [student.highest for student in calibrated]
     return {"low": min(highest), "high": max(highest)}
@@ -327,6 +341,8 @@ def _curves(students: Sequence[dict[str, Any]]) -> Iterator[str]:
     reported = [one for one in students if one["part"] == "reported"]
     yield "## The curve"
     yield ""
+    yield "![Evidence of the strongest trait, a line a student](../images/audit-training.png)"
+    yield ""
     yield "Evidence of the strongest trait: median (least to most)."
     yield ""
     yield "| part of the training | students with a trait | controls |"
@@ -350,8 +366,10 @@ def main() -> None:
     given = parser.parse_args()
     if not given.page:
         work(given.sets, given.home, given.hours)
+    result = read_json(RESULT)
+    picture(result)
     with whole_file(PAGE) as file:
-        file.write(page(read_json(RESULT)))
+        file.write(page(result))
 
 
 if __name__ == "__main__":
