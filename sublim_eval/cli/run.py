@@ -80,9 +80,12 @@ def run(
     if stop is not None:
         recipe = replace(recipe, stop_when_trait=stop)
     if recipe.stop_when_trait is not None:
-        from sublim_eval.distill.audit.stop_rule import check_rule
+        from sublim_eval.distill.audit.stop_rule import HOME, check_rule
 
         check_rule(recipe)
+        share = f"{100 * recipe.stop_when_trait:g} %"
+        say(console, f"Ends a training once a trait shows, and that of {share} of students without one.")
+        say(console, f"  For it a probe of every trait is tuned once, unless it stands in {HOME}.")
 
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():

@@ -110,3 +110,11 @@ def test_what_is_not_there_is_said_before_what_it_would_cost(run, capsys, given,
 def test_options_that_mean_nothing_are_one_sentence(run):
     code, _, shown = run(canned(), "--by", "tea leaves")
     assert code == 2 and "is no way to look" in shown and "Traceback" not in shown
+
+
+def test_a_run_says_that_it_may_stop_and_is_refused_where_no_controls_are_known(capsys):
+    assert main(["run", "study-traits", "--stop-when-trait", "0.05", "--dry-run"]) == 0
+    assert "Ends a training once a trait shows, and that of 5 % of students" in capsys.readouterr().out
+    assert main(["run", "quickstart", "--stop-when-trait", "0.05", "--dry-run"]) == 2
+    shown = capsys.readouterr()
+    assert "No control students of reference-b" in shown.out + shown.err
