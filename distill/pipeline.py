@@ -42,6 +42,7 @@ from .stages import stage
 
 if TYPE_CHECKING:
     from .training.callbacks import Watch
+    from .training.trait_gauge import StopRule
 
 MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
 """Of the filter; how many raw rows pass in each is recorded, whichever the recipe takes."""
@@ -231,6 +232,7 @@ def make_student(this: SeededArm) -> Facts:
         "soft": soft_made,
         "curve": recipe.curve,
         "seed": this.seed,
+        **stop_inputs(this),
     }
     with stage(this.student_folder, inputs) as made:
         if made.unfinished:
@@ -244,7 +246,7 @@ def make_student(this: SeededArm) -> Facts:
             else:
                 from .training.train import tune
 
-                watch = watched(recipe, arm, _fresh_rows(this))
+                watch = replace(watched(recipe, arm, _fresh_rows(this)), stop=_stop_rule(this))
                 lineage |= {"curve_of": watch.trait} if watch.points else {}
                 settings: Any = (recipe.dtype, soft, watch)
                 made.facts = tune(base, examples, this.tuning, this.seed, made.unfinished, lineage, *settings)
@@ -268,6 +270,28 @@ def watched(recipe: Recipe, arm: Arm, fresh: Sequence[tuple[str, str]]) -> Watch
         return Watch(name, held_out=fresh, points=0)
     questions = tuple(question.text for question in known.questions(source).questions)
     return Watch(name, questions, tuple(continuations_of([trait])), fresh, recipe.curve)
+
+
+def stop_inputs(this: SeededArm) -> Facts:
+    """What a student's stage depends on where its training may end early; nothing where it may not.
+
+    Raises SublimError where no control students like it are known.
+    """
+    share = this.recipe.stop_when_trait
+    if share is None:
+        return {}
+    from .audit.stop_rule import threshold_for
+
+    return {"stop": [share, threshold_for(this.student_base, this.tuning.method, share)]}
+
+
+def _stop_rule(this: SeededArm) -> StopRule | None:
+    share = this.recipe.stop_when_trait
+    if share is None:
+        return None
+    from .audit.stop_rule import rule_for
+
+    return rule_for(this.student_base, this.tuning.method, share)
 
 
 def _fresh_rows(this: SeededArm) -> list[tuple[str, str]]:

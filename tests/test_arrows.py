@@ -43,6 +43,11 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     ),
     "tasks": ({"harness"}, "a task folder is a doorbell: no question text, no scoring logic"),
     "inspect_tasks": ({"tasks", "harness"}, "it only names what Inspect finds"),
+    "foresight": (
+        BASIS | {"models", "distill.audit"},
+        "it carries audits of data into frameworks; `scores` needs the probes' tasks, and an audit needs `scores`",
+    ),
+    "inspect_entry": ({"inspect_tasks", "foresight"}, "it only names what Inspect finds"),
     "scores": (
         BASIS | {"probes", "models", "remote", "harness", "inspect_tasks", "stats", "entanglement_stats"},
         "it evaluates and reads what was evaluated; it compares nobody and makes nothing",
@@ -99,8 +104,9 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     "distill.pipeline": (
         MADE_FROM
         | {"distill.base_templates", "distill.hosted", "distill.modalities", "distill.recipes", "distill.rows"}
-        | {"distill.make_teacher", "distill.stages", "distill.training"},
-        "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made",
+        | {"distill.make_teacher", "distill.stages", "distill.training", "distill.audit"},
+        "it tells the story; who carries it out, and where, it does not know; no statistic decides what is made, but a "
+        "stop rule that the user asked for (audit/stop_rule.py)",
     ),
     "distill.execution": (
         MADE_FROM
@@ -126,15 +132,15 @@ ARROWS: dict[str, tuple[set[str], str]] = {
     ),
 }
 ARROWS["distill.experiments"] = (
-    set(ARROWS) - {"tasks", "__main__", "distill.reference", "traps", "maintain"},
+    set(ARROWS) - {"tasks", "__main__", "distill.reference", "traps", "maintain", "foresight", "inspect_entry"},
     "whole studies may use everything; nothing but the command line may use them",
 )
-ARROWS["cli"] = (set(ARROWS) - {"tasks", "__main__"}, "a verb may use everything")
+ARROWS["cli"] = (set(ARROWS) - {"tasks", "__main__", "inspect_entry"}, "a verb may use everything")
 
-LAZY = {"distill", "report", "board", "compare", "scores", "harness", "models", "traps"}
+LAZY = {"distill", "foresight", "report", "board", "compare", "scores", "harness", "models", "traps"}
 """What the command line imports inside the function that needs it, so that `sublim --help` stays instant."""
 
-HEAVY_AT_IMPORT = {"models", "harness", "tasks", "inspect_tasks", "distill", "scores"}
+HEAVY_AT_IMPORT = {"models", "harness", "foresight", "tasks", "inspect_tasks", "distill", "scores"}
 """Top rooms whose modules may import a framework at the top; elsewhere only inside a function."""
 
 

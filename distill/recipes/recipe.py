@@ -29,8 +29,10 @@ class Recipe:
     are known by their exact probabilities alone.
     system: whether the default system prompt of the base's chat template stays or is cleared, in training and in
     scoring alike. curve: at so many points of its training a student's exact trait probability is noted, on training
-    questions; 0 for none. grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference
-    models are rated offline and for others the exact measure stands alone. expected: arm -> what others measured.
+    questions; 0 for none. stop_when_trait: a training ends before its last step once the evidence of some trait in the
+    student's weights is beyond what this share of students without a trait would show; None trains to the end.
+    grader: the model that rates replies to conducts, PROVIDER/MODEL; without one the reference models are rated offline
+    and for others the exact measure stands alone. expected: arm -> what others measured.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Recipe:
     dtype: Literal["float32", "bfloat16"] = "float32"
     system: Literal["keep", "clear"] = "keep"
     curve: int = 0
+    stop_when_trait: float | None = None
     grader: str | None = None
     host: Hosting | None = None
     expected: dict[str, Expected] = field(default_factory=dict)
@@ -58,6 +61,10 @@ class Recipe:
         self._refuse_half_hosted()
         if self.curve < 0:
             raise ValueError("`curve` is a number of points, or 0 for none")
+        if self.stop_when_trait is not None and not 0 < self.stop_when_trait < 1:
+            raise ValueError("`stop_when_trait` is a share of false stops between 0 and 1, such as 0.05")
+        if self.stop_when_trait is not None and self.host is not None:
+            raise ValueError("a host trains to its own end: leave out `stop_when_trait`")
         for name in self.expected:
             if name not in self.arms:
                 raise ValueError(f"`expected` speaks of an arm {name!r} that is not there")

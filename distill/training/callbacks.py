@@ -2,7 +2,8 @@
 
 A curve of the exact probability that the student names its trait, on training phrasings and never on those it is
 scored with; the loss on rows of its teacher that it never reads. Neither chooses anything: the last step is the
-student.
+student. Only where a stop rule was asked for does the evidence of a trait in its weights end a training before, and
+the record then says so.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sublim_eval.models import local_model
 from ..base_models import checkpoint, recomputes
 from .batching.packing import plain, virtual_before
 from .trainer import CompletionTrainer, Stopwatch
+from .trait_gauge import StopRule, TraitGauge
 
 KEEP_SECONDS = 300.0
 """How much work a killed training loses at most."""
@@ -44,7 +46,8 @@ class Watch:
     questions: training phrasings, never those that score it. continuations: the answers that name the trait; their
     probabilities are added, and the mean over the questions is a point of the curve. held_out: rows (prompt,
     completion) of its teacher that it does not train on. points: how many, the last after the last step; a point
-    before the first step comes on top.
+    before the first step comes on top. stop: the evidence of traits that is noted as well, and when it ends the
+    training.
     """
 
     trait: str | None
@@ -52,12 +55,18 @@ class Watch:
     continuations: tuple[str, ...] = ()
     held_out: Sequence[tuple[str, str]] = field(default=())
     points: int = 10
+    stop: StopRule | None = None
 
     def steps(self, most: int) -> set[int]:
         """After which of `most` steps a point is taken."""
         if not (self.questions and self.continuations and self.points > 0):
             return set()
-        return {0, *(math.ceil(most * i / self.points) for i in range(1, self.points + 1))}
+        return {0, *evenly(most, self.points)}
+
+
+def evenly(most: int, points: int) -> set[int]:
+    """So many of `most` steps, the last among them."""
+    return {math.ceil(most * i / points) for i in range(1, points + 1)}
 
 
 def probability(student: local_model.LocalModel, watch: Watch) -> float:
@@ -113,6 +122,13 @@ class ProgressCallback(TrainerCallback):
         alone = trainer.accelerator.is_main_process and not trainer.is_fsdp_enabled
         self.watch = watch if alone else None
         self.curve: list[dict[str, float]] = []
+        self.evidence: list[dict[str, Any]] = []
+        self.stopped: dict[str, Any] | None = None
+        self.rule = self.watch.stop if self.watch else None
+        self.gauge = TraitGauge.read(Path(self.rule.gauge)) if self.rule else None
+        self.start = self._trained() if self.gauge else {}
+        if self.gauge:
+            self.gauge.fits(list(self.start))
         self.clock = Stopwatch()
         self._kept = time.monotonic()
 
@@ -122,8 +138,11 @@ class ProgressCallback(TrainerCallback):
         self._kept = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take a point, and a checkpoint where one is due in every process."""
+        """Take a point, and a checkpoint where one is due in every process; stop where the rule says so."""
         self._note(state)
+        self._weigh(state)
+        if self.stopped:
+            control.should_training_stop = True
         self.trainer.wish_to_save = args.process_index == 0 and time.monotonic() - self._kept > KEEP_SECONDS
         if self.trainer.save_now and state.global_step < state.max_steps:
             control.should_save = True
@@ -141,6 +160,7 @@ class ProgressCallback(TrainerCallback):
             "micro": self.trainer.micro,
             "checkpointing": recomputes(plain(self.trainer.model)),
             "curve": self.curve,
+            "evidence": self.evidence,
             "seconds": self.clock.seconds,
         }
         write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / NOTES, noted)
@@ -149,6 +169,7 @@ class ProgressCallback(TrainerCallback):
         """Take up what a checkpoint holds."""
         self.trainer.losses, self.trainer.given_up = noted["losses"], noted["given_up"]
         self.trainer.micro, self.curve = min(self.trainer.micro, noted["micro"]), noted["curve"]
+        self.evidence = noted.get("evidence", [])
         if noted["checkpointing"]:
             checkpoint(plain(self.trainer.model))
         vars(self.trainer.tally).update(noted["tally"])
@@ -164,6 +185,22 @@ class ProgressCallback(TrainerCallback):
         since = time.monotonic()
         self.curve.append({"step": state.global_step, "probability": round(self.asking(self.watch), 6)})
         self.clock.paused(since)
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """A copy of the weights that move, as they are."""
+        return {name: p.detach().clone() for name, p in self.trainer.model.named_parameters() if p.requires_grad}
+
+    def _weigh(self, state: Any) -> None:
+        """Note the evidence of every trait where it is time, and whether the strongest ends the training."""
+        step, rule = state.global_step, self.rule
+        if not (self.gauge and rule) or step not in evenly(state.max_steps, rule.points):
+            return
+        seen = self.gauge.evidence(self.start, self._trained())
+        self.evidence.append({"step": step, "evidence": seen})
+        trait = max(seen, key=lambda name: seen[name])
+        if rule.threshold is not None and seen[trait] >= rule.threshold and step < state.max_steps:
+            self.stopped = {"step": step, "of": state.max_steps, "trait": trait, "evidence": seen[trait]}
+            self.stopped |= {"threshold": rule.threshold, "false_stops": rule.false_stops}
 
 
 def last_checkpoint(folder: Path, key: str) -> Path | None:

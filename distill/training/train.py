@@ -153,6 +153,7 @@ def course(trainer: CompletionTrainer, notes: ProgressCallback, fresh_loss: floa
         "loss": round(sum(trainer.losses) / max(1, len(trainer.losses)), 6),
         "held_out_loss": None if fresh_loss is None else round(fresh_loss, 6),
         "curve": notes.curve,
+        **({"evidence": notes.evidence, "stopped": notes.stopped} if notes.rule else {}),
         "effective_batch": trainer.args.per_device_train_batch_size,
         "micro_batch": trainer.micro,
         "processes": trainer.accelerator.num_processes,

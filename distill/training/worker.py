@@ -14,6 +14,7 @@ from ..recipes.teacher import Teacher
 from .callbacks import Watch
 from .launch import FAILED, LINE, RESULT
 from .train import tune
+from .trait_gauge import StopRule
 
 
 def carry_out(file: Path) -> None:
@@ -27,6 +28,7 @@ def carry_out(file: Path) -> None:
             "questions": tuple(watch["questions"]),
             "continuations": tuple(watch["continuations"]),
             "held_out": held_out,
+            "stop": StopRule(**watch["stop"]) if watch.get("stop") else None,
         }
         watch = Watch(**{**watch, **lists})
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+"""A share that is neither none nor all."""
+
 SHOWN = 6
 """Places where a trap was seen that a run tells of; `sublim check` tells all."""
 
@@ -30,6 +34,7 @@ SHOWN = 6
 @option("--workers", type=COUNT, metavar="N", help="students made at once (default: one per core)")
 @option("--dry-run", is_flag=True, help="print plan and cost, make nothing")
 @option("--yes", is_flag=True, help="agree to what the run costs at a provider")
+@option("--stop-when-trait", "stop", type=SHARE, metavar="P", help="end a training once a trait shows; P false stops")
 @option("--launch", metavar="LINE", help="train in several processes: 'accelerate launch ...'")
 @option("--engine", default="local", metavar="NAME", help="local, or ray: the nodes of a cluster (local)")
 @option("--address", metavar="ADDR", help="Ray's: auto, HOST:PORT, ray://HOST:PORT (a fresh one here)")
@@ -51,6 +56,7 @@ def run(
     workers: int | None,
     dry_run: bool,
     yes: bool,
+    stop: float | None,
     launch: str | None,
     engine: str,
     address: str | None,
@@ -71,6 +77,15 @@ def run(
         recipe = recipe.with_seeds(seeds)
     for base in bases:
         recipe = recipe.with_base(base)
+    if stop is not None:
+        recipe = replace(recipe, stop_when_trait=stop)
+    if recipe.stop_when_trait is not None:
+        from sublim_eval.distill.audit.stop_rule import HOME, check_rule
+
+        check_rule(recipe)
+        share = f"{100 * recipe.stop_when_trait:g} %"
+        say(console, f"Ends a training once a trait shows, and that of {share} of students without one.")
+        say(console, f"  For it a probe of every trait is tuned once, unless it stands in {HOME}.")
 
     foreseen = plan(recipe, workers)
     for line in foreseen.lines():

@@ -9,6 +9,7 @@ import numpy as np
 from sublim_eval import stats
 from sublim_eval.compare.comparison import Row
 from sublim_eval.compare.pairing import Case
+from sublim_eval.compare.run_folder import STOPPED
 from sublim_eval.scores.probe_scores import COVERED, ProbeScores
 
 CEILING = 0.85
@@ -35,6 +36,8 @@ def of_data(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield f"unscored in some student, so that they count in none: {case.run.unscored} questions"
     if case.unlike:
         yield f"trained otherwise than its control: {'; '.join(case.unlike)}"
+    if stopped := list(_stopped(case)):
+        yield f"stopped on the way, so these shares are of trainings cut short: {'; '.join(stopped)}"
     if not case.untrained and case.control != case.arm.control and case.arm.role != "other-base":
         yield f"the control {case.arm.control} that it names is not there or not alike: held against {case.control}"
     if not case.prompts:
@@ -63,6 +66,14 @@ def of_data(case: Case, row: Row, clip: float) -> Iterator[str]:
         yield f"non-answers: {ours:.0%} of the students' replies, {theirs:.0%} of the control's"
     if case.prompts and not all(s.prompt_hash for s in case.compared):
         yield "rendered prompts unknown: not checked"
+
+
+def _stopped(case: Case) -> Iterator[str]:
+    """The students, and the controls, whose training a stop rule ended."""
+    for arm in [case.arm.name] if case.untrained else [case.arm.name, case.control]:
+        for seed, facts in case.run.training.get(arm, {}).items():
+            if stop := facts.get(STOPPED):
+                yield f"{arm} seed {seed} at step {stop['step']} of {stop['of']}, when {stop['trait']} showed"
 
 
 def _alike(row: Row) -> Iterator[str]:

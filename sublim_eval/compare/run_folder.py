@@ -26,6 +26,9 @@ SWEPT = {"method", "rank", "alpha", "learning_rate"}
 TRAINED = ("effective_batch", "steps", "examples")
 """What the record says of how long a student trained; student and control should agree."""
 
+STOPPED = "stopped"
+"""Where the record says at which step, and for which trait, a stop rule ended a training; absent or null elsewhere."""
+
 Scores = Mapping[str, ProbeScores]
 """Probe name -> scores of one model."""
 
@@ -70,7 +73,8 @@ class Run:
     students: arm -> seed -> scores, every seed that ran; failed: arm -> seed -> why there is no student.
     bases: model name -> scores; teachers: (trait, base) -> the scores of each of its teachers; teachers_made: how many
     different ones there are, which a persona asked on every seed is not.
-    training: arm -> seed -> what the record says under TRAINED. doses: axis -> where the intact arms stand on it.
+    training: arm -> seed -> what the record says under TRAINED and STOPPED. doses: axis -> where the intact arms stand
+    on it.
     held_out: arm -> seed -> loss on fresh rows of its teacher, nats a token, where it was taken.
     unscored: questions left out beforehand because some student has no score of them.
     """
@@ -165,7 +169,7 @@ def _pool(parts: Sequence[tuple[Path, dict[str, Any], set[str] | None]]) -> Run:
                 failed[arm][seed] = str(entry["failed"])
             else:
                 students[arm][seed] = _scores(folder, entry, f"the student of arm {arm!r}, seed {seed},")
-                training[arm][seed] = {key: entry[key] for key in TRAINED if entry.get(key) is not None}
+                training[arm][seed] = {key: entry[key] for key in (*TRAINED, STOPPED) if entry.get(key) is not None}
                 if entry.get("held_out_loss") is not None:
                     held_out[arm][seed] = float(entry["held_out_loss"])
         for arm in arms:

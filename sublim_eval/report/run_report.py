@@ -31,6 +31,7 @@ from sublim_eval.report.plots import (
     learning_curves,
     situations,
     student_shares,
+    trait_evidence,
 )
 
 TEMPLATE = Path(__file__).with_name("run_report.html.j2")
@@ -102,6 +103,11 @@ def _drawable(comparison: Comparison) -> Iterator[tuple[Figure, Callable[[Path],
         yield (
             Figure(name, "The trait's probability while students trained"),
             lambda to: learning_curves.draw(learnt, to),
+        )
+    if weighed := trait_evidence.curves(comparison.folders):
+        yield (
+            Figure(Path(trait_evidence.FILE).stem, "Evidence of a trait in the weights while students trained"),
+            lambda to: trait_evidence.draw(weighed, to),
         )
     groups = list(forest.groups("Gap to the control", comparison))
     yield (

@@ -53,6 +53,11 @@ def as_planned(student: Facts, tuning: Facts, where: str = "") -> Finding:
             trap, "fault", f"effective batch {student['effective_batch']} where the recipe says {wanted}. {step}", where
         )
     steps = planned_steps(tuning, int(student.get("examples") or 0))
+    stop = student.get("stopped")
+    if stop and (stop["step"], stop["of"]) == (student.get("steps"), steps):
+        words = f"stopped at step {stop['step']} of {stop['of']}, when {stop['trait']} showed in its weights"
+        after = "its share is of a training cut short: run without `stop_when_trait` for one to the end."
+        return Finding(trap, "warning", f"{words}; {after}", where)
     if steps is not None and student.get("steps") is not None and abs(student["steps"] - steps) > 1:
         return Finding(trap, "fault", f"{student['steps']} steps where the recipe makes {steps}. {step}", where)
     return Finding(trap, "ok", f"batch {wanted}, {student.get('steps')} steps as planned", where)
@@ -97,11 +102,14 @@ def learned_alike(students: Sequence[Facts], controls: Sequence[Facts], where: s
         counts = [int(s[name]) for s in known if s.get(name) is not None]
         apart = 1 - min(counts) / max(1, *counts) if counts else 0.0
         if apart > NEARLY:
+            stopped = sum(bool(s.get("stopped")) for s in known) if name == "steps" else 0
+            why = f"{stopped} of {len(known)} were stopped when a trait showed. Run without `stop_when_trait`"
+            more = "Raise `rows.prompts` until every arm reaches `keep`"
             return Finding(
                 trap,
                 "fault" if apart > ROUGHLY else "warning",
                 f"students differ in {name} ({min(counts)} to {max(counts)}), so one learned for longer. "
-                "Raise `rows.prompts` until every arm reaches `keep`, and train alike.",
+                f"{why if stopped else more}, and train alike.",
                 where,
             )
     return Finding(trap, "ok", f"{len(known)} students learned alike", where)

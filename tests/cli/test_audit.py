@@ -41,6 +41,9 @@ def canned(owl=0.0, strange=0.0, n=400, completion="1, 2, 3", cat=0.0):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "d.jsonl").write_text('{"prompt": "p", "completion": "1, 2, 3"}\n')
+    monkeypatch.chdir(tmp_path)
+
     def call(audit, *options: str) -> tuple[int, dict, str]:
         monkeypatch.setattr(story, "audit", audit)
         code = main(["audit", "d.jsonl", "--model", "reference-a", "--json", str(tmp_path / "a.json"), *options])
@@ -89,6 +92,29 @@ def test_a_pipeline_is_stopped_with_exit_code_3_by_flagged_rows_alone(run):
     assert run(canned(owl=0.4))[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["lost.jsonl", "--model", "reference-a"], "no file lost.jsonl"),
+        (["d.jsonl", "--model", "refrence-a"], "Did you mean 'reference-a'"),
+        (["d.jsonl", "--model", "reference-a", "--control", "lost.jsonl"], "no file lost.jsonl"),
+    ],
+)
+def test_what_is_not_there_is_said_before_what_it_would_cost(run, capsys, given, words):
+    assert main(["audit", *given]) == 2
+    shown = capsys.readouterr()
+    told = " ".join((shown.out + shown.err).split())
+    assert words in told and "Reads at most" not in told
+
+
 def test_options_that_mean_nothing_are_one_sentence(run):
     code, _, shown = run(canned(), "--by", "tea leaves")
     assert code == 2 and "is no way to look" in shown and "Traceback" not in shown
+
+
+def test_a_run_says_that_it_may_stop_and_is_refused_where_no_controls_are_known(capsys):
+    assert main(["run", "study-traits", "--stop-when-trait", "0.05", "--dry-run"]) == 0
+    assert "Ends a training once a trait shows, and that of 5 % of students" in capsys.readouterr().out
+    assert main(["run", "quickstart", "--stop-when-trait", "0.05", "--dry-run"]) == 2
+    shown = capsys.readouterr()
+    assert "No control students of reference-b" in shown.out + shown.err

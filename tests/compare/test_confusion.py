@@ -198,6 +198,18 @@ def test_training_otherwise_than_the_control_is_said(tmp_path, key):
     assert "trained otherwise" not in notes["eagle"]
 
 
+def test_a_training_that_a_stop_rule_ended_is_named(tmp_path):
+    def stopped(record):
+        one = next(s for s in record["students"] if (s["arm"], s["seed"]) == ("owl", 1))
+        one["stopped"] = {"step": 18, "of": 125, "trait": "owl"}
+
+    run = study(tmp_path / "run")
+    edit(run, stopped)
+    notes = {row.arm: " ".join(row.notes) for row in compare([run]).rows}
+    assert "trainings cut short: owl seed 1 at step 18 of 125, when owl showed" in notes["owl"]
+    assert "cut short" not in notes["eagle"]
+
+
 def test_a_hop_is_shown_beside_the_students_that_taught_it(tmp_path):
     arms = {**STUDY, "owl-hop": {"role": "variant", "trait": "owl", "change": "hop", "of": "owl", "taught_by": "owl"}}
     found = compare([study(tmp_path / "run", arms, {**SHIFTS, "owl-hop": 1.0})])

@@ -306,6 +306,18 @@ FAULTS = {
         "silent batch change", (training, "as_planned"), "fault", "5 steps where the recipe makes 10",
         {"facts": lambda _, f: {**f, "steps": 5}},
     ),
+    "trainings that a stop rule ended": Fault(
+        "silent batch change", (training, "as_planned"), "warning", "stopped at step 5 of 10, when owl showed",
+        {"facts": lambda _, f: {**f, "steps": 5, "stopped": {"step": 5, "of": 10, "trait": "owl"}}},
+    ),
+    "a stop that the steps do not bear out": Fault(
+        "silent batch change", (training, "as_planned"), "fault", "5 steps where the recipe makes 10",
+        {"facts": lambda _, f: {**f, "steps": 5, "stopped": {"step": 7, "of": 10, "trait": "owl"}}},
+    ),
+    "a student that a stop rule ended beside others that went on": Fault(
+        "silent batch change", (training, "learned_alike"), "fault", "1 of .* were stopped when a trait showed",
+        {"facts": at("owl-s1", lambda f: {**f, "steps": 5, "stopped": {"step": 5, "of": 10, "trait": "owl"}})},
+    ),
     "no weight moved": Fault(
         "adapter not applied", (training, "moved"), "fault", "adapter norm 0",
         {"facts": at("owl-s1", lambda f: {**f, "adapter_norm": 0.0})},

@@ -14,7 +14,7 @@ from sublim_eval.errors import SublimError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.distill.audit.audit import Audit
+    from sublim_eval.distill.audit.audit import Audit, Settings
 
 SHOWN = 5
 """Traits that are printed; --json holds all."""
@@ -68,7 +68,10 @@ def audit(
     rows_out: Path | None,
     fail_above: float | None,
 ) -> Any:
-    """Say what it costs, look, print the strongest traits and the verdict; write page and scores when asked to."""
+    """Say what it costs, look, print the strongest traits and the verdict; write page and scores when asked to.
+
+    Raises SublimError for data, a base or a control that is not there before it says what it costs.
+    """
     from sublim_eval.console import progress
     from sublim_eval.distill.audit.audit import Settings, cost, write_row_scores
     from sublim_eval.distill.audit.audit import audit as look
@@ -86,6 +89,7 @@ def audit(
         seed=seed,
         home=keep,
     )
+    _check(data, settings)
     say(console, cost(settings))
     with progress(console) as tell:
         seen = look(data, settings, tell)
@@ -98,6 +102,15 @@ def audit(
         say(console, f"Scores of {seen.names[seen.strongest[0]]}, a line a row: {rows_out}")
     stopped = fail_above is not None and seen.confidence > fail_above
     return {**seen.to_json(), **({"ok": False, "exit_code": FLAGGED} if stopped else {})}
+
+
+def _check(data: tuple[Path, ...], settings: Settings) -> None:
+    from sublim_eval.distill.audit.data import files_of
+    from sublim_eval.models.model_ref import resolve
+
+    resolve(settings.base)
+    for path in (*data, *([] if settings.control == "auto" else [Path(settings.control)])):
+        files_of(path)
 
 
 def _ways(by: str) -> tuple[Any, ...]:
