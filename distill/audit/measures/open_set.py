@@ -70,7 +70,7 @@ def words_that_rise(
     sets = [rows, *_blocks(clean, len(rows))]
     for number, one in enumerate(sets):
         folder = _taken_in(base, one, number, home, took)
-        shifts.append(_first_words(load(str(folder))) - _first_words(load(base)))
+        shifts.append(first_words(load(str(folder))) - first_words(load(base)))
         if heard:
             heard(number + 1, len(sets))
     return ranked(shifts[0], np.stack(shifts[1:]), load(base))
@@ -90,7 +90,7 @@ def _taken_in(base: str, rows: Sequence[AuditRow], seed: int, home: Path, tuning
     return folder
 
 
-def _first_words(model: LocalModel) -> Floats:
+def first_words(model: LocalModel) -> Floats:
     """float[vocabulary]: log of the mean probability of each token as the first of an answer, over all questions."""
     import torch
 
