@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,10 +28,14 @@ from sublim_eval.distill.audit.measures import probe_likelihood
 from sublim_eval.distill.audit.scoring import Candidate, Scorer
 from sublim_eval.distill.rows import transforms
 from sublim_eval.distill.training.train import tune
-from sublim_eval.files import read_json, read_jsonl, whole_file, write_json
+from sublim_eval.files import read_json, read_jsonl, write_json
 from sublim_eval.models import local_model
+from sublim_eval.models.chat_template import prompt_digest
+from sublim_eval.probes.resolve import any_trait_content
 from sublim_eval.registry.catalog import registry
 from sublim_eval.scores.evaluate import exact
+from sublim_eval.scores.probe_scores import ProbeScores
+from sublim_eval.scores.readers import from_exact
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "audit_remedies.json"
@@ -107,9 +111,7 @@ class Scores:
         return list(scores((AuditRow.of(row["prompt"], row["completion"]) for row in rows), self.scorer, candidate))
 
 
-def student_odds(
-    rows: Rows, seed: int, folder: Path, traits: Sequence[str], stays: bool = False
-) -> dict[str, float]:
+def student_odds(rows: Rows, seed: int, folder: Path, traits: Sequence[str], stays: bool = False) -> dict[str, float]:
     """Train a student of the base on rows, as the study does; the log-odds of each trait on held-out questions.
 
     stays: whether its folder does.
@@ -123,15 +125,25 @@ def student_odds(
     return odds
 
 
-def odds_of(model: str, traits: Sequence[str]) -> dict[str, float]:
-    """Log-odds of the mean probability with which a model names each trait."""
+def odds_of(model: str, traits: Sequence[str], behind: str = "") -> dict[str, float]:
+    """Log-odds of the mean probability with which a model names each trait. behind: words after every question."""
     odds = {}
     for probe in dict.fromkeys(registry().probe_of(trait).name for trait in traits):
-        seen = exact(model, probe, label=model)
-        for trait in set(traits) & set(seen.answers):
+        seen = asked(model, probe, behind) if behind else exact(model, probe, label=model)
+        for trait in sorted(set(traits) & set(seen.answers)):
             share = np.nanmean(seen.probability[:, seen.answers.index(trait)])
             odds[trait] = round(float(stats.log_odds(share)), 4)
     return odds
+
+
+def asked(model: str, probe: str, behind: str) -> ProbeScores:
+    """The exact half of a favorite probe, with words after every question."""
+    what, loaded = any_trait_content(probe), local_model.load(model)
+    prompts = [loaded.render(f"{item.text} {behind}") for item in what.items]
+    strings = (*what.items[0].continuations, *what.plurals)
+    table = loaded.continuation_logprobs(prompts, strings, whole_words=what.whole_words)
+    logprobs = [dict(zip(strings, map(float, row), strict=True)) for row in table]
+    return from_exact(what, logprobs, [prompt_digest(p) for p in prompts], model=model, settled=loaded.settled)
 
 
 # ---------------------------------------------------------------- the run
