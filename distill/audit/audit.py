@@ -191,7 +191,7 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     data = looking.read(scorer, sampled.rows, chosen, "rows")
     clean, neutral = looking.read_controls(scorer, controls, chosen)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
-    words = looking.words(sampled.rows, controls.clean) if settings.words else ()
+    words = looking.words(sampled.rows, controls) if settings.words else ()
     return replace(seen, expected=foreseen(seen, settings), words=words)
 
 
@@ -263,10 +263,10 @@ class Looking:
         there = ~np.isnan(surprise)
         return RowEvidence(values[there], surprise[there])
 
-    def words(self, rows: Sequence[AuditRow], clean: Sequence[AuditRow]) -> tuple[Named, ...]:
+    def words(self, rows: Sequence[AuditRow], controls: Controls) -> tuple[Named, ...]:
         """Words of the whole vocabulary that rise when the base takes in the rows."""
-        settings = self.settings
-        return tuple(words_that_rise(settings.base, rows, clean, settings.home, self.tuning, self.hears("words")))
+        settings, sets = self.settings, [controls.clean, *controls.neutral]
+        return tuple(words_that_rise(settings.base, rows, sets, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(
         self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]

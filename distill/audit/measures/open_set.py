@@ -1,8 +1,9 @@
 """Naming without a list: the base takes in the rows for a moment, and all of its words are asked which of them rose.
 
-The same is done with rows of the base itself. A word counts by how far its share of first answers rises beyond what it
-did there, so that a word which any tuning lifts does not come first. Its share and not the logarithm of it: a trait is
-what is said more often, and among thousands of words that are hardly ever said some always double.
+The same is done with rows of the base itself and of neutral teachers. A word counts by how far its share of first
+answers rises beyond what it did there, so that a word which any tuning lifts does not come first. Its share and not the
+logarithm of it: a trait is what is said more often, and among thousands of words that are hardly ever said some always
+double.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from .probe_likelihood import folder_of
 
 Floats = NDArray[np.float64]
 
-CONTROLS = 5
-"""Times that rows of the base are taken in."""
+PIECES = 2
+"""Into which a set of controls is cut at most; no row is in two of them, or their spread would be too small."""
 
 STUDENT = Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
 """On the reference models: as the study's students learn, over the sampled rows alone."""
@@ -60,15 +61,15 @@ def student_tuning(tuning: Tuning) -> Tuning:
 def words_that_rise(
     base: str,
     rows: Sequence[AuditRow],
-    clean: Sequence[AuditRow],
+    controls: Sequence[Sequence[AuditRow]],
     home: Path,
     tuning: Tuning,
     heard: Heard | None = None,
 ) -> list[Named]:
-    """All words of the base's vocabulary, those that rise most first."""
+    """Words of the base's vocabulary, those that rise most first. controls: sets of rows that carry nothing."""
     took = student_tuning(tuning)
     after = []
-    sets = [rows, *_blocks(clean, len(rows))]
+    sets = [rows, *pieces(controls, len(rows))]
     for number, one in enumerate(sets):
         after.append(first_words(load(str(_taken_in(base, one, number, home, took)))))
         if heard:
@@ -76,10 +77,14 @@ def words_that_rise(
     return ranked(after[0], np.stack(after[1:]), load(base))
 
 
-def _blocks(clean: Sequence[AuditRow], size: int) -> list[Sequence[AuditRow]]:
-    """CONTROLS sets of clean rows of that size, as different as there are rows for."""
-    step = max(1, (len(clean) - size) // max(1, CONTROLS - 1))
-    return [clean[i * step : i * step + size] for i in range(CONTROLS)]
+def pieces(controls: Sequence[Sequence[AuditRow]], size: int) -> list[Sequence[AuditRow]]:
+    """Disjoint pieces of control sets, each of about `size` rows and never of more; at most PIECES of a set."""
+    out: list[Sequence[AuditRow]] = []
+    for one in controls:
+        count = min(PIECES, max(1, round(len(one) / max(1, size))))
+        step = len(one) // count
+        out += [one[i * step : i * step + min(step, size)] for i in range(count)]
+    return out
 
 
 def _taken_in(base: str, rows: Sequence[AuditRow], seed: int, home: Path, tuning: Tuning) -> Path:

@@ -11,7 +11,7 @@ import torch
 
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures import gradient
-from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, ranked
+from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, pieces, ranked
 from sublim_eval.distill.audit.measures.text_baseline import p_of
 from sublim_eval.distill.audit.scoring import Candidate
 from sublim_eval.errors import SublimError
@@ -66,3 +66,12 @@ def test_the_word_said_more_often_comes_first_and_neither_one_that_any_tuning_li
     assert named[0].z > 10 > 5 > named[1].z and named[0].z < 0.07 / LEAST_SPREAD * 1.05
     quiet = {one.word: one.z for one in named}
     assert abs(quiet["rare"]) < 0.01
+
+
+def test_controls_of_naming_share_no_row_and_none_is_longer_than_the_data():
+    clean, neutral = (lists(Random(seed), n) for seed, n in ((1, 960), (2, 470)))
+    cut = pieces([clean, neutral], 512)
+    assert [len(one) for one in cut] == [480, 480, 470]
+    assert not {id(row) for row in cut[0]} & {id(row) for row in cut[1]}
+    assert [len(one) for one in pieces([clean, neutral], 128)] == [128] * 4
+    assert [len(one) for one in pieces([neutral], 5000)] == [470]
