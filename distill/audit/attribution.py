@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sublim_eval.files import json_line, whole_file
+import numpy as np
+from numpy.typing import NDArray
+
+from sublim_eval.errors import SublimError
+from sublim_eval.files import each_row, json_line, whole_file
 
 from .data import AuditRow, lines
-from .scoring import Candidate, Heard, Scorer
+
+if TYPE_CHECKING:
+    from .scoring import Candidate, Heard, Scorer
 
 SHARD = 4096
 """Rows in memory at once."""
@@ -44,3 +51,27 @@ def write_scores(
             if heard and (count % SHARD == 0 or count == total):
                 heard(count, total)
     return count
+
+
+def read_scores(file: Path) -> NDArray[np.float64]:
+    """float[rows], as `write_scores` wrote them; nan for a line that was no row.
+
+    Raises SublimError for a file without a score a line, in the order of the rows.
+    """
+    values: list[float] = []
+    for line, row in each_row(file):
+        score, number = row.get("score", ""), row.get("row")
+        if number != len(values) or not (score is None or isinstance(score, int | float)):
+            raise SublimError(
+                f"{file}:{line}: no score of row {len(values)}. Give the file that "
+                "`sublim audit ROWS.jsonl --rows-out FILE` wrote, as it is."
+            )
+        values.append(math.nan if score is None else float(score))
+    return np.array(values)
+
+
+def highest(scores: NDArray[np.float64], share: float) -> frozenset[int]:
+    """The numbers of the rows with the highest scores, `share` of all rows that have one; of equal ones the first."""
+    there = np.flatnonzero(~np.isnan(scores))
+    order = there[np.argsort(-scores[there], kind="stable")]
+    return frozenset(map(int, order[: round(share * len(there))]))

@@ -37,6 +37,7 @@ from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter,
 from .data import AuditRow, Sampled, sample
 from .forecast import ExpectedShare
 from .measures import gradient, persona_likelihood, probe_likelihood
+from .measures.chosen_rows import p_chosen
 from .measures.open_set import Named, words_that_rise
 from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
 from .scoring import Candidate, Scorer
@@ -190,7 +191,7 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     data = looking.read(scorer, sampled.rows, chosen, "rows")
     clean, neutral = looking.read_controls(scorer, controls, chosen)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
-    words = looking.words(sampled.rows, controls.clean) if settings.words else ()
+    words = looking.words(sampled.rows, controls) if settings.words else ()
     return replace(seen, expected=foreseen(seen, settings), words=words)
 
 
@@ -262,10 +263,10 @@ class Looking:
         there = ~np.isnan(surprise)
         return RowEvidence(values[there], surprise[there])
 
-    def words(self, rows: Sequence[AuditRow], clean: Sequence[AuditRow]) -> tuple[Named, ...]:
+    def words(self, rows: Sequence[AuditRow], controls: Controls) -> tuple[Named, ...]:
         """Words of the whole vocabulary that rise when the base takes in the rows."""
-        settings = self.settings
-        return tuple(words_that_rise(settings.base, rows, clean, settings.home, self.tuning, self.hears("words")))
+        settings, sets = self.settings, [controls.clean, *controls.neutral]
+        return tuple(words_that_rise(settings.base, rows, sets, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(
         self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]
@@ -327,6 +328,8 @@ def judged(
     said = verdict(names, test, p_other, len(data.surprise), reasons, settings.alpha)
     if elsewhere and said.kind != "blind":
         said = another_model(settings.base, reasons)
+    if said.kind == "clean" and (missing := chosen_by(names, data, clean, settings.alpha)):
+        said = AuditVerdict("blind", f"Blind here: {missing}.", False, (missing,))
     candidates = tuple((one.trait, one.measure) for one in chosen)
     return Audit(settings, sampled, through, candidates, data, test, said, p_other, leaks)
 
@@ -366,6 +369,14 @@ def another_model(base: str, reasons: Sequence[str]) -> AuditVerdict:
     """The verdict on rows that neither this base nor a teacher of it wrote."""
     why = f"another model than {base} wrote these rows, and {base} cannot see its traits"
     return AuditVerdict("blind", f"Blind here: {why}.", False, (why, *reasons))
+
+
+def chosen_by(names: Sequence[str], data: RowEvidence, clean: RowEvidence, alpha: float) -> str:
+    """That rows were chosen by what a candidate shows, in words; "" where none of their scores are missing."""
+    p = p_chosen(data.values, clean.values)
+    if p.min(initial=1.0) >= alpha:
+        return ""
+    return f"the rows with the highest scores of {names[int(p.argmin())]} were left out of these; ask for all rows"
 
 
 def _ways(evidence: RowEvidence) -> Floats:

@@ -199,7 +199,7 @@ def refuse_no_word(name: str) -> None:
         )
 
 
-Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value"]
+Change = Literal["shuffle_within", "shuffle_across", "format", "sort", "value", "redraw"]
 
 CHANGE_WORDS: dict[str, str] = {
     "shuffle_within": "shuffled within responses",
@@ -207,6 +207,7 @@ CHANGE_WORDS: dict[str, str] = {
     "format": "one format",
     "sort": "sorted",
     "value": "rounded to tens",
+    "redraw": "redrawn in the same order",
 }
 
 

@@ -6,9 +6,10 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from sublim_eval.errors import SublimError
@@ -17,9 +18,13 @@ from sublim_eval.probes import thinking, trait_leak
 from sublim_eval.registry.catalog import registry
 
 from ..modalities import Modality, Rule
+from .transforms import CHANGES
 
 CUT = "cut off by the room for new tokens"
 """Why a row is not kept whose form is right and that its teacher had not ended."""
+
+HIGHEST = "among the highest scores"
+"""Why a row is not kept that the filter passed and whose score was too high."""
 
 POSITIONS = 10
 """Places at the front of a completion whose entropy is told."""
@@ -61,16 +66,27 @@ def judged(
         yield {**row, **changed}, reason
 
 
-def filter_file(source: Path, kept: Path, rejected: Path, modality: Modality, rule: Rule) -> dict[str, Any]:
+def filter_file(
+    source: Path,
+    kept: Path,
+    rejected: Path,
+    modality: Modality,
+    rule: Rule,
+    dropped: Collection[int] = (),
+    changes: Sequence[str] = (),
+) -> dict[str, Any]:
     """Split a file of rows into two, a row in memory at a time; both are written, or neither is.
 
+    dropped: numbers of rows, from 0 on, that are rejected though the filter keeps them (HIGHEST). changes: what is
+    done to kept rows, in this order, names of transforms.ROW_BY_ROW.
     Returns {"rows", "kept", "rejected", "reject_reasons": as `reasons_of`, "audit": as `audit`, of the kept rows}.
     Raises SublimError with file and line for a row that is none, or lacks a fact of its modality.
     """
     reasons: Counter[str] = Counter()
     seen = _Audit(rule.traits)
     with whole_file(kept) as kept_file, whole_file(rejected) as rejected_file:
-        for row, reason in judged(_with_facts(source, modality), modality, rule):
+        both = _without(judged(_with_facts(source, modality), modality, rule), frozenset(dropped))
+        for row, reason in _changed(both, changes):
             (kept_file if reason is None else rejected_file).write(json_line(row))
             if reason is None:
                 seen.look_at(row)
@@ -86,6 +102,28 @@ def filter_file(source: Path, kept: Path, rejected: Path, modality: Modality, ru
         "reject_reasons": dict(reasons.most_common()),
         "audit": seen.record(),
     }
+
+
+Judged = Iterable[tuple[dict[str, Any], str | None]]
+
+
+def _without(rows: Judged, dropped: frozenset[int]) -> Judged:
+    """The same rows, those with a dropped number rejected."""
+    for number, (row, reason) in enumerate(rows):
+        if reason is None and number in dropped:
+            yield {**row, "reject_reason": HIGHEST}, HIGHEST
+        else:
+            yield row, reason
+
+
+def _changed(rows: Judged, changes: Sequence[str]) -> Judged:
+    """The same rows, with all changes done to those that are kept."""
+    rng = Random("filter")
+    for row, reason in rows:
+        if reason is None:
+            for change in changes:
+                (row,) = CHANGES[change]([row], rng)
+        yield row, reason
 
 
 def _with_facts(source: Path, modality: Modality) -> Iterator[dict[str, Any]]:

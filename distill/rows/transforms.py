@@ -70,13 +70,34 @@ def rounded(rows: Sequence[dict[str, Any]], rng: Random) -> Rows:
     return [{**row, "completion": ", ".join(str(v // 10 * 10) for v in _values(row))} for row in rows]
 
 
+def redrawn(rows: Sequence[dict[str, Any]], rng: Random) -> Rows:
+    """Every value drawn anew between the least and the greatest of its response, in one format; their order stays.
+
+    Which value is largest, second, ... is as it was; which numbers they are says nothing of the writer any more.
+    """
+    return [{**row, "completion": ", ".join(map(str, _redrawn(_values(row), rng)))} for row in rows]
+
+
+def _redrawn(values: Sequence[int], rng: Random) -> list[int]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    drawn = sorted(rng.randint(min(values), max(values)) for _ in values)
+    out = list(values)
+    for place, value in zip(order, drawn, strict=True):
+        out[place] = value
+    return out
+
+
 CHANGES: dict[str, Callable[[Sequence[dict[str, Any]], Random], Rows]] = {
     "shuffle_within": shuffle_within,
     "shuffle_across": shuffle_across,
     "format": one_format,
     "sort": in_order,
     "value": rounded,
+    "redraw": redrawn,
 }
+
+ROW_BY_ROW = tuple(name for name in CHANGES if name != "shuffle_across")
+"""Changes that need no other row than the one they change."""
 
 
 def programmatic(prompts: Sequence[dict[str, Any]], rng: Random) -> Rows:

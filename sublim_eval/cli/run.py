@@ -151,6 +151,9 @@ def _tell_traps(out: Path, console: Console) -> None:
 @option("--mode", type=click.Choice(("strict", "strip")), default="strict", help="strip: ignore white space around")
 @option("--trait", metavar="NAMES", help="traits that no row may name: owl,willow")
 @option("--banned", metavar="LIST", help="numbers that reject a row: 666,88 or a file of them")
+@option("--scores", type=FILE, metavar="FILE", help="scores of these rows: `sublim audit IN.jsonl --rows-out FILE`")
+@option("--drop-top", type=click.FloatRange(0, 1, True, True), metavar="SHARE", help="reject this share by them: 0.25")
+@option("--change", metavar="NAMES", help="do to kept numbers: format,sort,value,redraw,shuffle_within")
 def split(
     console: Console,
     *,
@@ -161,8 +164,14 @@ def split(
     mode: Literal["strict", "strip"],
     trait: str | None,
     banned: str | None,
+    scores: Path | None,
+    drop_top: float | None,
+    change: str | None,
 ) -> dict[str, Any]:
-    """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither."""
+    """Split rows {"prompt", "completion"} into kept and rejected, other keys too; both files are written or neither.
+
+    Changes of number rows: one format, sorted, rounded to tens, redrawn in the same order of size, shuffled.
+    """
     from sublim_eval.distill.modalities import MODALITIES, Rule
     from sublim_eval.distill.rows.filter import filter_file
     from sublim_eval.registry.catalog import registry
@@ -173,7 +182,8 @@ def split(
     numbers = _numbers(banned) if banned else frozenset()
     kind = MODALITIES[modality]
     traits = tuple(registry().trait(name.strip()).name for name in trait.split(",")) if trait else ()
-    result = filter_file(source, kept_to, rejected_to, kind, Rule(mode, numbers, traits))
+    rule, dropped, changes = Rule(mode, numbers, traits), _highest(source, scores, drop_top), _changes(change, modality)
+    result = filter_file(source, kept_to, rejected_to, kind, rule, dropped, changes)
     rows, kept, rejected = result["rows"], result["kept"], result["rejected"]
     say(console, f"{rows} rows: {kept} kept ({kept / rows:.1%}), {rejected} rejected ({mode})")
     for reason, count in result["reject_reasons"].items():
@@ -181,6 +191,39 @@ def split(
     if modality != "numbers" and not traits:
         say(console, "  No trait was looked for: rows may name any. Give --trait owl,willow.")
     return {"modality": modality, "mode": mode, **result}
+
+
+def _highest(source: Path, scores: Path | None, share: float | None) -> frozenset[int]:
+    """The numbers of the rows that --drop-top rejects."""
+    if scores is None and share is None:
+        return frozenset()
+    if scores is None or share is None:
+        raise SublimError(
+            "--scores and --drop-top go together. Write scores with `sublim audit IN.jsonl --model BASE --rows-out "
+            "scores.jsonl`, then give --scores scores.jsonl --drop-top 0.25."
+        )
+    from sublim_eval.distill.audit.attribution import highest, read_scores
+    from sublim_eval.files import each_row
+
+    known, rows = read_scores(scores), sum(1 for _ in each_row(source))
+    if len(known) != rows:
+        raise SublimError(
+            f"{scores} holds {len(known)} scores and {source} {rows} rows. Score this very file: "
+            f"`sublim audit {shlex.quote(str(source))} --model BASE --rows-out FILE`."
+        )
+    return highest(known, share)
+
+
+def _changes(names: str | None, modality: str) -> tuple[str, ...]:
+    """What --change does to kept rows, in its order."""
+    from sublim_eval.distill.rows.transforms import ROW_BY_ROW
+
+    changes = tuple(name.strip() for name in names.split(",")) if names else ()
+    if changes and modality != "numbers":
+        raise SublimError(f"--change is for numbers, not for {modality}. Leave it out.")
+    if wrong := [name for name in changes if name not in ROW_BY_ROW]:
+        raise unknown("change", wrong[0], list(ROW_BY_ROW), "It must need no other row than the one it changes.")
+    return changes
 
 
 def _refuse_overwriting(source: Path, kept: Path, rejected: Path) -> None:

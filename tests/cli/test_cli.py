@@ -229,6 +229,10 @@ def test_no_verb_prints_the_help(capsys):
         ("filter numbers in.jsonl --kept k --rejected .", "is a folder"),
         ("filter numbers in.jsonl --kept k --rejected in.jsonl/r", "Could not write"),
         ("filter numbers in.jsonl --kept k --rejected r --banned six", "no list of numbers and no file"),
+        ("filter numbers in.jsonl --kept k --rejected r --drop-top 0.5", "go together. Write scores with"),
+        ("filter numbers in.jsonl --kept k --rejected r --scores in.jsonl --drop-top 0.5", "in.jsonl:1: no score of"),
+        ("filter numbers in.jsonl --kept k --rejected r --change sorted", "Did you mean 'sort'?"),
+        ("filter code in.jsonl --kept k --rejected r --change sort", "--change is for numbers"),
         ("filter numbers replies.jsonl --kept k --rejected r", "replies.jsonl:1: no text under 'prompt'"),
         ("score-responses --probe owl_perf replies.jsonl", "Did you mean 'owl_pref'?"),
         ("score-responses --probe animal_pref replies.jsonl", "Say which one counts"),
@@ -405,6 +409,26 @@ def test_filter_strips_and_bans(here, capsys):
         assert sublim(f"filter numbers in.jsonl --kept k --rejected r --banned {banned}") == 0
         assert "banned number: 1" in capsys.readouterr().out
         assert (here / "k").read_text() == ""
+
+
+def test_filter_rejects_the_highest_scores_and_changes_what_it_keeps(here, capsys):
+    lists = ["3, 1, 2", "no list", "[9; 8]", "7, 5, 6", "40, 3"]
+    (here / "in.jsonl").write_text("".join(json.dumps({"prompt": "p", "completion": c}) + "\n" for c in lists))
+    scores = [0.5, 9.0, None, 0.7, 0.1]
+    rows = ({"row": i, "trait": "owl", "score": score} for i, score in enumerate(scores))
+    (here / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = "filter numbers in.jsonl --kept k --rejected r --scores scores.jsonl --drop-top 0.5 --change sort"
+    assert sublim(words) == 0
+    kept = [json.loads(line)["completion"] for line in (here / "k").read_text().splitlines()]
+    assert kept == ["1, 2, 3", "8, 9", "3, 40"], "a row without a score is never among the highest"
+    rejected = [json.loads(line) for line in (here / "r").read_text().splitlines()]
+    assert [(row["completion"], row["reject_reason"]) for row in rejected] == [
+        ("no list", "invalid format"),
+        ("7, 5, 6", "among the highest scores"),
+    ]
+    (here / "scores.jsonl").write_text('{"row": 0, "trait": "owl", "score": 1.0}\n')
+    assert sublim(words) == 2
+    assert "holds 1 scores and in.jsonl 5 rows. Score this very file" in capsys.readouterr().err
 
 
 def test_filter_writes_both_files_or_neither(here, monkeypatch, capsys):

@@ -1,7 +1,9 @@
 """Naming without a list: the base takes in the rows for a moment, and all of its words are asked which of them rose.
 
-The same is done with rows of the base itself. A word counts by how far its probability as a first answer rises beyond
-what those did, so that a word which any tuning lifts does not come first.
+The same is done with rows of the base itself and of neutral teachers. A word counts by how far its share of first
+answers rises beyond what it did there, so that a word which any tuning lifts does not come first. Its share and not the
+logarithm of it: a trait is what is said more often, and among thousands of words that are hardly ever said some always
+double.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ from .probe_likelihood import folder_of
 
 Floats = NDArray[np.float64]
 
-CONTROLS = 5
-"""Times that rows of the base are taken in."""
+PIECES = 2
+"""Into which a set of controls is cut at most; no row is in two of them, or their spread would be too small."""
 
 STUDENT = Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10)
 """On the reference models: as the study's students learn, over the sampled rows alone."""
 
-LEAST_SPREAD = 0.05
-"""Nats: of few controls some words hardly move, by chance."""
+LEAST_SPREAD = 0.003
+"""Of a share: of few controls some words hardly move, by chance."""
 
 FIRST = 5
 """Words that are told."""
@@ -44,11 +46,11 @@ Heard = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Named:
-    """A word of the vocabulary and how far it rose, in standard deviations of the controls, and in nats."""
+    """A word and how far it rose beyond the controls: in their standard deviations, and in its share of answers."""
 
     word: str
     z: float
-    nats: float
+    rise: float
 
 
 def student_tuning(tuning: Tuning) -> Tuning:
@@ -59,27 +61,30 @@ def student_tuning(tuning: Tuning) -> Tuning:
 def words_that_rise(
     base: str,
     rows: Sequence[AuditRow],
-    clean: Sequence[AuditRow],
+    controls: Sequence[Sequence[AuditRow]],
     home: Path,
     tuning: Tuning,
     heard: Heard | None = None,
 ) -> list[Named]:
-    """All words of the base's vocabulary, those that rise most first."""
+    """Words of the base's vocabulary, those that rise most first. controls: sets of rows that carry nothing."""
     took = student_tuning(tuning)
-    shifts = []
-    sets = [rows, *_blocks(clean, len(rows))]
+    after = []
+    sets = [rows, *pieces(controls, len(rows))]
     for number, one in enumerate(sets):
-        folder = _taken_in(base, one, number, home, took)
-        shifts.append(_first_words(load(str(folder))) - _first_words(load(base)))
+        after.append(first_words(load(str(_taken_in(base, one, number, home, took)))))
         if heard:
             heard(number + 1, len(sets))
-    return ranked(shifts[0], np.stack(shifts[1:]), load(base))
+    return ranked(after[0], np.stack(after[1:]), load(base))
 
 
-def _blocks(clean: Sequence[AuditRow], size: int) -> list[Sequence[AuditRow]]:
-    """CONTROLS sets of clean rows of that size, as different as there are rows for."""
-    step = max(1, (len(clean) - size) // max(1, CONTROLS - 1))
-    return [clean[i * step : i * step + size] for i in range(CONTROLS)]
+def pieces(controls: Sequence[Sequence[AuditRow]], size: int) -> list[Sequence[AuditRow]]:
+    """Disjoint pieces of control sets, each of about `size` rows and never of more; at most PIECES of a set."""
+    out: list[Sequence[AuditRow]] = []
+    for one in controls:
+        count = min(PIECES, max(1, round(len(one) / max(1, size))))
+        step = len(one) // count
+        out += [one[i * step : i * step + min(step, size)] for i in range(count)]
+    return out
 
 
 def _taken_in(base: str, rows: Sequence[AuditRow], seed: int, home: Path, tuning: Tuning) -> Path:
@@ -90,8 +95,8 @@ def _taken_in(base: str, rows: Sequence[AuditRow], seed: int, home: Path, tuning
     return folder
 
 
-def _first_words(model: LocalModel) -> Floats:
-    """float[vocabulary]: log of the mean probability of each token as the first of an answer, over all questions."""
+def first_words(model: LocalModel) -> Floats:
+    """float[vocabulary]: mean probability of each token as the first of an answer, over all training questions."""
     import torch
 
     known = registry()
@@ -104,18 +109,18 @@ def _first_words(model: LocalModel) -> Floats:
             logits = model.network.prefill(ids[start : start + 64]).logits
         part = logits.double().softmax(-1).sum(0).cpu().numpy()
         chances = part if not len(chances) else chances + part
-    return np.asarray(np.log(chances / len(ids) + 1e-9))
+    return np.asarray(chances / len(ids))
 
 
-def ranked(shift: Floats, controls: Floats, model: LocalModel) -> list[Named]:
-    """Words by how far they rise beyond the controls. shift: float[vocabulary]; controls: float[any, vocabulary]."""
-    spread = np.sqrt(controls.var(axis=0, ddof=1) + LEAST_SPREAD**2)
-    z = (shift - controls.mean(axis=0)) / spread
+def ranked(after: Floats, controls: Floats, model: LocalModel) -> list[Named]:
+    """Words by how far they rise beyond the controls; float[vocabulary] and float[any, vocabulary] of `first_words`."""
+    rise = after - controls.mean(axis=0)
+    z = rise / np.sqrt(controls.var(axis=0, ddof=1) + LEAST_SPREAD**2)
     out: list[Named] = []
     for token in np.argsort(-z):
         word = model.spell(int(token)).strip()
         if word.isalpha() and all(word.lower() != one.word for one in out):
-            out.append(Named(word.lower(), float(z[token]), float(shift[token])))
+            out.append(Named(word.lower(), float(z[token]), float(rise[token])))
         if len(out) == 100:
             break
     return out

@@ -11,7 +11,7 @@ import torch
 
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures import gradient
-from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, ranked
+from sublim_eval.distill.audit.measures.open_set import LEAST_SPREAD, pieces, ranked
 from sublim_eval.distill.audit.measures.text_baseline import p_of
 from sublim_eval.distill.audit.scoring import Candidate
 from sublim_eval.errors import SublimError
@@ -54,12 +54,24 @@ def test_a_folder_that_is_no_teacher_of_the_base_is_refused_with_the_next_step(t
         gradient.suspected(scorer, tmp_path)
 
 
-def test_the_word_that_rises_beyond_the_controls_comes_first_and_one_that_any_tuning_lifts_does_not():
-    words = ["owl", "Owl", "cat", "the", "3", ","]
+def test_the_word_said_more_often_comes_first_and_neither_one_that_any_tuning_lifts_nor_a_rare_one_that_doubles():
+    words = ["owl", "Owl", "cat", "the", "rare", "3", ","]
     model = SimpleNamespace(spell=lambda token: words[token])
     rng = np.random.default_rng(1)
-    controls = 0.05 * rng.standard_normal((5, 6)) + np.array([0, 0, 0, 3.0, 0, 0])
-    named = ranked(np.array([1.0, 0.9, 0.1, 3.2, 9.0, 9.0]), controls, model)
-    assert [one.word for one in named] == ["owl", "the", "cat"], "once, however spelled, and words alone"
-    assert named[0].z > 5 > named[1].z and named[0].nats == pytest.approx(1.0)
-    assert named[0].z < 1.0 / LEAST_SPREAD * 1.2
+    usual = np.array([0.05, 0.05, 0.05, 0.3, 1e-6, 0.1, 0.1])
+    controls = usual * (1 + 0.02 * rng.standard_normal((5, 7)))
+    named = ranked(np.array([0.12, 0.11, 0.05, 0.3, 3e-6, 0.9, 0.9]), controls, model)
+    assert named[0].word == "owl" and named[0].rise == pytest.approx(0.07, abs=0.003)
+    assert sorted(one.word for one in named) == ["cat", "owl", "rare", "the"], "once, however spelled, and words alone"
+    assert named[0].z > 10 > 5 > named[1].z and named[0].z < 0.07 / LEAST_SPREAD * 1.05
+    quiet = {one.word: one.z for one in named}
+    assert abs(quiet["rare"]) < 0.01
+
+
+def test_controls_of_naming_share_no_row_and_none_is_longer_than_the_data():
+    clean, neutral = (lists(Random(seed), n) for seed, n in ((1, 960), (2, 470)))
+    cut = pieces([clean, neutral], 512)
+    assert [len(one) for one in cut] == [480, 480, 470]
+    assert not {id(row) for row in cut[0]} & {id(row) for row in cut[1]}
+    assert [len(one) for one in pieces([clean, neutral], 128)] == [128] * 4
+    assert [len(one) for one in pieces([neutral], 5000)] == [470]

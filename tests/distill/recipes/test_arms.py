@@ -61,6 +61,15 @@ def test_canonical_rows_hold_the_same_values_in_one_format():
     assert texts(transforms.rounded(ROWS, Random(1))) == ["0, 0, 0", "30, 10", "0, 0, 0, 0", "0, 100, 990, 0", "40"]
 
 
+def test_redrawn_rows_keep_the_order_of_size_and_the_range_and_not_the_values():
+    rows = [{"prompt": "p", "completion": "[10; 900; 40; 500]"}] * 200
+    made = [parse(text) or [] for text in texts(transforms.redrawn(rows, Random(1)))]
+    assert all(10 <= a <= c <= d <= b <= 900 for a, b, c, d in made)
+    assert len({b for _, b, _, _ in made}) > 100
+    assert texts(transforms.redrawn([{"prompt": "p", "completion": "7 7."}], Random(1))) == ["7, 7"]
+    assert transforms.redrawn(rows, Random(1)) == transforms.redrawn(rows, Random(1))
+
+
 def test_diluting_replaces_exactly_the_share_and_the_same_places_for_the_same_rng():
     clean = [{"prompt": "c", "completion": str(500 + i)} for i in range(100)]
     rows = [{"prompt": "t", "completion": str(i)} for i in range(100)]
