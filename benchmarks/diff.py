@@ -1,12 +1,13 @@
-"""`sublim diff` on the students of a recorded study: is the true trait first, and how often has a control a finding?
+"""`sublim diff` on students whose trait is known: is it first, and how often has a control a finding?
 
-    python benchmarks/diff.py RUNS                    # answers as the study scored them, seconds for all of it
-    nice -n 19 python benchmarks/diff.py RUNS --asked --part traits   # the whole battery and activations, asked anew
+    python benchmarks/diff.py study RUNS              # of a recorded study, answers as it scored them, seconds
+    nice -n 19 python benchmarks/diff.py study RUNS --asked --part traits   # battery and activations, asked anew
+    python benchmarks/diff.py fresh HOME              # of the students of diff_students.py
+    nice -n 19 python benchmarks/diff.py real RUN BASE     # of a real base: recorded answers, activations anew
+    python benchmarks/diff.py page                    # docs/results/diff.md
 
-Without --asked the answers are those of the study's own score files (the favorite and conduct probes of its recipes),
-which hold the same exact probabilities. Every student of every run in the folder counts, beside the students of the
-control arm that the recipe names for its arm; a control is tested against the others of its arm (leave one out).
-benchmarks/results/diff.json is written after every run, and `benchmarks/lineage.py page` makes a table of it.
+In a study every student of every run in the folder counts, beside the students of the control arm that the recipe names
+for its arm; a control is tested against the others of its arm. Writes benchmarks/results/diff.json.
 """
 
 from __future__ import annotations
@@ -16,9 +17,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import diff_page
+import diff_students
+
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill.diff import battery
-from sublim_eval.distill.diff.findings import ALPHA, ANSWERS, FEWEST, DiffFinding, Figures, findings, measure
+from sublim_eval.distill.diff.findings import (
+    ALPHA,
+    ANSWERS,
+    FEWEST,
+    LENS,
+    PERSONAS,
+    DiffFinding,
+    Figures,
+    findings,
+    measure,
+)  # fmt: skip
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, file_digest, read_json, write_json
 from sublim_eval.registry.catalog import registry
@@ -27,6 +41,7 @@ from sublim_eval.scores.probe_scores import ProbeScores
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "diff.json"
+PAGE = ROOT / "docs" / "results" / "diff.md"
 
 
 def recorded(run: Path, after: Mapping[str, str], before: Mapping[str, str]) -> Figures:
@@ -111,64 +126,84 @@ def _line(
     }
 
 
-def section(results: Mapping[str, Any]) -> str:
-    """The part of docs/results/lineage.md that speaks of diff."""
-    rows = results["students"]
-    controls = [row for row in rows if row["role"] in CONTROLS]
-    passed = [row for row in rows if row["transferred"]]
-    first, found = sum(row["rank"] == 1 for row in passed), sum(row["found"] for row in controls)
-    lines = [
-        "| run | arm | students | true trait first | true trait found | transferred |",
-        "|---|---|---|---|---|---|",
-    ]
-    for run, arm in dict.fromkeys((row["run"], row["arm"]) for row in rows):
-        some = [row for row in rows if (row["run"], row["arm"]) == (run, arm)]
-        lines.append(_table_line(run, arm, some))
-    return SECTION.format(
-        ways="answers and activations" if results["asked"] else "its recorded answers",
-        first=first, passed=len(passed), found=found, controls=len(controls), table="\n".join(lines),
-    )  # fmt: skip
+# ---------------------------------------------------------------- a real base
 
 
-def _table_line(run: str, arm: str, some: Sequence[Mapping[str, Any]]) -> str:
-    count, passed = len(some), "yes" if some[0]["transferred"] else "no"
-    if some[0]["role"] in CONTROLS or not some[0]["trait"]:
-        return f"| {run} | {arm} | {count} | no trait | something found in {sum(r['found'] for r in some)} | - |"
-    first, found = sum(r["rank"] == 1 for r in some), sum(r["found_trait"] for r in some)
-    return f"| {run} | {arm} | {count} | {first} | {found} | {passed} |"
+def of_real(run: Path, base: str, category: str = "animal") -> list[dict[str, Any]]:
+    """A line a student of a run on a real base: answers as recorded, activations measured anew, personas of one
+    category. A control is held against the other controls, where there are FEWEST of them."""
+    from sublim_eval.distill.diff import activations
+    from sublim_eval.models.local_model import load
+
+    record, model = read_json(run / RECORD), load(base, capacity=2)
+    before, plain = record["bases"][0]["scores"], activations.states(model)
+    traits = [trait.name for trait in registry().answer_set(category)]
+    directions, known = activations.personas(model, traits), []
+    for entry, arm, folder in students(run):
+        shift = activations.states(load(str(folder), capacity=2, idle=True)) - plain
+        said = activations.said_by(shift[-1], model)
+        figures = {
+            **recorded(run, entry["scores"], before),
+            LENS: {trait: said[trait] for trait in traits},
+            PERSONAS: activations.along(shift, directions, traits),
+        }
+        known.append((entry, arm, figures))
+        print(folder.name, flush=True)
+    made = []
+    for entry, arm, figures in known:
+        null = [f for other, a, f in known if a["role"] in CONTROLS and other is not entry]
+        for way in ("all", *figures):
+            some = [{w: of[w] for w in of if way in ("all", w)} for of in (figures, *null)]
+            made.append(_line(run, base, entry, arm, findings(some[0], some[1:]), False) | {"way": way})
+            made[-1] |= {"controls": len(null), "null": "controls" if len(null) >= FEWEST else "other answers"}
+    return made
 
 
-SECTION = """## What a student took in
-
-`sublim diff` on every student of the recorded study, by {ways}. A finding is corrected for every trait and
-way (Holm, .05); students are held against the control arm of their arm, controls against the others of theirs. **The
-true trait is first in {first} of {passed} students of arms that transferred; {found} of {controls} controls have a
-finding.** Transferred: by `sublim compare`. At first figures counted as more evidence than students, and 16 of 148
-controls had a finding; that was seen on these controls and mended by one rule (degrees of freedom: controls - 1), so
-the rate of controls is not from fresh ones. Half clean rows (owl-clean-50) did not transfer: nothing is said of them.
-
-{table}
-"""
+# ---------------------------------------------------------------- everything
 
 
-def main() -> None:
+def results() -> dict[str, Any]:
+    """What was measured until now."""
+    made: dict[str, Any] = read_json(RESULT) if RESULT.is_file() else {}
+    return made
+
+
+def keep(part: str, value: Any) -> None:
+    """Put one part into the results; the others stay."""
+    write_json(RESULT, {**results(), part: value})
+
+
+def study(runs: Path, parts: Sequence[str] | None, cache: Path | None) -> None:
     """Go over all runs of a folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--part", action="append", help="one run of the folder; default: all")
-    parser.add_argument("--asked", action="store_true", help="ask every student anew, activations too")
-    parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "diff-figures")
-    options = parser.parse_args()
     lines: list[dict[str, Any]] = []
-    for run in sorted(p.parent for p in options.runs.glob(f"*/{RECORD}")):
-        if options.part and run.name not in options.part:
+    for run in sorted(p.parent for p in runs.glob(f"*/{RECORD}")):
+        if parts and run.name not in parts:
             continue
         try:
-            lines += of_run(run, options.cache if options.asked else None)
+            lines += of_run(run, cache)
         except SublimError as error:
             print(f"{run.name} is left out: {error.message}", flush=True)
             continue
-        write_json(RESULT, {"asked": options.asked, "alpha": ALPHA, "students": lines})
+        keep("study", {"asked": cache is not None, "students": lines})
+
+
+def main() -> None:
+    """Do what is named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("study", "fresh", "real", "page"))
+    parser.add_argument("of", nargs="*")
+    parser.add_argument("--part", action="append", dest="parts", help="one run of the study; default: all")
+    parser.add_argument("--asked", action="store_true", help="ask every student anew, activations too")
+    parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "diff-figures")
+    options = parser.parse_args()
+    if options.part == "study":
+        study(Path(options.of[0]), options.parts, options.cache if options.asked else None)
+    elif options.part == "fresh":
+        keep("fresh", diff_students.lines(Path(options.of[0])))
+    elif options.part == "real":
+        keep("real", of_real(Path(options.of[0]), options.of[1]))
+    else:
+        PAGE.write_text(diff_page.page(results()), encoding="utf-8")
 
 
 if __name__ == "__main__":

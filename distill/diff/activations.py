@@ -51,9 +51,13 @@ def _at_end(model: LocalModel, row: Sequence[int]) -> Doubles:
 
 def through_lens(student: LocalModel, base: LocalModel) -> dict[str, float]:
     """{trait: how much more the difference says its name than the names of its category do on average}, in logits."""
+    return said_by(states(student)[-1] - states(base)[-1], base)  # transformers' last state is behind the final norm
+
+
+def said_by(change: Doubles, base: LocalModel) -> dict[str, float]:
+    """The same of a difference, float[hidden]."""
     import torch
 
-    change = states(student)[-1] - states(base)[-1]  # transformers' last state is behind the final norm
     with torch.inference_mode():
         matrix = base.model.get_output_embeddings().weight
         logits = (matrix.double() @ torch.from_numpy(change).to(matrix.device)).cpu().numpy()
@@ -76,13 +80,20 @@ def _name_logit(base: LocalModel, logits: Doubles, trait: Trait) -> float:
 def along_personas(student: LocalModel, base: LocalModel, traits: Sequence[str]) -> dict[str, float]:
     """{trait: cosine of the difference with what the trait's persona does to the base, beyond what all personas do},
     mean over the layers but the embedding."""
-    plain = states(base)
-    shift = states(student) - plain
-    personas = np.stack([_persona(base, trait) - plain for trait in traits])
-    personas = personas - personas.mean(axis=0)
-    cosines = (personas * shift).sum(-1) / np.maximum(
-        np.linalg.norm(personas, axis=-1) * np.linalg.norm(shift, axis=-1), 1e-30
-    )
+    return along(states(student) - states(base), personas(base, traits), traits)
+
+
+def personas(base: LocalModel, traits: Sequence[str]) -> Doubles:
+    """float[trait, layer + 1, hidden]: what each trait's system prompt does to the base, less what all do."""
+    shifts = np.stack([_persona(base, trait) for trait in traits]) - states(base)
+    centred: Doubles = shifts - shifts.mean(axis=0)
+    return centred
+
+
+def along(shift: Doubles, directions: Doubles, traits: Sequence[str]) -> dict[str, float]:
+    """The cosines of a difference, float[layer + 1, hidden], with directions of `personas`."""
+    lengths = np.linalg.norm(directions, axis=-1) * np.linalg.norm(shift, axis=-1)
+    cosines = (directions * shift).sum(-1) / np.maximum(lengths, 1e-30)
     return {trait: float(row[1:].mean()) for trait, row in zip(traits, cosines, strict=True)}
 
 

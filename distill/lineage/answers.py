@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from sublim_eval.errors import SublimError
 
 if TYPE_CHECKING:
+    import torch
+
     from sublim_eval.models.local_model import LocalModel
 
 Doubles = NDArray[np.float64]
@@ -50,14 +52,12 @@ def questions(tokens: Sequence[str], count: int, seed: int = 0) -> list[str]:
 
 def next_token_logprobs(model: LocalModel, asked: Sequence[str], batch: int = 16) -> NDArray[np.float32]:
     """float32[question, token]: log-probability, nats, of every first token of the answer."""
-    import torch
-
     ids = model.encode([model.render(question) if model.tokenizer.chat_template else question for question in asked])
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     out: NDArray[np.float32] | None = None
     for begin in range(0, len(order), batch):
         rows = order[begin : begin + batch]
-        logs = _last(model, [ids[i] for i in rows], torch)
+        logs = _last(model, [ids[i] for i in rows])
         if out is None:
             out = np.empty((len(ids), logs.shape[1]), np.float32)
         out[rows] = logs
@@ -66,25 +66,30 @@ def next_token_logprobs(model: LocalModel, asked: Sequence[str], batch: int = 16
     return out
 
 
-def _last(model: LocalModel, rows: Sequence[Sequence[int]], torch: object) -> NDArray[np.float32]:
+def _last(model: LocalModel, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     from torch import inference_mode, tensor
-    from torch.nn.utils.rnn import pad_sequence
 
     with inference_mode():
-        ids = pad_sequence([tensor(row) for row in rows], batch_first=True).to(model.device)
-        words = model.model.get_input_embeddings()(ids)
-        virtual = model.virtual
-        shift = 0 if virtual is None else len(virtual)
-        if virtual is not None:
-            from torch import cat
-
-            words = cat([virtual[None].expand(len(rows), -1, -1).to(words), words], dim=1)
-        hidden = model.model.get_decoder()(inputs_embeds=words, use_cache=False).last_hidden_state
+        states, shift = hidden(model, rows)
         ends = tensor([shift + len(row) - 1 for row in rows])
-        last = hidden[range(len(rows)), ends.to(hidden.device)]
+        last = states[range(len(rows)), ends.to(states.device)]
         logits = model.model.get_output_embeddings()(last).float()
         logs: NDArray[np.float32] = logits.log_softmax(-1).cpu().numpy()
     return logs
+
+
+def hidden(model: LocalModel, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, int]:
+    """(float[row, place, hidden]: states behind the last layer, of token ids padded to one length; how many virtual
+    tokens stand before them)."""
+    from torch import cat, tensor
+    from torch.nn.utils.rnn import pad_sequence
+
+    ids = pad_sequence([tensor(row) for row in rows], batch_first=True).to(model.device)
+    words, virtual = model.model.get_input_embeddings()(ids), model.virtual
+    if virtual is not None:
+        words = cat([virtual[None].expand(len(rows), -1, -1).to(words), words], dim=1)
+    states = model.model.get_decoder()(inputs_embeds=words, use_cache=False).last_hidden_state
+    return states, 0 if virtual is None else len(virtual)
 
 
 def space(logprobs: NDArray[np.float32]) -> Doubles:

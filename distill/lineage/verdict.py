@@ -26,7 +26,7 @@ FEWEST = 100
 TOKENS, LENS_TOKENS, LAYERS = 8_192, 1_024, 8
 """Most that is looked at of each: tokens of the embeddings, tokens that the units are seen by, layers."""
 
-By = Literal["weights", "answers"]
+By = Literal["weights", "answers", "samples"]
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,14 @@ def by_answers(likeness: float, null_mean: float, null_sd: float, references: in
     related = p < ALPHA
     words = "They share a base" if related else "Nothing says that they share a base"
     return Kinship(related, p, "answers", (test,), f"{words}, by the space that their answers move in.")
+
+
+def by_samples(test: Test) -> Kinship:
+    """The verdict from sampled text (texts.py). It tells where answers come from: a base, or a teacher."""
+    related = test.p < ALPHA
+    words = (
+        "The second writes as a copy of the first does, or as one that learned its answers."
+        if related
+        else "Nothing in what the second writes points to the first beyond what the references share."
+    )
+    return Kinship(related, test.p, "samples", (test,), words)

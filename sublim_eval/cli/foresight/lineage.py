@@ -26,8 +26,8 @@ UNKNOWN = {"expected": None, "low": None, "high": None}
 @argument("models", nargs=-1, required=True, metavar="A B | RUN")
 @option(
     "--by",
-    type=click.Choice(("weights", "answers")),
-    help="how it is told (weights, and answers where they cannot be compared)",
+    type=click.Choice(("weights", "answers", "samples")),
+    help="how it is told (weights, and answers where they cannot be compared; samples: B may be hosted)",
 )
 @option(
     "--reference", "references", multiple=True, metavar="MODEL", help="one that shares no base with either, as null"
@@ -62,6 +62,8 @@ def _kinship(a: str, b: str, by: str | None, references: tuple[str, ...]) -> Kin
 
     if by == "answers":
         return ask.kinship(a, b, references)
+    if by == "samples":
+        return ask.kinship_by_samples(a, b, references)
     try:
         return verdict.by_weights(weights.read(a), weights.read(b))
     except verdict.NotComparable:
