@@ -35,7 +35,7 @@ from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import AuditRow, Sampled, sample
-from .forecast import ExpectedShare
+from .forecast import ExpectedShare, Outlook
 from .measures import gradient, persona_likelihood, probe_likelihood
 from .measures.open_set import Named, words_that_rise
 from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
@@ -73,8 +73,9 @@ class Settings:
     """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
 
     rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
-    folders of suspected ones. recipe: how a student would be trained, for the forecast. words: whether to name words
-    without a list (open_set.py). home: where probes and controls of a base are kept for its next audit.
+    folders of suspected ones. recipe: how a student would be trained, for the forecast; epochs and learning_rate take
+    the place of the recipe's. words: whether to name words without a list (open_set.py). home: where probes and
+    controls of a base are kept for its next audit.
     """
 
     base: str
@@ -84,6 +85,8 @@ class Settings:
     control: str = "auto"
     teachers: tuple[Path, ...] = ()
     recipe: str = "study-traits"
+    epochs: float | None = None
+    learning_rate: float | None = None
     words: bool = False
     alpha: float = ALPHA
     seed: int = 1
@@ -102,8 +105,8 @@ class RowEvidence:
 class Audit:
     """What an audit says. sampled: the rows that were read. candidates: (trait, measure).
 
-    expected: trait -> the share of a student, where it can be forecast. words: of the whole vocabulary, those that
-    rise most when the base takes in the rows; only where they were asked for.
+    outlook: the share of a student, where it can be forecast. words: of the whole vocabulary, those that rise most when
+    the base takes in the rows; only where they were asked for.
     """
 
     settings: Settings
@@ -115,13 +118,24 @@ class Audit:
     verdict: AuditVerdict
     p_other: float
     leaks: dict[str, int] = field(default_factory=dict)
-    expected: dict[str, ExpectedShare] = field(default_factory=dict)
+    outlook: Outlook = field(default_factory=Outlook)
     words: tuple[Named, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """The trait of each candidate."""
         return [trait for trait, _ in self.candidates]
+
+    @property
+    def expected(self) -> dict[str, ExpectedShare]:
+        """Trait -> the share of a student, of those that can be forecast."""
+        return self.outlook.shares
+
+    @property
+    def forecast(self) -> str:
+        """What is forecast of which training, in words; of rows that carry a trait also whether it would pass on."""
+        first = self.names[self.strongest[0]] if self.verdict.kind == "trait" else None
+        return forecast.sentence(self.outlook, first)
 
     @property
     def strongest(self) -> list[int]:
@@ -147,6 +161,7 @@ class Audit:
             "traits": [self._trait(i) for i in self.strongest],
             "rows": len(self.sampled.rows),
             "blind": list(self.verdict.blind),
+            "forecast": self.forecast,
         }
 
     def _trait(self, i: int) -> dict[str, Any]:
@@ -191,19 +206,26 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     clean, neutral = looking.read_controls(scorer, controls, chosen)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
     words = looking.words(sampled.rows, controls.clean) if settings.words else ()
-    return replace(seen, expected=foreseen(seen, settings), words=words)
+    return replace(seen, outlook=foreseen(seen, settings), words=words)
 
 
-def foreseen(seen: Audit, settings: Settings) -> dict[str, ExpectedShare]:
-    """The share to expect of each favorite that a probe looked for, after the training that the recipe plans."""
+def foreseen(seen: Audit, settings: Settings) -> Outlook:
+    """The share to expect of each favorite that a probe looked for, after the training that the settings plan."""
     strengths = {
         trait: float(seen.test.effects.strength[i])
         for i, (trait, measure) in enumerate(seen.candidates)
         if measure == "probe"
     }
+    rows, modality, meant = seen.sampled.total, seen.through.modality, planned(settings)
+    return forecast.outlook(strengths, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
+
+
+def planned(settings: Settings) -> Tuning:
+    """How a student would be trained: the recipe's way, with what the settings put in its place."""
     training = recipes.load(settings.recipe).student
-    rows, modality = seen.sampled.total, seen.through.modality
-    return forecast.shares(strengths, settings.base, modality, training, rows, forecast.known())
+    if settings.epochs is not None:
+        training = replace(training, epochs=settings.epochs, steps=None)
+    return training if settings.learning_rate is None else replace(training, learning_rate=settings.learning_rate)
 
 
 def write_row_scores(paths: Sequence[Path], seen: Audit, out: Path, tell: Progress | None = None) -> int:
