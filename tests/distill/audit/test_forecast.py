@@ -1,4 +1,4 @@
-"""Forecasts: they learn what was planted, cover new trainings as promised, refuse what was never trained, and say so."""
+"""Forecasts: they learn what was planted, cover new trainings as promised, refuse the untrained, and say so."""
 
 from __future__ import annotations
 
