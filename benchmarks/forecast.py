@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import audit_cost
 import numpy as np
 from audit import LONG, SIZES, Auditor, Look, Wanted, evidence_of
 from scipy import special
@@ -463,7 +464,7 @@ def _rounded(one: Forecast) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- the page
 
-INTRO = """# Will it reach my student? Forecasts against students that were trained
+INTRO = """# Will it reach my student, and what does it cost to ask?
 
 Written by `python benchmarks/forecast.py` from `benchmarks/results/forecast.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) forecasts a student's share of a trait from the strength that it finds in rows and from
@@ -486,6 +487,7 @@ def page(known: dict[str, Any]) -> None:
     forecasts, tried = fitted(made)
     write_fitted(forecasts)
     shown = [_intro(known, made), _form(forecasts, tried), _reported(forecasts, made), _apart(forecasts, made)]
+    shown.append(audit_cost.section())
     with whole_file(PAGE) as file:
         file.write("\n".join(part for part in shown if part).rstrip() + "\n")
 
