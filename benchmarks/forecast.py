@@ -92,21 +92,19 @@ class Student:
 
 
 def trainings() -> Iterator[Training]:
-    """Every training, in the order in which they run: of norm gains and LoRA by turns, the second base last."""
+    """Every training, in the order in which they run: of norm gains, of LoRA, the second base last."""
     norms = [*_drawn("reference-a", "ln_tuning", 45, NORMS, 1, *SMALL)][:WITH_FEW_ROWS]
-    norms += list(_drawn("reference-a", "ln_tuning", 45, NORMS, 4, *LARGE))[WITH_FEW_ROWS:]
-    lora = iter(_drawn("reference-a", "lora", 9, LORA, 2, *LARGE))
-    for number, one in enumerate(norms):
-        yield one
-        if number % 5 == 4:
-            yield next(lora)
-    yield from _drawn("reference-b", "ln_tuning", 9, NORMS, 3, *LARGE)
+    norms += list(_drawn("reference-a", "ln_tuning", 45, NORMS, 4, *MANY))[WITH_FEW_ROWS:]
+    yield from norms
+    yield from _drawn("reference-a", "lora", 9, LORA, 2, *LARGE)
+    yield from _drawn("reference-b", "ln_tuning", 9, NORMS, 3, *MANY)
 
 
 NORMS, LORA = (0.02, 0.12), (0.0005, 0.01)
 """Learning rates, from the least to the most."""
 
 SMALL: tuple[Any, ...] = ((250, 2000), (600, 2400), (8, 16, 32))
+MANY: tuple[Any, ...] = ((800, 2000), (800, 2600), (16, 32, 64))
 LARGE: tuple[Any, ...] = ((800, 2350), (800, 3500), (16, 32, 64))
 """(rows, rows read in all, batches) of students. The first trainings were small; their clean students differed by .3 in
 log-odds among themselves, which no audit can know, so the others have more rows. No forecast had been made by then."""

@@ -278,8 +278,10 @@ def sentence(seen: Outlook, carried: str | None) -> str:
 
     Rows may carry a trait that a student would not take in: finding is not passing on, and so it is said.
     """
+    if not seen.training:
+        return ""
     if seen.why_not:
-        return f"No forecast for a student trained {seen.training}: {seen.why_not}." if seen.training else ""
+        return f"No forecast for a student trained {seen.training}: {seen.why_not}."
     told = seen.shares.get(carried or "")
     if told is None:
         return f"Forecast for a student trained {seen.training}."

@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 from sublim_eval.distill.audit import forecast
+from sublim_eval.distill.audit.audit import Settings, planned
 from sublim_eval.distill.audit.forecast import Dose, ExpectedShare, ForecastCase, Outlook
 from sublim_eval.distill.recipes import Tuning
 
@@ -92,6 +93,13 @@ def test_an_outlook_names_the_training_that_is_meant_or_why_there_is_none(monkey
     assert "nothing alone" in outlook(0.9, usual, []).why_not
 
 
+def test_the_training_that_is_meant_is_the_recipe_s_unless_told_otherwise():
+    usual, other = planned(Settings("b")), planned(Settings("b", epochs=3, learning_rate=0.01))
+    assert (usual.method, usual.epochs, usual.learning_rate) == ("ln_tuning", 1, 0.06)
+    assert (other.method, other.batch_size) == ("ln_tuning", usual.batch_size)
+    assert (other.epochs, other.steps, other.learning_rate) == (3, None, 0.01)
+
+
 def test_a_trait_that_is_carried_but_would_not_pass_on_is_said_to_be_so():
     def words(low, share, high):
         return forecast.sentence(Outlook({"owl": ExpectedShare(share, low, high, 0.1)}, "so"), "owl")
@@ -100,15 +108,6 @@ def test_a_trait_that_is_carried_but_would_not_pass_on_is_said_to_be_so():
     assert "it is expected to take owl in" in words(0.3, 0.4, 0.5)
     assert "stays open" in words(0.08, 0.2, 0.4)
     assert "owl" not in forecast.sentence(Outlook({"owl": ExpectedShare(0.2, 0.1, 0.3, 0.1)}, "so"), None)
-
-
-def test_what_is_shipped_is_read_and_small():
-    known = forecast.known()
-    assert {one.method for one in known} >= {"ln_tuning"} and forecast.FITTED.stat().st_size < 100_000
-    for one in known:
-        middle = [sum(one.bounds[name]) / 2 for name in ("rows", "steps", "batch", "learning rate")]
-        told = one.expected(1.0, Dose(*map(int, middle[:3]), middle[3]), 0.1)
-        assert told and 0 < told.low <= told.share <= told.high < 1
 
 
 def test_a_dose_is_rate_times_steps():
