@@ -68,11 +68,12 @@ class Training:
     base: str
     tuning: Tuning
     rows: int
+    label: str = ""
 
     @property
     def name(self) -> str:
         """In the results."""
-        return f"{self.base}/{self.tuning.method}-{self.number:03d}"
+        return f"{self.base}/{self.label or f'{self.tuning.method}-{self.number:03d}'}"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def rows_of(one: Student, sets: Path) -> list[dict[str, Any]]:
 
 def clean_seed(one: Student) -> int:
     """Of the clean rows that dilute a student's: another than its teacher's."""
-    return next(seed for seed in SEEDS[one.training.part] if seed != one.seed)
+    return one.seed if one.training.label else next(s for s in SEEDS[one.training.part] if s != one.seed)
 
 
 def written(sets: Path, base: str, writer: str, seed: int) -> list[dict[str, Any]]:
@@ -212,19 +213,54 @@ def trained(one: Student, sets: Path) -> dict[str, Any]:
         odds = log_odds(str(folder), PROBES if one.writer == "clean" else _probes_of(one.writer))
     finally:
         shutil.rmtree(folder)
-    settings = {key: value for key, value in asdict(one.training.tuning).items() if key in SETTINGS}
+    return {**record(one), "steps": facts["steps"], "log_odds": odds, "seconds": round(time.process_time() - began, 2)}
+
+
+def record(one: Student) -> dict[str, Any]:
+    """What is written of a student beside what became of it."""
+    training, tuning = one.training, asdict(one.training.tuning)
     return {
-        **{"training": one.training.name, "part": one.training.part, "base": one.training.base},
-        **{"change": one.change, "writer": one.writer, "seed": one.seed, "role": one.role, "rows": one.training.rows},
-        **settings,
-        "steps": facts["steps"],
-        "loss": facts["loss"],
-        "log_odds": odds,
-        "seconds": round(time.process_time() - began, 2),
+        **{"training": training.name, "part": training.part, "base": training.base, "rows": training.rows},
+        **{"change": one.change, "writer": one.writer, "seed": one.seed, "role": one.role},
+        **{key: tuning[key] for key in SETTINGS},
     }
 
 
 SETTINGS = ("method", "learning_rate", "batch_size", "epochs", "rank")
+
+
+STUDY = Training(
+    0,
+    "fit",
+    "reference-a",
+    Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=1, warmup_steps=10),
+    2300,
+    "study-traits",
+)
+"""The training of students that benchmarks/diff_students.py makes; those of teachers of other parts are left out."""
+
+
+def ready(folder: Path) -> Iterator[tuple[Student, Path]]:
+    """Students that lie ready there, with their folders: plain, or with as many clean rows of the same seed."""
+    for file in sorted(folder.glob("*/adapter_model.safetensors")):
+        writer, _, rest = file.parent.name.partition("-s")
+        seed, _, half = rest.partition("-")
+        role = "trait" if writer in TRAITS else "clean" if int(seed) in SEEDS["fit"] else "control"
+        if (role == "control" and int(seed) < 11) or (role == "trait" and int(seed) not in SEEDS["fit"]):
+            continue
+        yield Student(STUDY, "half" if half else "", writer, int(seed), role), file.parent
+
+
+def score_ready(folder: Path) -> None:
+    """Score every student that lies ready, and write each as it comes."""
+    known = read_results()
+    for one, trained_in in ready(folder):
+        if one.name not in known["students"]:
+            steps = read_json(trained_in / "student.json")["steps"]
+            odds = log_odds(str(trained_in), PROBES if one.writer == "clean" else _probes_of(one.writer))
+            known["students"][one.name] = {**record(one), "steps": steps, "log_odds": odds, "seconds": None}
+            write_json(RESULT, known)
+            print(one.name, odds, flush=True)
 
 
 def _teacher(one: Student, sets: Path) -> str:
@@ -332,10 +368,10 @@ def _diluted(one: Student) -> list[tuple[int, int]]:
     return [row["at"] for row in mixed]
 
 
-def audit_all(sets: Path, home: Path, kept: Path, hours: float) -> None:
+def audit_all(sets: Path, home: Path, kept: Path, hours: float, at_hand: Path | None) -> None:
     """Audit the rows of every student that is trained, and write each audit as it comes."""
     ends, known, audits = time.monotonic() + 3600 * hours, read_results(), {}
-    for one in students():
+    for one in (*(one for one, _ in (ready(at_hand) if at_hand else ())), *students()):
         done = one.name in known["audits"] or one.name not in known["students"]
         if done or one.role == "control" or time.monotonic() > ends:
             continue
@@ -376,12 +412,12 @@ def pairs(known: dict[str, Any]) -> list[Pair]:
     """Every trait that a student was asked for and its control too, where its rows were audited."""
     out = []
     for name, one in known["students"].items():
-        seen, control = known["audits"].get(name), known["students"].get(_control(known, one))
-        if seen is None or control is None or one["role"] == "control":
+        seen, controls = known["audits"].get(name), _controls(known, one)
+        if seen is None or not controls or one["role"] == "control":
             continue
         dose = Dose(one["rows"], one["steps"], one["batch_size"], one["learning_rate"])
         for trait in one["log_odds"]:
-            shift = one["log_odds"][trait] - control["log_odds"][trait]
+            shift = one["log_odds"][trait] - float(np.mean([control["log_odds"][trait] for control in controls]))
             before = known["bases"][one["base"]][trait]
             out.append(
                 Pair(
@@ -394,13 +430,11 @@ def pairs(known: dict[str, Any]) -> list[Pair]:
     return out
 
 
-def _control(known: dict[str, Any], one: dict[str, Any]) -> str:
-    """The name of a student's control."""
+def _controls(known: dict[str, Any], one: dict[str, Any]) -> list[dict[str, Any]]:
+    """The controls of a student's training."""
     change = "" if one["change"] in CLEAN_SHARE else one["change"]
-    for name, other in known["students"].items():
-        if (other["training"], other["change"], other["role"]) == (one["training"], change, "control"):
-            return name
-    return ""
+    wanted = (one["training"], change, "control")
+    return [s for s in known["students"].values() if (s["training"], s["change"], s["role"]) == wanted]
 
 
 # ---------------------------------------------------------------- fitting
@@ -607,13 +641,16 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, default=Path("runs/audit-sets"))
     parser.add_argument("--home", type=Path, default=Path("runs/audit"))
     parser.add_argument("--evidence", type=Path, default=None, help="folder that keeps evidence of rows (--sets)")
+    parser.add_argument("--ready", type=Path, default=None, help="students of benchmarks/diff_students.py, its HOME")
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--only", default="", help="beginning of names of trainings")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
     if not given.page:
+        if given.ready:
+            score_ready(given.ready)
         run(given.sets, given.hours, given.only)
-        audit_all(given.sets, given.home, given.evidence or given.sets, given.hours)
+        audit_all(given.sets, given.home, given.evidence or given.sets, given.hours, given.ready)
     page(read_results())
 
 
