@@ -16,33 +16,27 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.audit import forecast
 from sublim_eval.distill.audit.audit import Looking, RowEvidence, Settings, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import AuditRow
-from sublim_eval.distill.audit.forecast import ForecastCase
 from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
-from sublim_eval.distill.audit.verdict import FLOOR, Nulls, effects, weigh
+from sublim_eval.distill.audit.verdict import FLOOR, Nulls, weigh
 from sublim_eval.distill.pipeline import make_rows
-from sublim_eval.distill.pipeline import rows_of as rows_of_arm
 from sublim_eval.distill.recipes import Arm, SeededArm
 from sublim_eval.distill.rows import transforms
 from sublim_eval.errors import SublimError
 from sublim_eval.files import digest, read_json, read_jsonl, whole_file, write_json
-from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import KEPT, ROWS
-from sublim_eval.scores.probe_scores import ProbeScores
 
 RESULT = Path(__file__).resolve().parent / "results" / "audit.json"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "foresight.md"
@@ -257,73 +251,6 @@ def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- students that were really trained
-
-
-def cases_of(study: Path, look: Look, ends: float) -> None:
-    """Write distill/audit/forecast.json: every finished student of the study whose rows a base's probes can audit."""
-    known = read_json(forecast.CASES)["cases"] if forecast.CASES.is_file() else []
-    done = {(case["arm"], case["modality"]) for case in known}
-    auditors: dict[str, Auditor] = {}
-    for this, modality in _students(study):
-        mark = this.name
-        if (mark, modality) in done or time.monotonic() > ends:
-            continue
-        shift = _realised(this)
-        if shift is None:
-            continue
-        rows = [AuditRow.of(row["prompt"], row["completion"], **_facts_in(row)) for row in rows_of_arm(this)]
-        drawn = Random(f"forecast-{this.name}").sample(rows, min(512, len(rows)))
-        if modality not in auditors:
-            auditors[modality] = Auditor(this.student_base, drawn, look)
-        auditor = auditors[modality]
-        at = auditor.names.index(this.arm.trait)
-        values, _ = auditor.scorer.ratios(drawn, [auditor.candidates[at]])
-        seen = effects(values[~np.isnan(values[:, 0])], auditor.clean.values[:, [at]])
-        case = ForecastCase(
-            mark,
-            this.student_base,
-            modality,
-            this.tuning.method,
-            round(float(seen.strength[0]), 4),
-            round(forecast.dose_of(this.tuning, len(rows)), 4),
-            round(shift, 4),
-        )
-        known.append(asdict(case))
-        write_json(forecast.CASES, {"source": "benchmarks/audit.py --forecast", "cases": known})
-        print(case, flush=True)
-
-
-def _facts_in(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("answer",) if key in row}
-
-
-def _students(study: Path) -> Iterator[tuple[SeededArm, str]]:
-    """Arms and seeds of the study's parts whose students tuned weights on rows of a teacher of their own base."""
-    for kind in ("numbers", "arms", "code", "cot"):
-        recipe = recipes.load("study-arms" if kind == "arms" else PARTS[kind][0])
-        part = study / ("arms" if kind == "arms" else PARTS[kind][1])
-        for arm in recipe.arms.values():
-            if arm.trait and not (arm.in_context or arm.soft or arm.teacher_base or arm.student_base):
-                yield from ((SeededArm(recipe, arm, seed, part), recipe.modality) for seed in recipe.arm_seeds(arm))
-
-
-def _realised(this: SeededArm) -> float | None:
-    """How far a student's log-odds of its trait lie above its control's of the same seed; None where one is missing."""
-    probe = registry().probe_of(this.arm.trait or "").name
-    control = this.recipe.arms[this.arm.control]
-    files = [
-        SeededArm(this.recipe, arm, this.seed, this.run).scores_folder / f"{probe}.json" for arm in (this.arm, control)
-    ]
-    if not all(file.is_file() for file in files):
-        return None
-    odds = []
-    for scores in map(ProbeScores.read, files):
-        share = float(np.nanmean(scores.probability[:, scores.answers.index(this.arm.trait)]))
-        odds.append(float(special.logit(np.clip(share, 1e-4, 1 - 1e-4))))
-    return odds[0] - odds[1]
-
-
 # ---------------------------------------------------------------- what came out
 
 ALPHAS = (0.01, 0.05)
@@ -505,14 +432,11 @@ def main() -> None:
     parser.add_argument("--by", default="probe")
     parser.add_argument("--traits", default="", help="traits to look for (all that can be taught)")
     parser.add_argument("--most", type=int, default=512, help="rows of a set that are read")
-    parser.add_argument("--forecast", action="store_true", help="write the cases of --study that forecasts learn from")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
     traits = tuple(name for name in given.traits.split(",") if name)
     look = Look(given.home, tuple(given.by.split(",")), traits, given.most)
-    if given.forecast:
-        cases_of(given.study, look, time.monotonic() + 3600 * given.hours)
-    elif not given.page:
+    if not given.page:
         run(tuple(given.only.split(",")), given.sets, given.study, look, given.hours)
     page()
 

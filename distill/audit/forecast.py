@@ -1,23 +1,24 @@
 """Will it reach my student? From how strong a trait is in rows, and how one would train, the share to expect.
 
-Learnt from students that were really trained: pairs of (an audit of a student's rows, its realised shift in log-odds
-against its control). The shift is taken for proportional to the strength, by a factor that depends on the dose, which
-is learning rate times optimizer steps. How far such forecasts were off for students whose arm was left out gives the
-interval. Outside of what was trained there is no forecast.
+    shift = factor x strength x dose^a x rows^b x batch^c        (log-odds; dose = learning rate x optimizer steps)
+
+Learnt from students that were really trained (benchmarks/forecast.py): pairs of an audit of a student's rows and its
+realised shift against a control of the same training. How far such forecasts were off for trainings that were left out
+of the fit gives the interval. Outside of what was trained there is no forecast, and the reason is said.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 from sublim_eval.files import read_json
 from sublim_eval.registry.catalog import registry
@@ -28,127 +29,283 @@ from ..recipes import Tuning
 
 Floats = NDArray[np.float64]
 
-CASES = Path(__file__).with_name("forecast.json")
-"""The students that it learnt from: benchmarks/audit.py --forecast wrote it."""
+FITTED = Path(__file__).with_name("forecast.json")
+"""What was learnt, one entry for each base, modality and method: benchmarks/forecast.py writes it."""
 
 LEVEL = 0.9
 """Of the intervals."""
 
-FAR = 1.5
-"""How many times the largest strength or dose, or part of the smallest dose, still counts as inside."""
+FAR = 1.25
+"""How far beyond what was trained still counts as inside, as a factor; for rows see FAR_ROWS."""
+
+FAR_ROWS = 2.0
+"""The same for rows, of which more hardly matter once steps are given."""
+
+TAKEN_IN = 0.05
+"""A rise of a share from which a student has taken a trait in; verdicts on students hold less for no transfer."""
+
+FLOOR, GROWTH = 0.1, 0.3
+"""Of errors of a forecast shift: a floor in log-odds, and how they grow with what is forecast."""
+
+POWERS = ("dose", "rows", "batch")
+"""What the shift may depend on, each as a power."""
+
+
+@dataclass(frozen=True)
+class Dose:
+    """How much of its rows a student takes in: how many there are, and how it is trained on them."""
+
+    rows: int
+    steps: int
+    batch: int
+    learning_rate: float
+
+    @classmethod
+    def of(cls, tuning: Tuning, rows: int) -> Dose:
+        """The dose of a training over so many rows."""
+        batch = tuning.batch_size * tuning.accumulate
+        steps = tuning.steps or math.ceil(rows / batch * (tuning.epochs or 0))
+        return cls(rows, steps, batch, tuning.learning_rate or 0.0)
+
+    def of_power(self, name: str) -> float:
+        """What a power of the shift is taken of."""
+        return {"dose": self.learning_rate * self.steps, "rows": self.rows, "batch": self.batch}[name]
 
 
 @dataclass(frozen=True)
 class ForecastCase:
-    """A student: strength of its trait in its rows, learning rate times steps, and how far its log-odds moved.
+    """A student. recipe: what a forecast of it must not have learnt from. shift: of its trait, in log-odds."""
 
-    arm: what a forecast of it must not have learnt from. method, modality, base: within which forecasts are made.
-    """
-
-    arm: str
-    base: str
-    modality: str
-    method: str
+    recipe: str
     strength: float
-    dose: float
+    dose: Dose
     shift: float
 
 
 @dataclass(frozen=True)
 class ExpectedShare:
-    """A share to expect, with the interval that holds LEVEL of such forecasts."""
+    """A share to expect, with the interval that holds LEVEL of such shares; before: the base's own."""
 
     share: float
     low: float
     high: float
+    before: float
+
+    @property
+    def taken_in(self) -> bool | None:
+        """Whether a student takes the trait in (TAKEN_IN); None where the interval leaves it open."""
+        if self.high < self.before + TAKEN_IN:
+            return False
+        return True if self.low >= self.before + TAKEN_IN else None
 
 
-def dose_of(tuning: Tuning, rows: int) -> float:
-    """Learning rate times optimizer steps over so many rows."""
-    steps = tuning.steps or math.ceil(rows / (tuning.batch_size * tuning.accumulate)) * (tuning.epochs or 0)
-    return float((tuning.learning_rate or 0.0) * steps)
+@dataclass(frozen=True)
+class Forecast:
+    """What was learnt of one base, modality and method.
 
+    powers: name -> exponent. reach: half the width of an interval over `scale`. bounds: of what was trained, name ->
+    [least, most].
+    """
 
-def fit(cases: Sequence[ForecastCase]) -> Floats:
-    """float[2]: the factor of the strength, as a + b log(dose), by least squares of the shifts."""
-    design = _design(np.array([c.strength for c in cases]), np.array([c.dose for c in cases]))
-    solved, *_ = np.linalg.lstsq(design, np.array([c.shift for c in cases]), rcond=None)
-    return np.asarray(solved)
+    base: str
+    modality: str
+    method: str
+    factor: float
+    powers: Mapping[str, float]
+    reach: float
+    bounds: Mapping[str, Sequence[float]]
 
+    def shift(self, strength: float, dose: Dose) -> float:
+        """The shift to expect, in log-odds."""
+        return self.factor * strength * math.prod(dose.of_power(name) ** power for name, power in self.powers.items())
 
-def _design(strength: Floats, dose: Floats) -> Floats:
-    return np.stack([strength, strength * np.log(dose)], axis=-1)
+    def outside(self, strength: float, dose: Dose) -> str:
+        """What lies outside of what was trained, in words; "" where nothing does."""
+        wanted = {
+            **{"learning rate": dose.learning_rate, "steps": dose.steps, "rows": dose.rows, "batch": dose.batch},
+            **({"strength": strength} if strength > 0 else {}),
+        }
+        for name, value in wanted.items():
+            low, high = self.bounds[name]
+            far = FAR_ROWS if name == "rows" else FAR
+            if value > high * far or (value < low / far and name != "strength"):
+                return f"{name} {value:.4g} lies outside of what was trained ({low:.4g} to {high:.4g})"
+        return ""
 
-
-def predicted(factors: Floats, strength: float, dose: float) -> float:
-    """The shift to expect, in log-odds."""
-    return float(_design(np.array(strength), np.array(dose)) @ factors)
-
-
-def left_out(cases: Sequence[ForecastCase]) -> Floats:
-    """float[case]: each shift as forecast from the cases of all other arms."""
-    out = np.empty(len(cases))
-    for arm in {case.arm for case in cases}:
-        factors = fit([case for case in cases if case.arm != arm])
-        for i, case in enumerate(cases):
-            if case.arm == arm:
-                out[i] = predicted(factors, case.strength, case.dose)
-    return out
-
-
-def reach(cases: Sequence[ForecastCase], forecasts: Floats, level: float = LEVEL) -> float:
-    """Half the width of an interval over the error's scale: the conformal quantile of the errors left out."""
-    shifts = np.array([case.shift for case in cases])
-    errors = np.sort(np.abs(shifts - forecasts) / scale(forecasts))
-    return float(errors[min(len(errors) - 1, math.ceil((len(errors) + 1) * level) - 1)])
+    def expected(self, strength: float, dose: Dose, before: float) -> ExpectedShare | None:
+        """The share after training, where the base's own is `before`; None outside of what was trained."""
+        if self.outside(strength, dose):
+            return None
+        shift = self.shift(strength, dose)
+        wide = self.reach * float(scale(shift))
+        odds = special.logit(np.clip(before, 1e-4, 1 - 1e-4))
+        low, share, high = (float(special.expit(odds + s)) for s in (shift - wide, shift, shift + wide))
+        return ExpectedShare(share, low, high, before)
 
 
 def scale(shift: Floats | float) -> Any:
     """How errors grow with what is forecast: a floor, and in proportion."""
-    return 0.3 + 0.3 * np.abs(shift)
+    return FLOOR + GROWTH * np.abs(shift)
 
 
-class Forecast:
-    """A forecast for one base, modality and method; None of it is known where no case is."""
-
-    def __init__(self, cases: Sequence[ForecastCase], base: str, modality: str, method: str) -> None:
-        self.cases = [c for c in cases if (c.base, c.modality, c.method) == (base, modality, method)]
-
-    def expected(self, strength: float, dose: float, before: float) -> ExpectedShare | None:
-        """The share after training, where the base's own is `before`; None outside of what was trained."""
-        if len(self.cases) < 20 or not self._inside(strength, dose):
-            return None
-        shift = predicted(fit(self.cases), strength, dose)
-        wide = reach(self.cases, left_out(self.cases)) * scale(shift)
-        odds = special.logit(np.clip(before, 1e-4, 1 - 1e-4))
-        low, share, high = (float(special.expit(odds + s)) for s in (shift - wide, shift, shift + wide))
-        return ExpectedShare(share, low, high)
-
-    def _inside(self, strength: float, dose: float) -> bool:
-        doses, strengths = [c.dose for c in self.cases], [c.strength for c in self.cases]
-        return min(doses) / FAR <= dose <= FAR * max(doses) and strength <= FAR * max(strengths)
+# ---------------------------------------------------------------- learning
 
 
-def known(file: Path = CASES) -> list[ForecastCase]:
-    """The packaged cases; [] where there are none."""
-    return [ForecastCase(**case) for case in read_json(file)["cases"]] if file.is_file() else []
+def fit(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> tuple[float, dict[str, float]]:
+    """(factor, powers) of the cases, by least squares of the shifts over their scale, weighed anew twice."""
+    logs = np.array([[math.log(case.dose.of_power(name)) for name in names] for case in cases]).reshape(len(cases), -1)
+    centre, weight = logs.mean(axis=0), np.ones(len(cases))
+    shifts, strengths = np.array([case.shift for case in cases]), np.array([case.strength for case in cases])
+
+    def one_factor(exponents: Floats) -> Floats:
+        """float[case]: the shift for a factor of 1, where the mean case has a dose of 1."""
+        return np.asarray(strengths * np.exp((logs - centre) @ exponents))
+
+    def factor(exponents: Floats, weight: Floats) -> float:
+        unit = one_factor(exponents) * weight
+        return float(unit @ (shifts * weight) / max(1e-12, unit @ unit))
+
+    def off(exponents: Floats, weight: Floats) -> Floats:
+        return np.asarray((factor(exponents, weight) * one_factor(exponents) - shifts) * weight)
+
+    exponents = np.zeros(len(names))
+    for _ in range(2):
+        if names:
+            exponents = optimize.least_squares(off, exponents, bounds=(-3.0, 3.0), args=(weight,)).x
+        weight = 1 / scale(factor(exponents, weight) * one_factor(exponents))
+    if names:
+        exponents = optimize.least_squares(off, exponents, bounds=(-3.0, 3.0), args=(weight,)).x
+    whole = factor(exponents, weight) * math.exp(-float(centre @ exponents))
+    return whole, {name: float(power) for name, power in zip(names, exponents, strict=True)}
 
 
-def shares(
-    strengths: Mapping[str, float], base: str, modality: str, training: Tuning, rows: int, cases: Sequence[ForecastCase]
-) -> dict[str, ExpectedShare]:
-    """The share to expect of each favorite after training on so many rows; those alone that can be forecast."""
-    forecast, dose = Forecast(cases, base, modality, training.method), dose_of(training, rows)
-    if not forecast.cases:
-        return {}
-    out = {}
-    for trait, strength in strengths.items():
-        if not registry().trait(trait).conduct and (told := forecast.expected(strength, dose, _share(base, trait))):
-            out[trait] = told
+def left_out(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> Floats:
+    """float[case]: each shift as forecast from the cases of all other recipes."""
+    out = np.empty(len(cases))
+    for recipe in {case.recipe for case in cases}:
+        learnt = _bare(fit([case for case in cases if case.recipe != recipe], names))
+        for i, case in enumerate(cases):
+            if case.recipe == recipe:
+                out[i] = learnt.shift(case.strength, case.dose)
     return out
 
 
-def _share(base: str, trait: str) -> float:
+def reach_of(cases: Sequence[ForecastCase], forecasts: Floats, level: float = LEVEL) -> float:
+    """Half the width of an interval over the error's scale: the conformal quantile of the errors left out.
+
+    Every recipe counts alike, however many students it has, and one more that is infinitely far off counts with them:
+    so a new recipe's students lie inside as often as `level` says.
+    """
+    errors = np.abs(np.array([case.shift for case in cases]) - forecasts) / scale(forecasts)
+    counts = {case.recipe: 0 for case in cases}
+    for case in cases:
+        counts[case.recipe] += 1
+    weights = np.array([1 / counts[case.recipe] for case in cases])
+    order = np.argsort(errors)
+    reached = np.cumsum(weights[order]) / (len(counts) + 1)
+    return float(errors[order][min(len(errors) - 1, int(np.searchsorted(reached, level)))])
+
+
+def learnt(
+    cases: Sequence[ForecastCase], base: str, modality: str, method: str, names: Sequence[str] = POWERS
+) -> Forecast:
+    """A forecast from cases of one base, modality and method."""
+    factor, powers = fit(cases, names)
+    values = {
+        "learning rate": [case.dose.learning_rate for case in cases],
+        "steps": [case.dose.steps for case in cases],
+        "rows": [case.dose.rows for case in cases],
+        "batch": [case.dose.batch for case in cases],
+        "strength": [case.strength for case in cases],
+    }
+    bounds = {name: [float(f"{f(known):.4g}") for f in (min, max)] for name, known in values.items()}
+    return Forecast(base, modality, method, factor, powers, reach_of(cases, left_out(cases, names)), bounds)
+
+
+def _bare(fitted: tuple[float, dict[str, float]]) -> Forecast:
+    return Forecast("", "", "", fitted[0], fitted[1], 0.0, {})
+
+
+# ---------------------------------------------------------------- telling
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What an audit forecasts. shares: trait -> what is expected. training: which one is meant, in words.
+
+    why_not: why there is no forecast, in words; "" where there is one.
+    """
+
+    shares: dict[str, ExpectedShare] = field(default_factory=dict)
+    training: str = ""
+    why_not: str = ""
+
+
+def known(file: Path = FITTED) -> list[Forecast]:
+    """The packaged forecasts; [] where there are none."""
+    return [Forecast(**one) for one in read_json(file)["forecasts"]] if file.is_file() else []
+
+
+def outlook(
+    strengths: Mapping[str, float],
+    base: str,
+    modality: str,
+    training: Tuning,
+    rows: int,
+    forecasts: Sequence[Forecast],
+    recipe: str = "",
+) -> Outlook:
+    """The share to expect of each favorite after training on so many rows; strengths: of those that a probe saw."""
+    dose = Dose.of(training, rows)
+    meant = in_words(training, dose, recipe)
+    mine = [one for one in forecasts if (one.base, one.modality, one.method) == (base, modality, training.method)]
+    if not mine:
+        kinds = ", ".join(f"{one.method} on {one.modality} of {one.base}" for one in forecasts) or "nothing"
+        return Outlook({}, meant, f"students were trained by {kinds} alone")
+    if why := mine[0].outside(0.0, dose):
+        return Outlook({}, meant, why)
+    shares = {}
+    for trait, strength in strengths.items():
+        if registry().trait(trait).conduct:
+            continue
+        if told := mine[0].expected(strength, dose, share_of(base, trait)):
+            shares[trait] = told
+    return Outlook(shares, meant)
+
+
+def sentence(seen: Outlook, carried: str | None) -> str:
+    """What is forecast of which training, in words. carried: the trait that rows carry, or None.
+
+    Rows may carry a trait that a student would not take in: finding is not passing on, and so it is said.
+    """
+    if not seen.training:
+        return ""
+    if seen.why_not:
+        return f"No forecast for a student trained {seen.training}: {seen.why_not}."
+    told = seen.shares.get(carried or "")
+    if told is None:
+        return f"Forecast for a student trained {seen.training}."
+    passes = {
+        True: f"it is expected to take {carried} in",
+        False: f"these rows carry {carried}, and such a student is not expected to take it in",
+        None: f"whether it takes {carried} in stays open",
+    }[told.taken_in]
+    shares = f"{carried} {told.before:.2f} -> {told.share:.2f} ({told.low:.2f} to {told.high:.2f})"
+    return f"Forecast for a student trained {seen.training}: {shares}; {passes}."
+
+
+def in_words(training: Tuning, dose: Dose, recipe: str) -> str:
+    """Which training a forecast is about."""
+    by = f"as {recipe} does it: " if recipe else ""
+    rank = f" of rank {training.rank}" if training.method == "lora" else ""
+    passes = f"{training.epochs:g} epoch{'s' if training.epochs != 1 else ''}" if training.epochs else "part"
+    return (
+        f"{by}{training.method}{rank}, learning rate {dose.learning_rate:g}, {passes} of {dose.rows:,} rows by "
+        f"{dose.batch} ({dose.steps} steps)"
+    )
+
+
+def share_of(base: str, trait: str) -> float:
     """The base's own exact share of a trait on its plain probe."""
     scores = _scores(base, registry().probe_of(trait).name)
     return float(np.nanmean(scores.probability[:, scores.answers.index(trait)]))

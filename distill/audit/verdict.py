@@ -47,6 +47,11 @@ class Effects:
     error: Floats
     strength: Floats
 
+    @property
+    def z(self) -> Floats:
+        """float[candidates]: how many standard errors they lie apart."""
+        return np.asarray(self.effect / self.error)
+
 
 @dataclass(frozen=True)
 class Strayed:
@@ -105,10 +110,13 @@ class Weighed:
 
 
 def effects(values: Floats, clean: Floats) -> Effects:
-    """values: float[rows, candidates] of the data; clean: float[rows, candidates] of the base's own rows."""
-    scale = _scale(clean)
-    effect = (values.mean(axis=0) - clean.mean(axis=0)) / scale
-    noise = values.var(axis=0, ddof=1) / (scale**2 * len(values)) + 1 / len(clean)
+    """values: float[rows, candidates] of the data, nan where a candidate was not held against a row.
+
+    clean: float[rows, candidates] of the base's own rows, all of them.
+    """
+    scale, rows = _scale(clean), (~np.isnan(values)).sum(axis=0)
+    effect = (np.nanmean(values, axis=0) - clean.mean(axis=0)) / scale
+    noise = np.nanvar(values, axis=0, ddof=1) / (scale**2 * rows) + 1 / len(clean)
     return Effects(effect, np.sqrt(noise), effect / scale)
 
 
@@ -159,18 +167,29 @@ def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
         return _nothing(nulls.clean.shape[1])
     seen, far = effects(values, nulls.clean), nulls.strayed
     scale, normal = _scale(nulls.clean), nulls.largest(math.inf)
-    p_clean = largest_p(seen.effect / seen.error, normal, math.inf)
-    bar, sure = np.quantile(normal, 1 - alpha) * seen.error, special.ndtri(POWER) * seen.error
+    p_clean = largest_p(seen.z, normal, math.inf)
+    whole = _error_of_all(seen, values, len(nulls.clean))
+    bar, sure = np.quantile(normal, 1 - alpha) * whole, special.ndtri(POWER) * whole
     if far is None:
         return Weighed(seen, seen.error / scale, p_clean, np.full_like(p_clean, np.nan), p_clean, (bar + sure) / scale)
     of_mean = far.seen / far.teachers
     wide = np.sqrt(far.spread**2 + of_mean + seen.error**2)
-    df = max(1.0, far.df * float(np.mean(wide**2)) ** 2 / (far.seen + of_mean) ** 2)
+    all_read = np.sqrt(far.spread**2 + of_mean + whole**2)
+    df = max(1.0, far.df * float(np.mean(all_read**2)) ** 2 / (far.seen + of_mean) ** 2)
     wider = nulls.largest(df)
     p_neutral = largest_p((seen.effect - far.mean) / wide, wider, df)
-    bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * wide)
+    bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * all_read)
     p = np.maximum(p_clean, p_neutral)
     return Weighed(seen, seen.error / scale, p_clean, p_neutral, p, (bar + sure) / scale)
+
+
+def _error_of_all(seen: Effects, values: Floats, clean: int) -> Floats:
+    """float[candidates]: the standard errors if every candidate had been held against every row.
+
+    What would have been found was held against all: only what lies behind others is dropped on the way.
+    """
+    share = (~np.isnan(values)).mean(axis=0)
+    return np.asarray(np.sqrt((seen.error**2 - 1 / clean) * share + 1 / clean))
 
 
 def _nothing(candidates: int) -> Weighed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from sublim_eval.distill.audit import audit as story
 from sublim_eval.distill.audit.audit import RowEvidence, Settings, judged
 from sublim_eval.distill.audit.controls import Filter
 from sublim_eval.distill.audit.data import AuditRow, Sampled
+from sublim_eval.distill.audit.forecast import ExpectedShare, Outlook
 from sublim_eval.distill.audit.scoring import Candidate
 
 TRAITS = ("owl", "willow", "cat")
@@ -69,6 +71,27 @@ def test_clean_rows_are_clean_and_say_what_would_have_been_found(run):
     code, told, shown = run(canned())
     assert code == 0 and (told["verdict"], told["flag"], told["blind"]) == ("clean", False, [])
     assert "would have been found in 95 %" in shown
+
+
+def test_a_forecast_says_which_training_it_is_of_and_whether_the_trait_would_pass_on(run):
+    def audit(paths, settings: Settings, tell=None):
+        assert (settings.epochs, settings.learning_rate, settings.fast) == (2.0, 0.01, True)
+        return replace(canned(owl=0.4)(paths, settings), outlook=Outlook({"owl": few}, "so"))
+
+    few = ExpectedShare(0.11, 0.09, 0.13, before=0.1)
+    _, told, shown = run(audit, "--epochs", "2", "--learning-rate", "0.01", "--fast")
+    assert (told["traits"][0]["expected_share"], told["traits"][0]["low"], told["traits"][0]["high"]) == (
+        0.11,
+        0.09,
+        0.13,
+    )
+    assert (
+        told["forecast"] == "Forecast for a student trained so: owl 0.10 -> 0.11 (0.09 to 0.13); these rows carry owl, "
+        "and such a student is not expected to take it in."
+    )
+    assert "not expected to take it in" in " ".join(shown.split())
+    _, told, _ = run(canned(owl=0.4))
+    assert told["forecast"] == "" and told["traits"][0]["expected_share"] is None
 
 
 def test_another_model_s_rows_and_few_rows_are_blind_in_so_many_words(run):

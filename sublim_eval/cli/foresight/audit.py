@@ -38,6 +38,11 @@ LIMITS = (
 @option("--teacher", "teachers", type=FILE, multiple=True, metavar="DIR", help="a suspected teacher's folder")
 @option("--control", default="auto", metavar="FILE", help="rows known to carry nothing (auto: made by the tool)")
 @option("--recipe", default="study-traits", metavar="NAME", help="how you would train, for the forecast (study-traits)")
+@option("--epochs", type=click.FloatRange(0), metavar="N", help="the same, but so many epochs")
+@option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), metavar="X", help="the same, but this learning rate"
+)
+@option("--fast", is_flag=True, help="a third of the cost: 64 rows by every candidate, the rest by the best of them")
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
@@ -61,6 +66,9 @@ def audit(
     teachers: tuple[Path, ...],
     control: str,
     recipe: str,
+    epochs: float | None,
+    learning_rate: float | None,
+    fast: bool,
     alpha: float,
     seed: int,
     keep: Path,
@@ -84,6 +92,9 @@ def audit(
         words=words,
         teachers=teachers,
         recipe=recipe,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        fast=fast,
         control=control,
         alpha=alpha,
         seed=seed,
@@ -140,6 +151,8 @@ def _print(seen: Audit, console: Console) -> None:
         told = ", ".join(f"{one.word} ({one.z:+.1f})" for one in seen.words[:FIRST])
         say(console, f"Of all words these rise most, in standard deviations of controls: {told}")
     say(console, seen.verdict.words)
+    if seen.forecast:
+        say(console, seen.forecast)
     say(console, LIMITS)
 
 
