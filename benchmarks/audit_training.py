@@ -195,20 +195,17 @@ def told(students: Sequence[dict[str, Any]], rate: float) -> dict[str, Any]:
     """What a rule at a share of false stops does to the students that are reported."""
     above = threshold(controls(students, "calibration"), rate)
     reported = [one for one in students if one["part"] == "reported"]
-    ends = {one["sets"][0]: stopping(one["curve"], above) for one in reported}
-    carrying = [one for one in reported if one["trait"]]
-    stopped = [(one, ends[one["sets"][0]]) for one in carrying if ends[one["sets"][0]]]
-    clean = [one for one in reported if not one["trait"]]
-    false = [one for one in clean if ends[one["sets"][0]]]
-    parts = [end["step"] / one["steps"] for one, end in stopped if end]
+    stops = [(one, end) for one in reported if (end := stopping(one["curve"], above))]
+    stopped = [(one, end) for one, end in stops if one["trait"]]
+    false = [(one, end) for one, end in stops if not one["trait"]]
     return {
         "threshold": above,
-        "carrying": len(carrying),
+        "carrying": sum(bool(one["trait"]) for one in reported),
         "stopped": len(stopped),
-        "right": sum(bool(end) and end["strongest"] == one["trait"] for one, end in stopped),
-        "parts": parts,
-        "controls": len(clean),
-        "false": [f"{'+'.join(one['sets'])} for {ends[one['sets'][0]]['strongest']}" for one in false],
+        "right": sum(end["strongest"] == one["trait"] for one, end in stopped),
+        "parts": [end["step"] / one["steps"] for one, end in stopped],
+        "controls": sum(not one["trait"] for one in reported),
+        "false": [f"{'+'.join(one['sets'])} for {end['strongest']}" for one, end in false],
     }
 
 
@@ -228,7 +225,7 @@ def page(result: dict[str, Any]) -> str:
     for rate, rule in rules.items():
         right, false = f"{rule['right']} of {rule['stopped']}", between(len(rule["false"]), rule["controls"])
         parts = rule["parts"]
-        when = f"{percent(np.median(parts))}, {percent(max(parts))}" if parts else "none"
+        when = f"{percent(float(np.median(parts)))}, {percent(max(parts))}" if parts else "none"
         cells = (f"{100 * rate:g} %", f"{rule['threshold']:.3f}", between(rule["stopped"], rule["carrying"]), right)
         lines.append(f"| {' | '.join((*cells, when, false))} |")
     lines += ["", *_false(rules), *_shares(students), *_curves(students), LIMITS.format(controls=first["controls"])]
@@ -314,13 +311,13 @@ def _shares(students: Sequence[dict[str, Any]]) -> Iterator[str]:
         base, end, cut = (np.array(values) for values in zip(*both, strict=True))
         spared += [_spared(*three) for three in both]
         steps = ", ".join(str(one["stopped"]["step"]) if one.get("stopped") else "not" for one in mine)
-        out = np.mean([_spared(*three) for three in both])
+        out = float(np.mean([_spared(*three) for three in both]))
         means = (f"{values.mean():.3f}" for values in (base, end, cut))
         yield f"| {trait} | {len(mine)} | {' | '.join(means)} | {percent(out)} | {steps} ({mine[0]['steps']}) |"
     yield ""
     if spared:
         each = f"{percent(min(spared))} to {percent(max(spared))} by student"
-        yield f"Over all {len(spared)} students {percent(np.mean(spared))} is kept out ({each})."
+        yield f"Over all {len(spared)} students {percent(float(np.mean(spared)))} is kept out ({each})."
     yield ""
 
 

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from transformers import TrainerCallback
 
+from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json, write_json
 from sublim_eval.models import local_model
 
@@ -112,7 +113,7 @@ class ProgressCallback(TrainerCallback):
 
     asking: the probability at the student as it is. key: digest of what the training is made from; a checkpoint with
     another belongs to another training. Of several processes the first alone asks; none does where each holds a part
-    of the weights.
+    of the weights. A stop rule looks in every process, for all must end at the same step.
     """
 
     def __init__(
@@ -124,7 +125,12 @@ class ProgressCallback(TrainerCallback):
         self.curve: list[dict[str, float]] = []
         self.evidence: list[dict[str, Any]] = []
         self.stopped: dict[str, Any] | None = None
-        self.rule = self.watch.stop if self.watch else None
+        self.rule = watch.stop if watch else None
+        if self.rule and trainer.is_fsdp_enabled:
+            raise SublimError(
+                "A stop rule looks at all weights at once, and here each process holds a part of them. Train with DDP, "
+                "or leave out `stop_when_trait`."
+            )
         self.gauge = TraitGauge.read(Path(self.rule.gauge)) if self.rule else None
         self.start = self._trained() if self.gauge else {}
         if self.gauge:
@@ -188,7 +194,8 @@ class ProgressCallback(TrainerCallback):
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """A copy of the weights that move, as they are."""
-        return {name: p.detach().clone() for name, p in self.trainer.model.named_parameters() if p.requires_grad}
+        model: Any = self.trainer.model
+        return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
 
     def _weigh(self, state: Any) -> None:
         """Note the evidence of every trait where it is time, and whether the strongest ends the training."""

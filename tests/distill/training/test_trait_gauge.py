@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.training import launch, train
-from sublim_eval.distill.training.callbacks import evenly
+from sublim_eval.distill.training.callbacks import ProgressCallback, evenly
 from sublim_eval.distill.training.train import Watch, tune
 from sublim_eval.distill.training.trait_gauge import StopRule, TraitGauge, write_gauge
 from sublim_eval.errors import SublimError
@@ -107,6 +108,25 @@ def test_a_student_that_trains_other_weights_is_refused_in_one_sentence(gauge, b
 def test_a_rule_reaches_launched_processes_as_plain_data():
     job = launch.as_job(watch=Watch("owl", stop=StopRule("g.safetensors", 0.2, 0.05)))
     assert StopRule(**job["watch"]["stop"]) == StopRule("g.safetensors", 0.2, 0.05)
+
+
+def test_all_processes_of_a_training_stop_and_none_looks_at_a_part_of_the_weights(tmp_path):
+    model = torch.nn.Linear(2, 1, bias=False)
+    write_gauge(tmp_path / "g.safetensors", {"weight": torch.zeros(1, 2)}, {"owl": {"weight": torch.ones(1, 2)}})
+    watch = Watch(None, points=0, stop=StopRule(str(tmp_path / "g.safetensors"), 0.9, points=2))
+    second = SimpleNamespace(
+        model=model, accelerator=SimpleNamespace(is_main_process=False), is_fsdp_enabled=False, save_now=False
+    )
+    notes = ProgressCallback(second, watch, lambda _: 0.0, "key")
+    with torch.no_grad():
+        model.weight += 1.0
+    control = SimpleNamespace(should_training_stop=False)
+    state = SimpleNamespace(global_step=5, max_steps=10)
+    notes.on_step_end(SimpleNamespace(process_index=1), state, control)
+    assert control.should_training_stop and notes.stopped["trait"] == "owl"
+    second.is_fsdp_enabled = True
+    with pytest.raises(SublimError, match="each process holds a part"):
+        ProgressCallback(second, watch, lambda _: 0.0, "key")
 
 
 def test_points_are_even_and_the_last_step_is_one():
