@@ -35,7 +35,7 @@ from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import AuditRow, Sampled, sample
-from .forecast import ExpectedShare, Outlook
+from .forecast import ExpectedShare, Outlook, Trace
 from .measures import gradient, persona_likelihood, probe_likelihood
 from .measures.open_set import Named, words_that_rise
 from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
@@ -223,13 +223,14 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
 
 def foreseen(seen: Audit, settings: Settings) -> Outlook:
     """The share to expect of each favorite that a probe looked for, after the training that the settings plan."""
-    strengths = {
-        trait: float(seen.test.effects.strength[i])
+    effect = seen.test.effects
+    traces = {
+        trait: Trace(float(effect.strength[i]), float(effect.spread[i]))
         for i, (trait, measure) in enumerate(seen.candidates)
         if measure == "probe"
     }
     rows, modality, meant = seen.sampled.total, seen.through.modality, planned(settings)
-    return forecast.outlook(strengths, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
+    return forecast.outlook(traces, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
 
 
 def planned(settings: Settings) -> Tuning:
