@@ -647,7 +647,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, default=None, help="folder that keeps evidence of rows (--sets)")
     parser.add_argument("--ready", type=Path, default=None, help="students of benchmarks/diff_students.py, its HOME")
     parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--only", default="", help="beginning of names of trainings")
+    parser.add_argument("--only", default="", help="beginning of names of trainings (none: no student is trained)")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
     if not given.page:
