@@ -166,7 +166,8 @@ KINDS = (("reference-a", "ln_tuning"), ("reference-a", "lora"), ("reference-b", 
 
 def _shuffled_traits() -> list[str]:
     """The traits, each as often as the others, in an order that repeats late."""
-    rng, out = Random("forecast-traits"), []
+    rng = Random("forecast-traits")
+    out: list[str] = []
     for _ in range(40):
         out += rng.sample(TRAITS, len(TRAITS))
     return out
@@ -371,7 +372,8 @@ def _diluted(one: Student) -> list[tuple[int, int]]:
 
 def audit_all(sets: Path, home: Path, kept: Path, hours: float, at_hand: Path | None) -> None:
     """Audit the rows of every student that is trained, and write each audit as it comes."""
-    ends, known, audits = time.monotonic() + 3600 * hours, read_results(), {}
+    ends, known = time.monotonic() + 3600 * hours, read_results()
+    audits: dict[str, Audits] = {}
     for one in (*(one for one, _ in (ready(at_hand) if at_hand else ())), *students()):
         done = one.name in known["audits"] or one.name not in known["students"]
         if done or one.role == "control" or time.monotonic() > ends:
@@ -455,7 +457,7 @@ def cases(known: Sequence[Pair], *parts: str) -> list[ForecastCase]:
 
 def chosen(known: Sequence[Pair]) -> tuple[tuple[str, ...], dict[str, float]]:
     """(the form that errs least on "choice", form in words -> its mean error there over the error's scale)."""
-    errors = {}
+    errors: dict[tuple[str, ...], float] = {}
     for names in FORMS:
         factor, powers = forecast.fit(cases(known, "fit"), names)
         bare = Forecast("", "", "", factor, powers, 0.0, {})
@@ -467,7 +469,8 @@ def chosen(known: Sequence[Pair]) -> tuple[tuple[str, ...], dict[str, float]]:
 
 def fitted(known: Sequence[Pair]) -> tuple[list[Forecast], dict[str, Any]]:
     """(a forecast for every kind that has trainings enough, learnt from "fit" and "choice"; what was tried)."""
-    out, tried = [], {}
+    out: list[Forecast] = []
+    tried: dict[str, Any] = {}
     for base, method in KINDS:
         mine = [one for one in known if one.kind == (base, method)]
         learnt_from = cases(mine, "fit", "choice")
@@ -502,12 +505,13 @@ INTRO = """# Will it reach my student, and what does it cost to ask?
 
 Written by `python benchmarks/forecast.py` from `benchmarks/results/forecast.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) forecasts a student's share of a trait from the strength that it finds in rows and from
-how one would train. Here {students} students were trained for it by {recipes} trainings (a Latin hypercube of fixed
-seed over rows {rows}, steps {steps}, batches {batch} and learning rates {rates}; norm gains, and LoRA of rank 2, 8 and
-32), on number rows of fine-tuned teachers of six traits: plain, diluted to 50, 25 and 10 %, shuffled within and across
-rows, and with the teacher's probabilities in place of sampled tokens. Each training has a control on clean rows,
-shuffled or soft where its students' are; the **shift** is a student's log-odds of the trait over its control's, by
-exact probabilities of held-out questions. Audits read {audited} of a student's rows at most.
+how one would train. Here are {students} students of {recipes} trainings so far; the same command goes on with those
+that are missing. Trainings are a Latin hypercube of fixed seed: norm gains over rows {rows}, steps {steps}, batches
+{batch} and learning rates {rates}, and LoRA of rank 2, 8 and 32. Number rows are of fine-tuned teachers of six traits:
+plain, diluted to 50, 25 and 10 %, shuffled within and across rows, and with the teacher's probabilities in place of
+sampled tokens. Each training has a control on clean rows, shuffled or soft where its students' are; the **shift** is a
+student's log-odds of the trait over its control's, by exact probabilities of held-out questions. Audits read {audited}
+of a student's rows at most.
 
 **What was used for what** was fixed by number before anything ran: the forecast is fitted on the trainings "fit" and
 "choice" ({fit} and {choice} of them), "choice" picks the form, and "report" ({report}) is in the figures below and in
@@ -551,8 +555,8 @@ def _form(forecasts: Sequence[Forecast], tried: dict[str, Any]) -> str:
     for one in forecasts:
         powers = "".join(f" x {name}^{power:.2f}" for name, power in one.powers.items())
         lines.append(
-            f"* {one.base}, {one.method}: shift = {one.factor:.3g} x strength{powers}; "
-            f"90 % within ± {one.reach:.2f} x ({forecast.FLOOR:g} + {forecast.GROWTH:g} x the shift's size)."
+            f"* {one.base}, {one.method}: shift = {one.factor:.3g}{powers}; "
+            f"90 %\n  within ± {one.reach:.2f} x ({forecast.FLOOR:g} + {forecast.GROWTH:g} x the shift's size)."
         )
         errors = tried[f"{one.base}, {one.method}"]
         if errors:
@@ -574,6 +578,9 @@ def _reported(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
         lines = [HEADS, ("---",) * len(HEADS)]
         carried = [one for one in mine if one[1].carried]
         lines.append(_line("all that carry the trait", carried))
+        lines.append(
+            _line("of these not refused", [(f, p) for f, p in carried if not f.outside(p.case.trace, p.case.dose)])
+        )
         for change in dict.fromkeys(p.change for _, p in carried):
             lines.append(_line(change or "plain", [one for one in carried if one[1].change == change]))
         lines.append(_line("clean rows", [one for one in mine if "/clean-" in one[1].name]))
@@ -582,7 +589,13 @@ def _reported(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
         )
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines if line)
         out.append(f"### {base}, {method}\n\n{table}\n")
-    return "\n".join(out)
+    return "\n".join([*out, REFUSED])
+
+
+REFUSED = """Forecasts of trainings beyond what "fit" and "choice" hold (learning rate, steps, rows, batch) are worked out
+above and refused by `sublim audit`. Of rows that carry a trait only that trait is forecast: others rise or fall with it,
+and the line "another trait's" says how little is known of them.
+"""
 
 
 def _told(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> list[tuple[Forecast, Pair]]:

@@ -222,13 +222,18 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
 
 
 def foreseen(seen: Audit, settings: Settings) -> Outlook:
-    """The share to expect of each favorite that a probe looked for, after the training that the settings plan."""
+    """The share to expect of each favorite that a probe looked for, after the training that the settings plan.
+
+    Of rows that carry a trait that one alone: others rise or fall with it in ways that no audit sees.
+    """
     effect = seen.test.effects
     traces = {
         trait: Trace(float(effect.strength[i]), float(effect.spread[i]))
         for i, (trait, measure) in enumerate(seen.candidates)
-        if measure == "probe"
+        if measure == "probe" and (seen.verdict.kind != "trait" or trait == seen.names[seen.strongest[0]])
     }
+    if seen.verdict.kind == "blind":
+        return Outlook()
     rows, modality, meant = seen.sampled.total, seen.through.modality, planned(settings)
     return forecast.outlook(traces, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
 

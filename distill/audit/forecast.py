@@ -207,10 +207,10 @@ def left_out(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> Fl
     """float[case]: each shift as forecast from the cases of all other recipes."""
     out = np.empty(len(cases))
     for recipe in {case.recipe for case in cases}:
-        learnt = _bare(fit([case for case in cases if case.recipe != recipe], names))
+        others = _bare(fit([case for case in cases if case.recipe != recipe], names))
         for i, case in enumerate(cases):
             if case.recipe == recipe:
-                out[i] = learnt.shift(case.trace, case.dose)
+                out[i] = others.shift(case.trace, case.dose)
     return out
 
 

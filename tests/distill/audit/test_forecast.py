@@ -114,6 +114,15 @@ def test_a_trait_that_is_carried_but_would_not_pass_on_is_said_to_be_so():
     assert "owl" not in forecast.sentence(Outlook({"owl": ExpectedShare(0.2, 0.1, 0.3, 0.1)}, "so"), None)
 
 
+def test_what_is_shipped_is_read_and_small():
+    known = forecast.known()
+    assert {one.method for one in known} >= {"ln_tuning"} and forecast.FITTED.stat().st_size < 100_000
+    for one in known:
+        middle = [sum(one.bounds[name]) / 2 for name in ("rows", "steps", "batch", "learning rate", "spread")]
+        told = one.expected(Trace(1.0, middle[4]), Dose(*map(int, middle[:3]), middle[3]), 0.1)
+        assert told and 0 < told.low <= told.share <= told.high < 1
+
+
 def test_a_dose_is_rate_times_steps():
     dose = Dose.of(Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=2), 100)
     assert dose.steps == 13 and dose.of_power("dose") == pytest.approx(0.06 * 13)
