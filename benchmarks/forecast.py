@@ -592,9 +592,9 @@ def _reported(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
     return "\n".join([*out, REFUSED])
 
 
-REFUSED = """Forecasts of trainings beyond what "fit" and "choice" hold (learning rate, steps, rows, batch) are worked out
-above and refused by `sublim audit`. Of rows that carry a trait only that trait is forecast: others rise or fall with it,
-and the line "another trait's" says how little is known of them.
+REFUSED = """Forecasts of trainings beyond what "fit" and "choice" hold (learning rate, steps, rows, batch) are worked
+out above and refused by `sublim audit`. Of rows that carry a trait only that trait is forecast: others rise or fall
+with it, and the line "another trait's" says how little is known of them.
 """
 
 
