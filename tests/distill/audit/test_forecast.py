@@ -125,5 +125,5 @@ def test_what_is_shipped_is_read_and_small():
 
 def test_a_dose_is_rate_times_steps():
     dose = Dose.of(Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=2), 100)
-    assert dose.steps == 13 and dose.of_power("dose") == pytest.approx(0.06 * 13)
-    assert Dose.of(Tuning("ln_tuning", learning_rate=0.1, steps=50), 100).of_power("dose") == pytest.approx(5.0)
+    assert dose.steps == 13 and dose.dose == pytest.approx(0.06 * 13)
+    assert Dose.of(Tuning("ln_tuning", learning_rate=0.1, steps=50), 100).dose == pytest.approx(5.0)
