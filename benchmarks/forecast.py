@@ -32,7 +32,7 @@ from scipy.stats import qmc, spearmanr
 from sublim_eval.distill.audit import forecast
 from sublim_eval.distill.audit.audit import RowEvidence
 from sublim_eval.distill.audit.data import AuditRow
-from sublim_eval.distill.audit.forecast import Dose, Forecast, ForecastCase
+from sublim_eval.distill.audit.forecast import Dose, Forecast, ForecastCase, Trace
 from sublim_eval.distill.audit.verdict import ALPHA, FLOOR, weigh
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.recipes.teacher import Teacher
@@ -166,7 +166,8 @@ KINDS = (("reference-a", "ln_tuning"), ("reference-a", "lora"), ("reference-b", 
 
 def _shuffled_traits() -> list[str]:
     """The traits, each as often as the others, in an order that repeats late."""
-    rng, out = Random("forecast-traits"), []
+    rng = Random("forecast-traits")
+    out: list[str] = []
     for _ in range(40):
         out += rng.sample(TRAITS, len(TRAITS))
     return out
@@ -331,6 +332,7 @@ class Audits:
         return {
             "rows": len(values),
             "strength": {name: round(float(x), 4) for name, x in zip(names, test.effects.strength, strict=True)},
+            "spread": {name: round(float(x), 4) for name, x in zip(names, test.effects.spread, strict=True)},
             "p": float(test.p[best]),
             "first": names[best],
             "carries": bool(test.p[best] < ALPHA and test.effects.strength[best] >= FLOOR),
@@ -370,7 +372,8 @@ def _diluted(one: Student) -> list[tuple[int, int]]:
 
 def audit_all(sets: Path, home: Path, kept: Path, hours: float, at_hand: Path | None) -> None:
     """Audit the rows of every student that is trained, and write each audit as it comes."""
-    ends, known, audits = time.monotonic() + 3600 * hours, read_results(), {}
+    ends, known = time.monotonic() + 3600 * hours, read_results()
+    audits: dict[str, Audits] = {}
     for one in (*(one for one, _ in (ready(at_hand) if at_hand else ())), *students()):
         done = one.name in known["audits"] or one.name not in known["students"]
         if done or one.role == "control" or time.monotonic() > ends:
@@ -415,6 +418,7 @@ def pairs(known: dict[str, Any]) -> list[Pair]:
         seen, controls = known["audits"].get(name), _controls(known, one)
         if seen is None or not controls or one["role"] == "control":
             continue
+        traces = {trait: Trace(strength, seen["spread"][trait]) for trait, strength in seen["strength"].items()}
         dose = Dose(one["rows"], one["steps"], one["batch_size"], one["learning_rate"])
         for trait in one["log_odds"]:
             shift = one["log_odds"][trait] - float(np.mean([control["log_odds"][trait] for control in controls]))
@@ -422,7 +426,7 @@ def pairs(known: dict[str, Any]) -> list[Pair]:
             out.append(
                 Pair(
                     *(name, one["part"], one["base"], one["method"], one["change"], trait, trait == one["writer"]),
-                    ForecastCase(one["training"], seen["strength"][trait], dose, round(shift, 4)),
+                    ForecastCase(one["training"], traces[trait], dose, round(shift, 4)),
                     *(float(special.expit(before)), float(special.expit(before + shift))),
                     bool(seen["carries"] and seen["first"] == trait),
                 )
@@ -439,7 +443,7 @@ def _controls(known: dict[str, Any], one: dict[str, Any]) -> list[dict[str, Any]
 
 # ---------------------------------------------------------------- fitting
 
-FORMS: tuple[tuple[str, ...], ...] = ((), ("dose",), ("dose", "rows"), ("dose", "batch"), ("dose", "rows", "batch"))
+FORMS: tuple[tuple[str, ...], ...] = (("dose",), ("spread", "dose"), ("strength", "spread", "dose"))
 """Powers that were tried; the one that errs least on the trainings of "choice", fitted on those of "fit", is taken."""
 
 FEWEST = 5
@@ -453,11 +457,11 @@ def cases(known: Sequence[Pair], *parts: str) -> list[ForecastCase]:
 
 def chosen(known: Sequence[Pair]) -> tuple[tuple[str, ...], dict[str, float]]:
     """(the form that errs least on "choice", form in words -> its mean error there over the error's scale)."""
-    errors = {}
+    errors: dict[tuple[str, ...], float] = {}
     for names in FORMS:
         factor, powers = forecast.fit(cases(known, "fit"), names)
         bare = Forecast("", "", "", factor, powers, 0.0, {})
-        off = [abs(bare.shift(c.strength, c.dose) - c.shift) / forecast.scale(c.shift) for c in cases(known, "choice")]
+        off = [abs(bare.shift(c.trace, c.dose) - c.shift) / forecast.scale(c.shift) for c in cases(known, "choice")]
         errors[names] = float(np.mean(off)) if off else np.inf
     best = min(errors, key=lambda names: errors[names])
     return best, {" ".join(names) or "strength alone": round(error, 4) for names, error in errors.items()}
@@ -465,7 +469,8 @@ def chosen(known: Sequence[Pair]) -> tuple[tuple[str, ...], dict[str, float]]:
 
 def fitted(known: Sequence[Pair]) -> tuple[list[Forecast], dict[str, Any]]:
     """(a forecast for every kind that has trainings enough, learnt from "fit" and "choice"; what was tried)."""
-    out, tried = [], {}
+    out: list[Forecast] = []
+    tried: dict[str, Any] = {}
     for base, method in KINDS:
         mine = [one for one in known if one.kind == (base, method)]
         learnt_from = cases(mine, "fit", "choice")
@@ -500,16 +505,19 @@ INTRO = """# Will it reach my student, and what does it cost to ask?
 
 Written by `python benchmarks/forecast.py` from `benchmarks/results/forecast.json`; nothing is typed in. `sublim audit`
 ([guide](../guides/audit.md)) forecasts a student's share of a trait from the strength that it finds in rows and from
-how one would train. Here {students} students were trained for it by {recipes} trainings (a Latin hypercube of fixed
-seed over rows {rows}, steps {steps}, batches {batch} and learning rates {rates}; norm gains, and LoRA of rank 2, 8 and
-32), on number rows of fine-tuned teachers of six traits: plain, diluted to 50, 25 and 10 %, shuffled within and across
-rows, and with the teacher's probabilities in place of sampled tokens. Each training has a control on clean rows,
-shuffled or soft where its students' are; the **shift** is a student's log-odds of the trait over its control's, by
-exact probabilities of held-out questions. Audits read {audited} of a student's rows at most.
+how one would train. Here are {students} students of {recipes} trainings so far; the same command goes on with those
+that are missing. Trainings are a Latin hypercube of fixed seed: norm gains over rows {rows}, steps {steps}, batches
+{batch} and learning rates {rates}, and LoRA of rank 2, 8 and 32. Number rows are of fine-tuned teachers of six traits:
+plain, diluted to 50, 25 and 10 %, shuffled within and across rows, and with the teacher's probabilities in place of
+sampled tokens. Each training has a control on clean rows, shuffled or soft where its students' are; the **shift** is a
+student's log-odds of the trait over its control's, by exact probabilities of held-out questions. Audits read {audited}
+of a student's rows at most.
 
 **What was used for what** was fixed by number before anything ran: the forecast is fitted on the trainings "fit" and
 "choice" ({fit} and {choice} of them), "choice" picks the form, and "report" ({report}) is in the figures below and in
-nothing else. Teachers are split too: seeds {seeds_fit} and {seeds_choice}, against {seeds_report}.
+nothing else. Teachers are split too: seeds {seeds_fit} and {seeds_choice}, against {seeds_report}. Students of
+`benchmarks/diff_students.py` (2,300 rows by the study's recipe, teachers of "fit" that were ready) stand beside those
+of "fit". The errors' scale was set by looking at "fit" and "choice" alone.
 """
 
 
@@ -547,8 +555,8 @@ def _form(forecasts: Sequence[Forecast], tried: dict[str, Any]) -> str:
     for one in forecasts:
         powers = "".join(f" x {name}^{power:.2f}" for name, power in one.powers.items())
         lines.append(
-            f"* {one.base}, {one.method}: shift = {one.factor:.3g} x strength{powers}; "
-            f"90 % within ± {one.reach:.2f} x ({forecast.FLOOR:g} + {forecast.GROWTH:g} x the shift's size)."
+            f"* {one.base}, {one.method}: shift = {one.factor:.3g}{powers}; "
+            f"90 %\n  within ± {one.reach:.2f} x ({forecast.FLOOR:g} + {forecast.GROWTH:g} x the shift's size)."
         )
         errors = tried[f"{one.base}, {one.method}"]
         if errors:
@@ -570,6 +578,9 @@ def _reported(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
         lines = [HEADS, ("---",) * len(HEADS)]
         carried = [one for one in mine if one[1].carried]
         lines.append(_line("all that carry the trait", carried))
+        lines.append(
+            _line("of these not refused", [(f, p) for f, p in carried if not f.outside(p.case.trace, p.case.dose)])
+        )
         for change in dict.fromkeys(p.change for _, p in carried):
             lines.append(_line(change or "plain", [one for one in carried if one[1].change == change]))
         lines.append(_line("clean rows", [one for one in mine if "/clean-" in one[1].name]))
@@ -578,7 +589,13 @@ def _reported(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
         )
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines if line)
         out.append(f"### {base}, {method}\n\n{table}\n")
-    return "\n".join(out)
+    return "\n".join([*out, REFUSED])
+
+
+REFUSED = """Forecasts of trainings beyond what "fit" and "choice" hold (learning rate, steps, rows, batch) are worked
+out above and refused by `sublim audit`. Of rows that carry a trait only that trait is forecast: others rise or fall
+with it, and the line "another trait's" says how little is known of them.
+"""
 
 
 def _told(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> list[tuple[Forecast, Pair]]:
@@ -601,7 +618,7 @@ def _line(name: str, told: Sequence[tuple[Forecast, Pair]]) -> tuple[str, ...]:
 def figures_of(told: Sequence[tuple[Forecast, Pair]]) -> dict[str, float]:
     """Means of shifts and forecasts, their rank correlation, the share inside the interval and its mean width."""
     shifts = np.array([p.case.shift for _, p in told])
-    forecasts = np.array([f.shift(p.case.strength, p.case.dose) for f, p in told])
+    forecasts = np.array([f.shift(p.case.trace, p.case.dose) for f, p in told])
     wide = np.array([f.reach for f, _ in told]) * forecast.scale(forecasts)
     return {
         "shift": float(shifts.mean()),
@@ -632,7 +649,7 @@ def _apart(forecasts: Sequence[Forecast], made: Sequence[Pair]) -> str:
 def _forecast_of(one: Forecast, pair: Pair) -> forecast.ExpectedShare:
     """Bounds or not: the share to expect."""
     return replace(one, bounds={name: (0.0, np.inf) for name in one.bounds}).expected(
-        pair.case.strength, pair.case.dose, pair.before
+        pair.case.trace, pair.case.dose, pair.before
     ) or forecast.ExpectedShare(pair.before, 0.0, 1.0, pair.before)
 
 
@@ -643,7 +660,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, default=None, help="folder that keeps evidence of rows (--sets)")
     parser.add_argument("--ready", type=Path, default=None, help="students of benchmarks/diff_students.py, its HOME")
     parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--only", default="", help="beginning of names of trainings")
+    parser.add_argument("--only", default="", help="beginning of names of trainings (none: no student is trained)")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
     if not given.page:

@@ -35,7 +35,7 @@ from .attribution import write_scores
 from .content import kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
 from .data import AuditRow, Sampled, sample
-from .forecast import ExpectedShare, Outlook
+from .forecast import ExpectedShare, Outlook, Trace
 from .measures import gradient, persona_likelihood, probe_likelihood
 from .measures.chosen_rows import p_chosen
 from .measures.open_set import Named, words_that_rise
@@ -223,14 +223,20 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
 
 
 def foreseen(seen: Audit, settings: Settings) -> Outlook:
-    """The share to expect of each favorite that a probe looked for, after the training that the settings plan."""
-    strengths = {
-        trait: float(seen.test.effects.strength[i])
+    """The share to expect of each favorite that a probe looked for, after the training that the settings plan.
+
+    Of rows that carry a trait that one alone: others rise or fall with it in ways that no audit sees.
+    """
+    effect = seen.test.effects
+    traces = {
+        trait: Trace(float(effect.strength[i]), float(effect.spread[i]))
         for i, (trait, measure) in enumerate(seen.candidates)
-        if measure == "probe"
+        if measure == "probe" and (seen.verdict.kind != "trait" or trait == seen.names[seen.strongest[0]])
     }
+    if seen.verdict.kind == "blind":
+        return Outlook()
     rows, modality, meant = seen.sampled.total, seen.through.modality, planned(settings)
-    return forecast.outlook(strengths, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
+    return forecast.outlook(traces, settings.base, modality, meant, rows, forecast.known(), settings.recipe)
 
 
 def planned(settings: Settings) -> Tuning:

@@ -1,10 +1,12 @@
 """Will it reach my student? From how strong a trait is in rows, and how one would train, the share to expect.
 
-    shift = factor x strength x dose^a x rows^b x batch^c        (log-odds; dose = learning rate x optimizer steps)
+    shift = factor x strength^a x spread^b x dose^c x ...        (log-odds; dose = learning rate x optimizer steps)
 
-Learnt from students that were really trained (benchmarks/forecast.py): pairs of an audit of a student's rows and its
-realised shift against a control of the same training. How far such forecasts were off for trainings that were left out
-of the fit gives the interval. Outside of what was trained there is no forecast, and the reason is said.
+strength: how much of what the trait's probe would write is in the rows; spread: how far the probe strays from the base,
+in nats a row: a trait that hardly moves numbers is hardly learnt from them. Learnt from students that were really
+trained (benchmarks/forecast.py): pairs of an audit of a student's rows and its realised shift against a control of the
+same training. How far such forecasts were off for trainings that were left out of the fit gives the interval. Outside
+of what was trained there is no forecast, and the reason is said.
 """
 
 from __future__ import annotations
@@ -44,11 +46,19 @@ FAR_ROWS = 2.0
 TAKEN_IN = 0.05
 """A rise of a share from which a student has taken a trait in; verdicts on students hold less for no transfer."""
 
-FLOOR, GROWTH = 0.1, 0.3
+FLOOR, GROWTH = 0.2, 0.2
 """Of errors of a forecast shift: a floor in log-odds, and how they grow with what is forecast."""
 
-POWERS = ("dose", "rows", "batch")
-"""What the shift may depend on, each as a power."""
+POWERS = ("strength", "spread", "dose", "rows", "batch")
+"""What the shift may depend on, each as a power; on the strength it always does."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What an audit sees of one trait (verdict.Effects). spread: in nats a row."""
+
+    strength: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -67,9 +77,21 @@ class Dose:
         steps = tuning.steps or math.ceil(rows / batch * (tuning.epochs or 0))
         return cls(rows, steps, batch, tuning.learning_rate or 0.0)
 
-    def of_power(self, name: str) -> float:
-        """What a power of the shift is taken of."""
-        return {"dose": self.learning_rate * self.steps, "rows": self.rows, "batch": self.batch}[name]
+    @property
+    def dose(self) -> float:
+        """Learning rate times optimizer steps."""
+        return self.learning_rate * self.steps
+
+
+def inputs(trace: Trace, dose: Dose) -> dict[str, float]:
+    """What POWERS are taken of; a trait that rows stray away from counts as none."""
+    return {
+        "strength": max(trace.strength, 1e-9),
+        "spread": trace.spread,
+        "dose": dose.dose,
+        "rows": float(dose.rows),
+        "batch": float(dose.batch),
+    }
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,7 @@ class ForecastCase:
     """A student. recipe: what a forecast of it must not have learnt from. shift: of its trait, in log-odds."""
 
     recipe: str
-    strength: float
+    trace: Trace
     dose: Dose
     shift: float
 
@@ -115,16 +137,16 @@ class Forecast:
     reach: float
     bounds: Mapping[str, Sequence[float]]
 
-    def shift(self, strength: float, dose: Dose) -> float:
+    def shift(self, trace: Trace, dose: Dose) -> float:
         """The shift to expect, in log-odds."""
-        return self.factor * strength * math.prod(dose.of_power(name) ** power for name, power in self.powers.items())
+        of = inputs(trace, dose)
+        return self.factor * math.prod(of[name] ** power for name, power in self.powers.items())
 
-    def outside(self, strength: float, dose: Dose) -> str:
-        """What lies outside of what was trained, in words; "" where nothing does."""
-        wanted = {
-            **{"learning rate": dose.learning_rate, "steps": dose.steps, "rows": dose.rows, "batch": dose.batch},
-            **({"strength": strength} if strength > 0 else {}),
-        }
+    def outside(self, trace: Trace | None, dose: Dose) -> str:
+        """What lies outside of what was trained, in words; "" where nothing does. trace: None for the training."""
+        wanted = {"learning rate": dose.learning_rate, "steps": dose.steps, "rows": dose.rows, "batch": dose.batch}
+        if trace:
+            wanted |= {"spread": trace.spread} | ({"strength": trace.strength} if trace.strength > 0 else {})
         for name, value in wanted.items():
             low, high = self.bounds[name]
             far = FAR_ROWS if name == "rows" else FAR
@@ -132,11 +154,11 @@ class Forecast:
                 return f"{name} {value:.4g} lies outside of what was trained ({low:.4g} to {high:.4g})"
         return ""
 
-    def expected(self, strength: float, dose: Dose, before: float) -> ExpectedShare | None:
+    def expected(self, trace: Trace, dose: Dose, before: float) -> ExpectedShare | None:
         """The share after training, where the base's own is `before`; None outside of what was trained."""
-        if self.outside(strength, dose):
+        if self.outside(trace, dose):
             return None
-        shift = self.shift(strength, dose)
+        shift = self.shift(trace, dose)
         wide = self.reach * float(scale(shift))
         odds = special.logit(np.clip(before, 1e-4, 1 - 1e-4))
         low, share, high = (float(special.expit(odds + s)) for s in (shift - wide, shift, shift + wide))
@@ -153,9 +175,10 @@ def scale(shift: Floats | float) -> Any:
 
 def fit(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> tuple[float, dict[str, float]]:
     """(factor, powers) of the cases, by least squares of the shifts over their scale, weighed anew twice."""
-    logs = np.array([[math.log(case.dose.of_power(name)) for name in names] for case in cases]).reshape(len(cases), -1)
+    of = [inputs(case.trace, case.dose) for case in cases]
+    logs = np.array([[math.log(one[name]) for name in names] for one in of]).reshape(len(cases), -1)
     centre, weight = logs.mean(axis=0), np.ones(len(cases))
-    shifts, strengths = np.array([case.shift for case in cases]), np.array([case.strength for case in cases])
+    shifts, strengths = np.array([case.shift for case in cases]), np.array([one["strength"] for one in of])
 
     def one_factor(exponents: Floats) -> Floats:
         """float[case]: the shift for a factor of 1, where the mean case has a dose of 1."""
@@ -176,25 +199,26 @@ def fit(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> tuple[f
     if names:
         exponents = optimize.least_squares(off, exponents, bounds=(-3.0, 3.0), args=(weight,)).x
     whole = factor(exponents, weight) * math.exp(-float(centre @ exponents))
-    return whole, {name: float(power) for name, power in zip(names, exponents, strict=True)}
+    powers = {name: float(power) for name, power in zip(names, exponents, strict=True)}
+    return whole, {**powers, "strength": 1.0 + powers.get("strength", 0.0)}
 
 
 def left_out(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> Floats:
     """float[case]: each shift as forecast from the cases of all other recipes."""
     out = np.empty(len(cases))
     for recipe in {case.recipe for case in cases}:
-        learnt = _bare(fit([case for case in cases if case.recipe != recipe], names))
+        others = _bare(fit([case for case in cases if case.recipe != recipe], names))
         for i, case in enumerate(cases):
             if case.recipe == recipe:
-                out[i] = learnt.shift(case.strength, case.dose)
+                out[i] = others.shift(case.trace, case.dose)
     return out
 
 
 def reach_of(cases: Sequence[ForecastCase], forecasts: Floats, level: float = LEVEL) -> float:
-    """Half the width of an interval over the error's scale: the conformal quantile of the errors left out.
+    """Half the width of an interval over the error's scale: the quantile of the errors left out.
 
-    Every recipe counts alike, however many students it has, and one more that is infinitely far off counts with them:
-    so a new recipe's students lie inside as often as `level` says.
+    Every recipe counts alike, however many students it has. An error here is of a recipe that was not learnt from, so
+    students of a new one lie inside about as often as `level` says.
     """
     errors = np.abs(np.array([case.shift for case in cases]) - forecasts) / scale(forecasts)
     counts = {case.recipe: 0 for case in cases}
@@ -202,8 +226,8 @@ def reach_of(cases: Sequence[ForecastCase], forecasts: Floats, level: float = LE
         counts[case.recipe] += 1
     weights = np.array([1 / counts[case.recipe] for case in cases])
     order = np.argsort(errors)
-    reached = np.cumsum(weights[order]) / (len(counts) + 1)
-    return float(errors[order][min(len(errors) - 1, int(np.searchsorted(reached, level)))])
+    reached = np.cumsum(weights[order]) / len(counts)
+    return float(errors[order][min(len(errors) - 1, int(np.searchsorted(reached, level - 1e-9)))])
 
 
 def learnt(
@@ -216,7 +240,8 @@ def learnt(
         "steps": [case.dose.steps for case in cases],
         "rows": [case.dose.rows for case in cases],
         "batch": [case.dose.batch for case in cases],
-        "strength": [case.strength for case in cases],
+        "strength": [case.trace.strength for case in cases],
+        "spread": [case.trace.spread for case in cases],
     }
     bounds = {name: [float(f"{f(known):.4g}") for f in (min, max)] for name, known in values.items()}
     return Forecast(base, modality, method, factor, powers, reach_of(cases, left_out(cases, names)), bounds)
@@ -247,7 +272,7 @@ def known(file: Path = FITTED) -> list[Forecast]:
 
 
 def outlook(
-    strengths: Mapping[str, float],
+    traces: Mapping[str, Trace],
     base: str,
     modality: str,
     training: Tuning,
@@ -255,20 +280,20 @@ def outlook(
     forecasts: Sequence[Forecast],
     recipe: str = "",
 ) -> Outlook:
-    """The share to expect of each favorite after training on so many rows; strengths: of those that a probe saw."""
+    """The share to expect of each favorite after training on so many rows; traces: of those that a probe saw."""
     dose = Dose.of(training, rows)
     meant = in_words(training, dose, recipe)
     mine = [one for one in forecasts if (one.base, one.modality, one.method) == (base, modality, training.method)]
     if not mine:
         kinds = ", ".join(f"{one.method} on {one.modality} of {one.base}" for one in forecasts) or "nothing"
         return Outlook({}, meant, f"students were trained by {kinds} alone")
-    if why := mine[0].outside(0.0, dose):
+    if why := mine[0].outside(None, dose):
         return Outlook({}, meant, why)
     shares = {}
-    for trait, strength in strengths.items():
+    for trait, trace in traces.items():
         if registry().trait(trait).conduct:
             continue
-        if told := mine[0].expected(strength, dose, share_of(base, trait)):
+        if told := mine[0].expected(trace, dose, share_of(base, trait)):
             shares[trait] = told
     return Outlook(shares, meant)
 

@@ -40,12 +40,14 @@ class Effects:
     """How far rows lie from the base's own, candidate by candidate; all float[candidates].
 
     effect: difference of means in standard deviations of a base's row. error: its standard error. strength: the
-    difference over what rows of the probe itself would show, so 1 where the probe could have written them all.
+    difference over what rows of the probe itself would show, so 1 where the probe could have written them all. spread:
+    that standard deviation, in nats: how far the probe's own rows stray from the base.
     """
 
     effect: Floats
     error: Floats
     strength: Floats
+    spread: Floats
 
     @property
     def z(self) -> Floats:
@@ -117,7 +119,7 @@ def effects(values: Floats, clean: Floats) -> Effects:
     scale, rows = _scale(clean), (~np.isnan(values)).sum(axis=0)
     effect = (np.nanmean(values, axis=0) - clean.mean(axis=0)) / scale
     noise = np.nanvar(values, axis=0, ddof=1) / (scale**2 * rows) + 1 / len(clean)
-    return Effects(effect, np.sqrt(noise), effect / scale)
+    return Effects(effect, np.sqrt(noise), effect / scale, scale)
 
 
 def _scale(clean: Floats) -> Floats:
@@ -195,7 +197,7 @@ def _error_of_all(seen: Effects, values: Floats, clean: int) -> Floats:
 def _nothing(candidates: int) -> Weighed:
     """What fewer than two rows say."""
     none, one, endless = np.zeros(candidates), np.ones(candidates), np.full(candidates, np.inf)
-    return Weighed(Effects(none, endless, none), endless, one, one, one, endless)
+    return Weighed(Effects(none, endless, none, one), endless, one, one, one, endless)
 
 
 def largest_p(statistic: Floats, tops: Floats, df: float) -> Floats:

@@ -94,6 +94,16 @@ def test_a_forecast_says_which_training_it_is_of_and_whether_the_trait_would_pas
     assert told["forecast"] == "" and told["traits"][0]["expected_share"] is None
 
 
+def test_of_rows_that_carry_a_trait_that_one_alone_is_forecast_and_of_blind_ones_none(monkeypatch):
+    monkeypatch.setattr(story.forecast, "outlook", lambda traces, *rest: Outlook(training=",".join(traces)))
+    settings = Settings("reference-a")
+    forecast_of = [
+        story.foreseen(canned(**what)([], settings), settings).training
+        for what in ({"owl": 0.4}, {}, {"owl": 2.0, "n": 20})
+    ]
+    assert forecast_of == ["owl", "owl,willow,cat", ""]
+
+
 def test_another_model_s_rows_and_few_rows_are_blind_in_so_many_words(run):
     _, told, shown = run(canned(strange=5.0))
     assert told["verdict"] == "blind" and "another model than reference-a" in told["blind"][0] and "Blind here" in shown
