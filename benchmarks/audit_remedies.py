@@ -201,8 +201,8 @@ anything was done to them. Nothing was chosen by what came out, and every studen
 
 Each student's log-odds of its trait on held-out questions, less those of a student of the base's own rows of the same
 seed (rows changed the same way, where a remedy changes them). Mean over the traits {traits}; intervals are 95 %, by t
-over training seeds. *Against* says what has the same loss of data: all rows for a remedy that keeps every row, as many rows
-left out at random else. {students} students.
+over training seeds. *Against* says what has the same loss of data: all rows for a remedy that keeps every row, else as
+many rows left out at random. {students} students.
 
 | what is done | rows left | seeds | {heads} | all traits | difference | against |
 |---|---|---|{rule}---|---|---|
