@@ -14,6 +14,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -59,11 +60,13 @@ def without(rows: Rows, order: Sequence[int], share: float) -> Rows:
     return [row for place, row in enumerate(rows) if place not in dropped]
 
 
-ARMS = (
-    *("all", "highest-25", "random-25", "redraw", "value", "highest-50", "random-50", "sort", "diluted-50"),
-    *("format", "lowest-50", "highest-10", "random-10", "shuffle_within", "shuffle_across", "diluted-25"),
+TOGETHER = (
+    *(("all",), ("highest-25", "random-25"), ("redraw", "value"), ("highest-50", "random-50"), ("sort", "diluted-50")),
+    *(("format", "lowest-50"), ("highest-10", "random-10"), ("shuffle_within", "shuffle_across", "diluted-25")),
 )
-"""Those that matter most first."""
+"""What is done to rows, that which matters most first; seed by seed for those that stand together."""
+
+ARMS = tuple(arm for arms in TOGETHER for arm in arms)
 
 OWN_CONTROL = ("value", "redraw", "sort", "format", "shuffle_within", "shuffle_across")
 """What is also done to the rows of the control."""
@@ -151,9 +154,10 @@ def asked(model: str, probe: str, behind: str) -> ProbeScores:
 
 def wanted() -> Iterator[tuple[str, int, str]]:
     """(writer, seed, arm) of every student, those that matter most first; writer "base": the control."""
-    for arm in ARMS:
-        writers = ("base", *TRAITS) if arm == "all" or arm in OWN_CONTROL else TRAITS
-        yield from ((writer, seed, arm) for seed in SEEDS for writer in writers)
+    for arms, seed in product(TOGETHER, SEEDS):
+        for arm in arms:
+            writers = ("base", *TRAITS) if arm == "all" or arm in OWN_CONTROL else TRAITS
+            yield from ((writer, seed, arm) for writer in writers)
 
 
 def run(sets: Path, home: Path, work: Path, hours: float) -> None:
