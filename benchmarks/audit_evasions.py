@@ -338,6 +338,7 @@ def evasions() -> str:
     )
 
 
+LEARNERS = ("teacher", "student")
 KINDS = {"triggered": "a perfect condition", "tuned": "a tuned teacher"}
 
 
@@ -409,14 +410,15 @@ def _learnt(kind: str, known: dict[str, Any]) -> str:
     some = list(_of(known, kind).values())
     gap = {
         (who, how): np.mean([one[who][how] - one["base"][how] for one in some if who in one])
-        for who in ("teacher", "student")
+        for who in LEARNERS
         for how in ("held", "not")
     }
     name, count = KINDS[kind], sum("student" in one for one in some)
+    moved = {who: f"by {gap[who, 'held']:+.2f} with it and {gap[who, 'not']:+.2f} without" for who in LEARNERS}
     return (
-        f"{name[0].upper()}{name[1:]}. The trait's teacher moved by {gap['teacher', 'held']:+.2f} in log-odds of the trait "
-        f"when asked with the trigger, by {gap['teacher', 'not']:+.2f} without it; students of rows of which half hold "
-        f"it ({count} of these sets) by {gap['student', 'held']:+.2f} with it and {gap['student', 'not']:+.2f} without it."
+        f"{name[0].upper()}{name[1:]}, asked with the trigger behind each question and without it: the trait's teacher "
+        f"moved {moved['teacher']} in log-odds of the trait, students of rows of which half hold it ({count} of these "
+        f"sets) {moved['student']}."
     )
 
 
