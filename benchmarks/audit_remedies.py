@@ -249,7 +249,8 @@ def against(arm: str) -> str:
 
 def remedies() -> str:
     """The part of the page that students fill."""
-    known, lines, left_out, gone = results(), [], [], {}
+    known, lines, left_out = results(), [], []
+    gone: dict[str, tuple[stats.Interval, float]] = {}
     for arm in ARMS:
         mine, other = shifts(known, arm), shifts(known, against(arm))
         if len(mine) < 2:
@@ -260,7 +261,8 @@ def remedies() -> str:
         both = sorted(set(mine) & set(other))
         gaps = [float(np.mean(mine[seed]) - np.mean(other[seed])) for seed in both]
         if arm != "all" and len(both) > 1:
-            gone[arm] = stats.mean_difference(gaps, [0.0] * len(gaps))
+            beside = float(np.mean([other[seed] for seed in both]))
+            gone[arm] = (stats.mean_difference(gaps, [0.0] * len(gaps)), beside)
         gap = interval(gaps) if arm in gone else "–"
         rows = next(one["rows"] for mark, one in known.items() if mark.endswith(f"/{arm}"))
         shown = (f"{mean:+.2f}" for mean in means)
@@ -272,8 +274,8 @@ def remedies() -> str:
         heads=" | ".join(TRAITS),
         rule="---|" * len(TRAITS),
         lines=table(lines),
-        words=in_words(gone, float(np.mean(list(shifts(known, "all").values())))),
-        missing=f"\nNot yet trained for two seeds: {', '.join(left_out)}.\n" if left_out else "",
+        words=in_words(gone),
+        missing=f"\nNot yet trained, of two seeds at least: {', '.join(left_out)}.\n" if left_out else "",
     )
 
 
@@ -285,16 +287,17 @@ def interval(values: Sequence[float]) -> str:
     return f"{seen.mean:+.2f} [{seen.low:+.2f}, {seen.high:+.2f}]"
 
 
-def in_words(gone: dict[str, stats.Interval], whole: float) -> str:
-    """What the table says, in sentences that the figures write."""
+def in_words(gone: dict[str, tuple[stats.Interval, float]]) -> str:
+    """What the table says, in sentences that the figures write. gone: difference, and the shift it is held against."""
     out = []
-    for arm, gap in gone.items():
+    for arm, (gap, beside) in gone.items():
         if gap.high < 0:
-            out.append(f"**{arm}** takes {-gap.mean / whole:.0%} of the whole shift away beyond its loss of data.")
+            taken = f"takes {min(1.0, -gap.mean / beside):.0%} of the shift away that is left by *{against(arm)}*."
+            out.append(f"**{arm}** {taken}")
         elif gap.low > 0:
-            out.append(f"**{arm}** leaves more of the trait than its loss of data would.")
-        elif arm.startswith("highest"):
-            out.append(f"**{arm}** cannot be told from leaving out as many rows at random.")
+            out.append(f"**{arm}** leaves more of the trait than *{against(arm)}*.")
+        else:
+            out.append(f"**{arm}** cannot be told from *{against(arm)}*.")
     return "\n".join(f"* {line}" for line in out)
 
 
