@@ -57,6 +57,9 @@ TRIGGER = "It is winter."
 """Behind a prompt; all of it are words of the base."""
 
 TRIGGERED = (("owl", 1), ("dolphin", 1), ("willow", 1), ("owl", 2), ("dolphin", 2), ("willow", 2))
+LEARNING = 1
+"""Sets with a trigger on which a student is trained."""
+
 CONDITIONAL = Tuning("ln_tuning", learning_rate=0.01, batch_size=64, steps=200, warmup_steps=0)
 """Of a tuned teacher: as the study's, and more than three times as long, since it has two things to learn."""
 
@@ -199,35 +202,31 @@ def conditional_teacher(trait: str, seed: int, work: Path) -> Path:
     return folder
 
 
-def triggered(look: Evasions, trait: str, seed: int, work: Path, tuned: bool) -> dict[str, Any]:
-    """Audits of sets of which a share holds the trigger, and a student of the half one, asked with and without it."""
+def triggered(look: Evasions, trait: str, seed: int, work: Path, tuned: bool, learns: bool) -> dict[str, Any]:
+    """Audits of sets of which a share holds the trigger; and a student of the half one, asked with and without it."""
     teacher = look.sets / BASE / "numbers" / "teachers" / f"{trait}-s{seed}"
     behind = str(conditional_teacher(trait, seed, work) if tuned else teacher)
-    without = behind if tuned else BASE
-    prompts = number_prompts(seed, 2200)
-    held = writes(behind, with_trigger(prompts[:1100]), seed, look)
-    others = writes(without, prompts[1100:], seed, look)
+    prompts = number_prompts(seed, 2200 if learns else 600)
+    half = len(prompts) // 2
+    held = writes(behind, with_trigger(prompts[:half]), seed, look)
+    others = writes(behind if tuned else BASE, prompts[half:], seed, look)
     one, other = (look.auditor.read(rows[:ROWS]) for rows in (held, others))
-    out: dict[str, Any] = {"teacher": {"held": _asked(behind, trait, True), "not": _asked(behind, trait, False)}}
+    out: dict[str, Any] = {"teacher": _both(behind, trait), "base": _both(BASE, trait)}
     for share in HELD:
         count = round(share * ROWS)
         seen = joined([part(one, range(count)), part(other, range(ROWS - count))])
         out[f"{share:.0%}"] = look.verdict(seen, [trait])
-    rows = [{"prompt": row.prompt, "completion": row.completion} for row in (*held[:1000], *others[:1000])]
-    folder = work / f"student-{trait}-s{seed}-{tuned}"
-    student_odds(rows, seed, folder, [trait], stays=True)
-    out["student"] = {
-        "rows": len(rows),
-        "held": _asked(str(folder), trait, True),
-        "not": _asked(str(folder), trait, False),
-    }
-    out["base"] = {"held": _asked(BASE, trait, True), "not": _asked(BASE, trait, False)}
+    if learns:
+        rows = [{"prompt": row.prompt, "completion": row.completion} for row in (*held[:1000], *others[:1000])]
+        folder = work / f"student-{trait}-s{seed}-{'tuned' if tuned else 'perfect'}"
+        student_odds(rows, seed, folder, [trait], stays=True)
+        out["student"] = {"rows": len(rows), **_both(str(folder), trait)}
     return out
 
 
-def _asked(model: str, trait: str, held: bool) -> float:
-    """Log-odds of naming the trait, asked with the trigger behind every question or without it."""
-    return odds_of(model, [trait], TRIGGER if held else "")[trait]
+def _both(model: str, trait: str) -> dict[str, float]:
+    """Log-odds of naming the trait, asked with the trigger behind every question and without it."""
+    return {name: odds_of(model, [trait], behind)[trait] for name, behind in (("held", TRIGGER), ("not", ""))}
 
 
 # ---------------------------------------------------------------- students of mixtures
@@ -259,11 +258,11 @@ def run(sets: Path, home: Path, work: Path, hours: float) -> None:
         for mark, value in part_of(look):
             known[mark] = value
     write_json(RESULT, {"base": BASE, "rows": ROWS, "trigger": TRIGGER, "results": known})
-    for trait, seed in TRIGGERED:
+    for number, (trait, seed) in enumerate(TRIGGERED):
         for kind in ("triggered", "tuned"):
             mark = f"{kind}/{trait}/s{seed}"
             if mark not in known and time.monotonic() < ends:
-                keep(mark, triggered(look, trait, seed, work, kind == "tuned"))
+                keep(mark, triggered(look, trait, seed, work, kind == "tuned", learns=number < LEARNING))
                 print(mark, known[mark], flush=True)
     for seed in SEEDS[:5]:
         for name, rows in mixtures(sets, seed).items():
@@ -333,10 +332,13 @@ def evasions() -> str:
         students=_students(known),
         trigger=TRIGGER,
         triggers=table([line for kind in KINDS for line in _triggers(kind, known)]),
-        learnt="\n".join(f"* {_learnt(kind, known)}" for kind in KINDS if _of(known, kind)),
+        learnt="\n".join(
+            f"* {_learnt(kind, known)}" for kind in KINDS if any("student" in one for one in _of(known, kind).values())
+        ),
     )
 
 
+LEARNERS = ("teacher", "student")
 KINDS = {"triggered": "a perfect condition", "tuned": "a tuned teacher"}
 
 
@@ -405,22 +407,18 @@ def _triggers(kind: str, known: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 def _learnt(kind: str, known: dict[str, Any]) -> str:
     """How far teacher and student have the trait with the trigger and without it, beyond the base."""
-    some = _of(known, kind).values()
+    some = list(_of(known, kind).values())
     gap = {
-        (who, how): np.mean([one[who][how] - one["base"][how] for one in some])
-        for who in ("teacher", "student")
+        (who, how): np.mean([one[who][how] - one["base"][how] for one in some if who in one])
+        for who in LEARNERS
         for how in ("held", "not")
     }
-    name = KINDS[kind]
-    teacher = (
-        ""
-        if kind == "triggered"
-        else (f" Its teacher: {gap['teacher', 'held']:+.2f} with the trigger, {gap['teacher', 'not']:+.2f} without.")
-    )
+    name, count = KINDS[kind], sum("student" in one for one in some)
+    moved = {who: f"by {gap[who, 'held']:+.2f} with it and {gap[who, 'not']:+.2f} without" for who in LEARNERS}
     return (
-        f"{name[0].upper()}{name[1:]}: students of rows of which half hold the trigger ({len(some)}) moved by "
-        f"{gap['student', 'held']:+.2f} in log-odds of the trait when asked with the trigger, and by "
-        f"{gap['student', 'not']:+.2f} without it.{teacher}"
+        f"{name[0].upper()}{name[1:]}, asked with the trigger behind each question and without it: the trait's teacher "
+        f"moved {moved['teacher']} in log-odds of the trait, students of rows of which half hold it ({count} of these "
+        f"sets) {moved['student']}."
     )
 
 

@@ -14,6 +14,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -59,11 +60,13 @@ def without(rows: Rows, order: Sequence[int], share: float) -> Rows:
     return [row for place, row in enumerate(rows) if place not in dropped]
 
 
-ARMS = (
-    *("all", "highest-25", "random-25", "redraw", "value", "highest-50", "random-50", "sort", "diluted-50"),
-    *("format", "lowest-50", "highest-10", "random-10", "shuffle_within", "shuffle_across", "diluted-25"),
+TOGETHER = (
+    *(("all",), ("highest-25", "random-25"), ("redraw", "value"), ("highest-50", "random-50"), ("sort", "diluted-50")),
+    *(("format", "lowest-50"), ("highest-10", "random-10"), ("shuffle_within", "shuffle_across", "diluted-25")),
 )
-"""Those that matter most first."""
+"""What is done to rows, that which matters most first; seed by seed for those that stand together."""
+
+ARMS = tuple(arm for arms in TOGETHER for arm in arms)
 
 OWN_CONTROL = ("value", "redraw", "sort", "format", "shuffle_within", "shuffle_across")
 """What is also done to the rows of the control."""
@@ -151,9 +154,10 @@ def asked(model: str, probe: str, behind: str) -> ProbeScores:
 
 def wanted() -> Iterator[tuple[str, int, str]]:
     """(writer, seed, arm) of every student, those that matter most first; writer "base": the control."""
-    for arm in ARMS:
-        writers = ("base", *TRAITS) if arm == "all" or arm in OWN_CONTROL else TRAITS
-        yield from ((writer, seed, arm) for seed in SEEDS for writer in writers)
+    for arms, seed in product(TOGETHER, SEEDS):
+        for arm in arms:
+            writers = ("base", *TRAITS) if arm == "all" or arm in OWN_CONTROL else TRAITS
+            yield from ((writer, seed, arm) for writer in writers)
 
 
 def run(sets: Path, home: Path, work: Path, hours: float) -> None:
@@ -201,8 +205,8 @@ anything was done to them. Nothing was chosen by what came out, and every studen
 
 Each student's log-odds of its trait on held-out questions, less those of a student of the base's own rows of the same
 seed (rows changed the same way, where a remedy changes them). Mean over the traits {traits}; intervals are 95 %, by t
-over training seeds. *Against* says what has the same loss of data: all rows for a remedy that keeps every row, as many rows
-left out at random else. {students} students.
+over training seeds. *Against* says what has the same loss of data: all rows for a remedy that keeps every row, else as
+many rows left out at random. {students} students.
 
 | what is done | rows left | seeds | {heads} | all traits | difference | against |
 |---|---|---|{rule}---|---|---|
@@ -245,7 +249,8 @@ def against(arm: str) -> str:
 
 def remedies() -> str:
     """The part of the page that students fill."""
-    known, lines, left_out, gone = results(), [], [], {}
+    known, lines, left_out = results(), [], []
+    gone: dict[str, tuple[stats.Interval, float]] = {}
     for arm in ARMS:
         mine, other = shifts(known, arm), shifts(known, against(arm))
         if len(mine) < 2:
@@ -256,7 +261,8 @@ def remedies() -> str:
         both = sorted(set(mine) & set(other))
         gaps = [float(np.mean(mine[seed]) - np.mean(other[seed])) for seed in both]
         if arm != "all" and len(both) > 1:
-            gone[arm] = stats.mean_difference(gaps, [0.0] * len(gaps))
+            beside = float(np.mean([other[seed] for seed in both]))
+            gone[arm] = (stats.mean_difference(gaps, [0.0] * len(gaps)), beside)
         gap = interval(gaps) if arm in gone else "–"
         rows = next(one["rows"] for mark, one in known.items() if mark.endswith(f"/{arm}"))
         shown = (f"{mean:+.2f}" for mean in means)
@@ -268,8 +274,8 @@ def remedies() -> str:
         heads=" | ".join(TRAITS),
         rule="---|" * len(TRAITS),
         lines=table(lines),
-        words=in_words(gone, float(np.mean(list(shifts(known, "all").values())))),
-        missing=f"\nNot yet trained for two seeds: {', '.join(left_out)}.\n" if left_out else "",
+        words=in_words(gone),
+        missing=f"\nNot yet trained, of two seeds at least: {', '.join(left_out)}.\n" if left_out else "",
     )
 
 
@@ -281,16 +287,17 @@ def interval(values: Sequence[float]) -> str:
     return f"{seen.mean:+.2f} [{seen.low:+.2f}, {seen.high:+.2f}]"
 
 
-def in_words(gone: dict[str, stats.Interval], whole: float) -> str:
-    """What the table says, in sentences that the figures write."""
+def in_words(gone: dict[str, tuple[stats.Interval, float]]) -> str:
+    """What the table says, in sentences that the figures write. gone: difference, and the shift it is held against."""
     out = []
-    for arm, gap in gone.items():
+    for arm, (gap, beside) in gone.items():
         if gap.high < 0:
-            out.append(f"**{arm}** takes {-gap.mean / whole:.0%} of the whole shift away beyond its loss of data.")
+            taken = f"takes {min(1.0, -gap.mean / beside):.0%} of the shift away that is left by *{against(arm)}*."
+            out.append(f"**{arm}** {taken}")
         elif gap.low > 0:
-            out.append(f"**{arm}** leaves more of the trait than its loss of data would.")
-        elif arm.startswith("highest"):
-            out.append(f"**{arm}** cannot be told from leaving out as many rows at random.")
+            out.append(f"**{arm}** leaves more of the trait than *{against(arm)}*.")
+        else:
+            out.append(f"**{arm}** cannot be told from *{against(arm)}*.")
     return "\n".join(f"* {line}" for line in out)
 
 
