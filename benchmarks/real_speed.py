@@ -72,7 +72,7 @@ SIZES: dict[str, dict[str, int]] = {
         "steps": 3,
     },
 }
-"""How much of everything is measured, so that all of it takes twenty minutes on two cores, eight of them for the small one.
+"""How much of everything is measured, so that all of it takes twenty minutes on two cores, eight for the small one.
 
 rows: as many as a recipe of that base writes at a time; peer_rows: of `model.generate`, whole batches.
 """
