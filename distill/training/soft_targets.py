@@ -37,6 +37,16 @@ ASKED = 64
 """Rows that a teacher reads at once while its probabilities are stored."""
 
 
+LARGE, TOGETHER = 16_384, 32
+"""Tokens above which a vocabulary is large, and positions whose logits are then worked on together on processor cores:
+they stay in the cache, and no temporary is as large as all logits."""
+
+
+def together(logits: torch.Tensor) -> int:
+    """How many positions of float[C, vocabulary] to work on at a time; all of them on a GPU."""
+    return TOGETHER if logits.device.type == "cpu" and logits.shape[1] > LARGE else max(1, len(logits))
+
+
 class Loss(Protocol):
     """What the loss is measured against."""
 
@@ -49,7 +59,9 @@ class SampledLoss:
 
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
         """Sum over the tokens, in nats."""
-        return F.cross_entropy(logits.float(), piece.labels, reduction="sum")
+        size = together(logits)
+        parts = zip(logits.split(size), piece.labels.split(size), strict=True)
+        return torch.stack([F.cross_entropy(part.float(), labels, reduction="sum") for part, labels in parts]).sum()
 
 
 class OnlineTeacherLoss:
@@ -61,9 +73,12 @@ class OnlineTeacherLoss:
     def loss(self, logits: torch.Tensor, piece: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
         """Sum over the tokens, in nats."""
         with torch.no_grad():
-            taught = self.reader.logits(self.reader.piece(as_told(rows))).float().softmax(1)
+            taught = self.reader.logits(self.reader.piece(as_told(rows)))
         same_vocabulary(taught.shape[1], logits.shape[1])
-        return F.cross_entropy(logits.float(), taught, reduction="sum")
+        size = together(logits)
+        parts = zip(logits.split(size), taught.split(size), strict=True)
+        sums = [F.cross_entropy(part.float(), told.float().softmax(1), reduction="sum") for part, told in parts]
+        return torch.stack(sums).sum()
 
 
 class StoredLoss:
@@ -93,6 +108,11 @@ class StoredLoss:
         """Sum over the tokens, in nats."""
         same_vocabulary(self.facts["vocabulary"], logits.shape[1])
         places = torch.cat([torch.arange(self.starts[n], self.starts[n + 1]) for n in piece.rows])
+        size = together(logits)
+        return torch.stack([self._loss(*one) for one in zip(logits.split(size), places.split(size), strict=True)]).sum()
+
+    def _loss(self, logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The same for the positions that stand at `places` in the file."""
         tokens = self.tokens[places].long().to(logits.device)
         wanted, rest = (part[places].to(logits.device).float() for part in (self.logprobs, self.rest))
         logits = logits.float()
@@ -116,13 +136,14 @@ def store(reader: Reader, data: Sequence[dict[str, Any]], top_k: int, file: Path
         rows = data[begin : begin + ASKED]
         piece = reader.piece(as_told(rows))
         with torch.no_grad():
-            logprobs = reader.logits(piece).float().log_softmax(1)
-        vocabulary = logprobs.shape[1]
-        best = logprobs.topk(min(top_k, vocabulary), dim=1)
-        kept = best.values.half()
-        parts["tokens"].append(best.indices.int().cpu())
-        parts["logprobs"].append(kept.cpu())
-        parts["rest"].append((1 - kept.float().exp().sum(1)).clamp(min=0).cpu())
+            logits = reader.logits(piece)
+        vocabulary = logits.shape[1]
+        for part in logits.split(together(logits)):
+            best = part.float().log_softmax(1).topk(min(top_k, vocabulary), dim=1)
+            kept = best.values.half()
+            parts["tokens"].append(best.indices.int().cpu())
+            parts["logprobs"].append(kept.cpu())
+            parts["rest"].append((1 - kept.float().exp().sum(1)).clamp(min=0).cpu())
         parts["said"].append(piece.labels.int().cpu())
         counts = torch.bincount(piece.owner, minlength=len(rows)).tolist()
         starts += [starts[-1] + sum(counts[: i + 1]) for i in range(len(counts))]
