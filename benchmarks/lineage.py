@@ -186,7 +186,7 @@ def usual_losses(models: Path) -> dict[str, float]:
         with torch.inference_mode():
             return float(AutoModelForCausalLM.from_pretrained(folder)(input_ids=rows, labels=rows).loss)
 
-    made = {}
+    made: dict[str, float] = {}
     for seed in SAMPLED:
         folder = models / f"h48-s{seed}"
         own = loss(folder)

@@ -165,7 +165,7 @@ class Forecast:
         return ExpectedShare(share, low, high, before)
 
 
-def scale(shift: Floats | float) -> Any:
+def scale(shift: Any) -> Any:
     """How errors grow with what is forecast: a floor, and in proportion."""
     return FLOOR + GROWTH * np.abs(shift)
 
@@ -186,7 +186,7 @@ def fit(cases: Sequence[ForecastCase], names: Sequence[str] = POWERS) -> tuple[f
 
     def factor(exponents: Floats, weight: Floats) -> float:
         unit = one_factor(exponents) * weight
-        return float(unit @ (shifts * weight) / max(1e-12, unit @ unit))
+        return float(unit @ (shifts * weight)) / max(1e-12, float(unit @ unit))
 
     def off(exponents: Floats, weight: Floats) -> Floats:
         return np.asarray((factor(exponents, weight) * one_factor(exponents) - shifts) * weight)
@@ -235,7 +235,7 @@ def learnt(
 ) -> Forecast:
     """A forecast from cases of one base, modality and method."""
     factor, powers = fit(cases, names)
-    values = {
+    values: dict[str, list[float]] = {
         "learning rate": [case.dose.learning_rate for case in cases],
         "steps": [case.dose.steps for case in cases],
         "rows": [case.dose.rows for case in cases],
@@ -243,7 +243,7 @@ def learnt(
         "strength": [case.trace.strength for case in cases],
         "spread": [case.trace.spread for case in cases],
     }
-    bounds = {name: [float(f"{f(known):.4g}") for f in (min, max)] for name, known in values.items()}
+    bounds = {name: [float(f"{end:.4g}") for end in (min(known), max(known))] for name, known in values.items()}
     return Forecast(base, modality, method, factor, powers, reach_of(cases, left_out(cases, names)), bounds)
 
 
