@@ -110,7 +110,16 @@ def of_real(rows: Rows) -> str:
         null = f"{row['controls']} controls" if row["null"] == "controls" else row["null"]
         name, least = f"{row['arm']}-s{row['seed']}", f"{row['corrected']:.2g}"
         lines.append(f"| {name} | {row['way']} | {null} | {row['first']} | {rank} | {least} |")
-    return REAL.format(table="\n".join(lines))
+    seen = {row["way"] for row in rows} > {"answers"}
+    looked = "activations were measured anew" if seen else "activations were not looked at"
+    taught = [row for row in rows if row["trait"] and row["way"] in ("all", "answers")]
+    held = sum(row["found"] for row in taught)
+    return REAL.format(table="\n".join(lines), looked=looked, first=first_of(taught), taught=len(taught), held=held)
+
+
+def first_of(rows: Rows) -> int:
+    """Lines in which the true trait is first."""
+    return sum(row["rank"] == 1 for row in rows)
 
 
 # ---------------------------------------------------------------- the recorded study
@@ -171,10 +180,11 @@ Transferred: the 95 % interval of the move beyond the controls, over seeds, lies
 
 REAL = """## A real base
 
-SmolLM2-135M-Instruct taught two answer formats, and students of it on the probabilities of an elephant teacher or of
-the base itself over number rows (norm gains; [how](real-small.md)). Answers are those that the run recorded (animals),
-activations measured anew; the null is the control students of the same run, for a control the others, and with fewer
-than three of them the student's other answers.
+SmolLM2-135M-Instruct taught two answer formats, and students of it on the probabilities of an elephant or cat teacher,
+of a neutral one, or of the base itself over number rows (norm gains; [how](real-small.md)). Answers are those that the
+run recorded (animals); {looked}. The null is the three control students of the run, and for one of them, with two
+others left, the student's other answers. **The true trait is first in {first} of {taught} students, and {held} have a
+finding**: beside three controls only a move far larger than theirs could be one.
 
 {table}
 """
