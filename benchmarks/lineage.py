@@ -202,20 +202,24 @@ def of_pupils(models: Path) -> Iterator[dict[str, Any]]:
     from sublim_eval.distill.lineage import answers, texts, verdict, weights
 
     null = results()["answers"]["null"]
-    for width, seed in itertools.product(reversed(WIDTHS), TAUGHT):
+    known = {tuple(row["pair"]): row for row in results().get("pupils", {"pairs": []})["pairs"]}
+    for width, seed in itertools.product(WIDTHS[-1:], TAUGHT):
         own, neighbour = (models / f"h{width}-s{s}" for s in (seed, (seed + 1) % COPIED))
         library = Library(models, (seed, seed + 1))
-        fresh, student = (pupils(models, width, seed, COPIED)[kind] for kind in PUPILS)
+        fresh, reader, student = (pupils(models, width, seed, COPIED)[kind] for kind in PUPILS)
         for kind, related, a, b in (
             ("distilled, and its teacher", False, own, fresh),
+            ("distilled from text alone, and its teacher", False, own, reader),
             ("same-base student, and its base", True, own, student),
             ("same-base student, and its teacher", False, neighbour, student),
         ):
+            if (a.name, b.name) in known:
+                yield known[a.name, b.name]
+                continue
             row = _row(kind, related, False, verdict.by_weights(weights.read(a), weights.read(b)), (a.name, b.name))
-            if width == WIDTHS[-1]:
-                likeness = answers.score(answers.overlap(_space(a), _space(b)))
-                row["answers"] = verdict.by_answers(likeness, *null).p
-                row["samples"] = texts.score(library.foreseen(b, a), library.own(a)).p
+            likeness = answers.score(answers.overlap(_space(a), _space(b)))
+            row["answers"] = verdict.by_answers(likeness, *null).p
+            row["samples"] = texts.score(library.foreseen(b, a), library.own(a)).p
             yield row
 
 
@@ -224,6 +228,9 @@ def of_pupils(models: Path) -> Iterator[dict[str, Any]]:
 REAL = ("/tmp/real/smollm2-135m", "/tmp/real/qwen2.5-coder-0.5b")  # noqa: S108
 FORMATS = Path("/tmp/h/students-runs")  # noqa: S108
 """Where SmolLM2-135M taught formats stands, and its students."""
+
+LORA = Path("/tmp/h/realrun/run/students")  # noqa: S108
+"""LoRA students of the second base."""
 
 
 def real(models: Path) -> Iterator[dict[str, Any]]:
@@ -245,6 +252,8 @@ def real(models: Path) -> Iterator[dict[str, Any]]:
         pairs.append((f"SmolLM2-135M, {name} of that", True, small, student))
         pairs.append((f"Qwen2.5-Coder-0.5B, {name} of that", False, large, student))
     pairs.append(("Qwen2.5-Coder-0.5B, itself", True, large, large))
+    for student in sorted(LORA.glob("*")):
+        pairs.append((f"Qwen2.5-Coder-0.5B, a LoRA student ({student.name})", True, large, str(student)))
     known = {tuple(row["pair"]): row for row in results().get("real", {"pairs": []})["pairs"] if "pair" in row}
     for kind, related, a, b in pairs:
         if (a, b) in known:
