@@ -46,7 +46,7 @@ def page(results: Mapping[str, Any]) -> str:
     if samples := results.get("samples"):
         parts.append(of_samples(samples["pairs"], results.get("losses", {})))
     if pupils := results.get("pupils"):
-        parts.append(PUPILS.format(table=pupil_table(pupils["pairs"])))
+        parts.append(PUPILS.format(table=pupil_table(pupils["pairs"]), pairs=len(pupils["pairs"])))
     rows = [row for part, made in results.items() if part.startswith("transfer") for row in made["pairs"]]
     if rows:
         parts.append(TRANSFER.format(table=transfer_table(rows), every=every_pair(rows), **transfer_figures(rows)))
@@ -104,16 +104,19 @@ def of_samples(rows: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -
 
 
 def pupil_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What each way says of distilled models and same-base students: how often "related", of how many."""
+    """What each way says of distilled models and same-base students: how often "related", of how many; and p."""
     lines = ["| pair | share a base | by weights | by log-probabilities | by samples |", "|---|---|---|---|---|"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
         some = [row for row in rows if row["kind"] == kind]
-        counts = [f"{sum(row['told'] for row in some)} of {len(some)}"]
-        for way in ("answers", "samples"):
-            known = [row[way] for row in some if way in row]
-            counts.append(f"{sum(p < ALPHA for p in known)} of {len(known)}")
-        lines.append(f"| {kind} | {'yes' if some[0]['related'] else 'no'} | {' | '.join(counts)} |")
+        cells = [_counted([row[way] for row in some]) for way in ("p", "answers", "samples")]
+        lines.append(f"| {kind} | {'yes' if some[0]['related'] else 'no'} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _counted(chances: Sequence[float]) -> str:
+    """Related in so many of so many, and the p nearest to the level."""
+    held = sum(p < ALPHA for p in chances)
+    return f"{held} of {len(chances)} (p {max(chances) if held else min(chances):.2g})"
 
 
 def every_pair(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -221,14 +224,14 @@ any more of where it came from; log-probabilities, which hold the whole vocabula
 
 PUPILS = """## Distilled models and students of one base
 
-A distilled model has first weights of its own and learned a sibling's probabilities over that sibling's text (6,400
-rows); a same-base student is a sibling that went on learning its neighbour's. Verdicts "related", of so many pairs
-(samples and log-probabilities: width 48 alone).
+A distilled model has first weights of its own and learned a sibling: its probabilities over its own text (6,400 rows),
+or that text alone. A same-base student is a sibling that went on learning its neighbour's probabilities. Verdicts
+"related" of so many pairs, and the least favourable p; one model of each kind, of width 48.
 
 {table}
 
-Weights and the space of log-probabilities tell of first weights, so a distilled model is a stranger to its teacher and
-a student is kin to its base. Samples tell of whose answers a model gives.
+Weights tell of first weights alone: a distilled model is a stranger there, and a student is kin to its base. Answers,
+by log-probabilities or samples, also tell of a teacher; of {pairs} pairs a claim about how often would be too much.
 """
 
 TRANSFER = """## Would a trait pass?
