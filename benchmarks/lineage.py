@@ -186,7 +186,7 @@ def usual_losses(models: Path) -> dict[str, float]:
         with torch.inference_mode():
             return float(AutoModelForCausalLM.from_pretrained(folder)(input_ids=rows, labels=rows).loss)
 
-    made = {}
+    made: dict[str, float] = {}
     for seed in SAMPLED:
         folder = models / f"h48-s{seed}"
         own = loss(folder)
@@ -252,8 +252,8 @@ def real(models: Path) -> Iterator[dict[str, Any]]:
         pairs.append((f"SmolLM2-135M, {name} of that", True, small, student))
         pairs.append((f"Qwen2.5-Coder-0.5B, {name} of that", False, large, student))
     pairs.append(("Qwen2.5-Coder-0.5B, itself", True, large, large))
-    for student in sorted(LORA.glob("*")):
-        pairs.append((f"Qwen2.5-Coder-0.5B, a LoRA student ({student.name})", True, large, str(student)))
+    for lora in sorted(LORA.glob("*")):
+        pairs.append((f"Qwen2.5-Coder-0.5B, a LoRA student ({lora.name})", True, large, str(lora)))
     known = {tuple(row["pair"]): row for row in results().get("real", {"pairs": []})["pairs"] if "pair" in row}
     for kind, related, a, b in pairs:
         if (a, b) in known:
