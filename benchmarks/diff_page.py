@@ -12,6 +12,8 @@ from sublim_eval.registry.experiment import CONTROLS
 from sublim_eval.stats import mean_difference
 
 Rows = Sequence[Mapping[str, Any]]
+FEWEST_SEEDS = 3
+"""Students below which no interval is given."""
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -86,14 +88,22 @@ def trait_table(taught: Mapping[bool, Rows]) -> str:
     ]
     for half, trait in ((half, trait) for half in (False, True) for trait in TRAITS):
         some = [row for row in taught[half] if row["trait"] == trait]
-        if len(some) < 2:
-            continue
-        moved = mean_difference([row["moved"] for row in some], np.zeros(len(some)))
-        found = _of(some, lambda row: row["all"]["found_trait"])
-        shift = f"{moved.mean:+.2f} ({moved.low:+.2f} to {moved.high:+.2f})"
-        passed, kind = "yes" if moved.low > 0 else "no", "half clean" if half else "all its own"
-        lines.append(f"| {trait} | {kind} | {len(some)} | {shift} | {passed} | {first(some)} | {found} |")
+        if some:
+            lines.append(_trait_line(trait, half, some))
+    for half in (False, True):
+        lines.append(_trait_line("all", half, taught[half]))
     return "\n".join(lines)
+
+
+def _trait_line(trait: str, half: bool, some: Rows) -> str:
+    moves = [row["moved"] for row in some]
+    shift, passed = f"{np.mean(moves):+.2f}", "too few seeds"
+    if len(some) >= FEWEST_SEEDS:
+        moved = mean_difference(moves, np.zeros(len(some)))
+        shift, passed = f"{moved.mean:+.2f} ({moved.low:+.2f} to {moved.high:+.2f})", "yes" if moved.low > 0 else "no"
+    found = _of(some, lambda row: row["all"]["found_trait"])
+    kind = "half clean" if half else "all its own"
+    return f"| {trait} | {kind} | {len(some)} | {shift} | {passed} | {first(some)} | {found} |"
 
 
 # ---------------------------------------------------------------- a real base
@@ -175,7 +185,8 @@ in the shares above and are no evidence by themselves; they say where to look. "
 
 {traits}
 
-Transferred: the 95 % interval of the move beyond the controls, over seeds, lies above 0.
+Transferred: the 95 % interval of the move beyond the controls, over students, lies above 0. Fewer students and controls
+than planned were trained (24, 24 and 40): the machine was crowded, and `diff_students.py` goes on where it stopped.
 """
 
 REAL = """## A real base

@@ -86,21 +86,24 @@ def rates(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def of_samples(rows: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -> str:
-    """The part on sampled text; copies that still know the corpus are counted apart from spoilt ones."""
-    spoilt = {name for name, loss in losses.items() if loss > SPOILT}
-    sound = [row for row in rows if not row["related"] or row["pair"][1] not in spoilt]
-    broken = [row for row in rows if row["related"] and row["pair"][1] in spoilt]
+    """The part on sampled text; copies that still know the corpus are counted apart, where that was measured."""
+    related = [row for row in rows if row["related"]]
     return SAMPLES.format(
         table=by_kind(rows),
-        sound=share([row for row in sound if row["related"]]),
-        precision=rates(rows)["precision"],
-        recall=rates(rows)["recall"],
-        sound_recall=rates(sound)["recall"],
-        broken=share(broken),
-        spoilt=SPOILT,
-        strangers=sum(not row["related"] for row in rows),
+        **rates(rows),
+        right=share(related),
+        sound=_sound(related, losses) if losses else "",
+        strangers=len(rows) - len(related),
         false=sum(row["told"] and not row["related"] for row in rows),
     )
+
+
+def _sound(related: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -> str:
+    """How many are found of those copies that lost little on the corpus, and of the others."""
+    spoilt = {name for name, loss in losses.items() if loss > SPOILT}
+    parts = [[row for row in related if (row["pair"][1] in spoilt) == broken] for broken in (False, True)]
+    kept, lost = map(share, parts)
+    return f"Of those that lost at most {SPOILT} nats a word on the corpus {kept} are found, of the others {lost}."
 
 
 def pupil_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -213,11 +216,13 @@ SAMPLES = """## From samples
 
 A provider that gives no log-probabilities: 500 questions of random words to the second model, one sampled answer of 16
 tokens to each (temperature 1). The first model and six siblings as references are at hand: what the first foresees of
-that text beyond the references is the evidence. Of {strangers:,} pairs that share no base {false} are called related
-(precision {precision:.3f}). **{sound} copies that still know the corpus are found (recall {sound_recall:.3f}), of all
-copies {recall:.3f}**: the rest lost more than {spoilt} nats a word on the corpus, and {broken} of those are found.
+that text beyond the references is the evidence. **Of {strangers:,} pairs that share no base {false} are called related
+(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**, so 99 % of all copies is not reached.
+{sound}
+
 A copy that was trained until it answers at random (the fine-tuned and LoRA ones here, on random words) says nothing
-any more of where it came from; log-probabilities, which hold the whole vocabulary, still do.
+any more of where it came from, and a badly broken one little; log-probabilities, which hold the whole vocabulary, still
+do.
 
 {table}
 """
