@@ -217,8 +217,7 @@ SAMPLES = """## From samples
 A provider that gives no log-probabilities: 500 questions of random words to the second model, one sampled answer of 16
 tokens to each (temperature 1). The first model and six siblings as references are at hand: what the first foresees of
 that text beyond the references is the evidence. **Of {strangers:,} pairs that share no base {false} are called related
-(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**, so 99 % of all copies is not reached.
-{sound}
+(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**, so 99 % of all copies is not reached. {sound}
 
 A copy that was trained until it answers at random (the fine-tuned and LoRA ones here, on random words) says nothing
 any more of where it came from, and a badly broken one little; log-probabilities, which hold the whole vocabulary, still
@@ -231,12 +230,12 @@ PUPILS = """## Distilled models and students of one base
 
 A distilled model has first weights of its own and learned a sibling: its probabilities over its own text (6,400 rows),
 or that text alone. A same-base student is a sibling that went on learning its neighbour's probabilities. Verdicts
-"related" of so many pairs, and the least favourable p; one model of each kind, of width 48.
+"related" of so many pairs, and p; one model of each kind, of width 48.
 
 {table}
 
-Weights tell of first weights alone: a distilled model is a stranger there, and a student is kin to its base. Answers,
-by log-probabilities or samples, also tell of a teacher; of {pairs} pairs a claim about how often would be too much.
+Weights tell of first weights alone: a distilled model is a stranger there, and a student is kin to its base. Answers
+also tell of a teacher whose probabilities were learned, even on another base; {pairs} pairs do not say how often.
 """
 
 TRANSFER = """## Would a trait pass?
