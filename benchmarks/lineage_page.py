@@ -217,7 +217,8 @@ SAMPLES = """## From samples
 A provider that gives no log-probabilities: 500 questions of random words to the second model, one sampled answer of 16
 tokens to each (temperature 1). The first model and six siblings as references are at hand: what the first foresees of
 that text beyond the references is the evidence. **Of {strangers:,} pairs that share no base {false} are called related
-(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**, so 99 % of all copies is not reached. {sound}
+(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**: 99 % of all copies is not reached.
+{sound}
 
 A copy that was trained until it answers at random (the fine-tuned and LoRA ones here, on random words) says nothing
 any more of where it came from, and a badly broken one little; log-probabilities, which hold the whole vocabulary, still
@@ -245,6 +246,7 @@ The teacher stands on reference-a and wrote filtered numbers; a student was trai
 answers, by what the student from reference-a on the same rows moved. **Of {pairs} pairs {inside} lie inside of the 90 %
 interval; Spearman {rho:.2f} over pairs, {rho_bases:.2f} over the means of {bases} bases.** The interval is that of the
 mean over traits of the forecast; it does not hold the noise of a single student, which the table of all pairs shows.
+Far from the teacher's base, and after rounding to int4, students took up more than was foreseen.
 
 {table}
 
