@@ -246,7 +246,7 @@ The teacher stands on reference-a and wrote filtered numbers; a student was trai
 answers, by what the student from reference-a on the same rows moved. **Of {pairs} pairs {inside} lie inside of the 90 %
 interval; Spearman {rho:.2f} over pairs, {rho_bases:.2f} over the means of {bases} bases.** The interval is that of the
 mean over traits of the forecast; it does not hold the noise of a single student, which the table of all pairs shows.
-Far from the teacher's base, and after rounding to int4, students took up more than was foreseen.
+At .35 of the way to reference-b, and after rounding to int4, students took up more than was foreseen.
 
 {table}
 
