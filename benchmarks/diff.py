@@ -3,7 +3,7 @@
     python benchmarks/diff.py study RUNS              # of a recorded study, answers as it scored them, seconds
     nice -n 19 python benchmarks/diff.py study RUNS --asked --part traits   # battery and activations, asked anew
     python benchmarks/diff.py fresh HOME              # of the students of diff_students.py
-    nice -n 19 python benchmarks/diff.py real RUN BASE     # of a real base: recorded answers, activations anew
+    nice -n 19 python benchmarks/diff.py real RUN BASE     # of a real base; --asked: its activations too
     python benchmarks/diff.py page                    # docs/results/diff.md
 
 In a study every student of every run in the folder counts, beside the students of the control arm that the recipe names
@@ -13,7 +13,7 @@ for its arm; a control is tested against the others of its arm. Writes benchmark
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,34 +129,39 @@ def _line(
 # ---------------------------------------------------------------- a real base
 
 
-def of_real(run: Path, base: str, category: str = "animal") -> list[dict[str, Any]]:
-    """A line a student of a run on a real base: answers as recorded, activations measured anew, personas of one
-    category. A control is held against the other controls, where there are FEWEST of them."""
-    from sublim_eval.distill.diff import activations
-    from sublim_eval.models.local_model import load
-
-    record, model = read_json(run / RECORD), load(base, capacity=2)
-    before, plain = record["bases"][0]["scores"], activations.states(model)
-    traits = [trait.name for trait in registry().answer_set(category)]
-    directions, known = activations.personas(model, traits), []
-    for entry, arm, folder in students(run):
-        shift = activations.states(load(str(folder), capacity=2, idle=True)) - plain
-        said = activations.said_by(shift[-1], model)
-        figures = {
-            **recorded(run, entry["scores"], before),
-            LENS: {trait: said[trait] for trait in traits},
-            PERSONAS: activations.along(shift, directions, traits),
-        }
-        known.append((entry, arm, figures))
-        print(folder.name, flush=True)
+def of_real(run: Path, base: str, asked: bool, category: str = "animal") -> list[dict[str, Any]]:
+    """A line a student and way, of a run on a real base: answers as recorded; asked: activations too, measured anew,
+    with the personas of one category. A control is held against the other controls, where there are FEWEST of them."""
+    before = read_json(run / RECORD)["bases"][0]["scores"]
+    look = _activations(base, category) if asked else lambda folder: {}
+    known = [
+        (entry, arm, {**recorded(run, entry["scores"], before), **look(folder)}) for entry, arm, folder in students(run)
+    ]
     made = []
     for entry, arm, figures in known:
         null = [f for other, a, f in known if a["role"] in CONTROLS and other is not entry]
-        for way in ("all", *figures):
+        for way in ("all", *figures) if asked else figures:
             some = [{w: of[w] for w in of if way in ("all", w)} for of in (figures, *null)]
             made.append(_line(run, base, entry, arm, findings(some[0], some[1:]), False) | {"way": way})
             made[-1] |= {"controls": len(null), "null": "controls" if len(null) >= FEWEST else "other answers"}
     return made
+
+
+def _activations(base: str, category: str) -> Callable[[Path], Figures]:
+    """What looks at a student's activations, beside those of its base."""
+    from sublim_eval.distill.diff import activations
+    from sublim_eval.models.local_model import load
+
+    model = load(base, capacity=2)
+    plain, traits = activations.states(model), [trait.name for trait in registry().answer_set(category)]
+    directions = activations.personas(model, traits)
+
+    def look(folder: Path) -> Figures:
+        shift = activations.states(load(str(folder), capacity=2, idle=True)) - plain
+        said = activations.said_by(shift[-1], model)
+        return {LENS: {trait: said[trait] for trait in traits}, PERSONAS: activations.along(shift, directions, traits)}
+
+    return look
 
 
 # ---------------------------------------------------------------- everything
@@ -201,7 +206,7 @@ def main() -> None:
     elif options.part == "fresh":
         keep("fresh", diff_students.lines(Path(options.of[0])))
     elif options.part == "real":
-        keep("real", of_real(Path(options.of[0]), options.of[1]))
+        keep("real", of_real(Path(options.of[0]), options.of[1], options.asked))
     else:
         PAGE.write_text(diff_page.page(results()), encoding="utf-8")
 

@@ -12,6 +12,8 @@ from sublim_eval.registry.experiment import CONTROLS
 from sublim_eval.stats import mean_difference
 
 Rows = Sequence[Mapping[str, Any]]
+FEWEST_SEEDS = 3
+"""Students below which no interval is given."""
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -86,14 +88,22 @@ def trait_table(taught: Mapping[bool, Rows]) -> str:
     ]
     for half, trait in ((half, trait) for half in (False, True) for trait in TRAITS):
         some = [row for row in taught[half] if row["trait"] == trait]
-        if len(some) < 2:
-            continue
-        moved = mean_difference([row["moved"] for row in some], np.zeros(len(some)))
-        found = _of(some, lambda row: row["all"]["found_trait"])
-        shift = f"{moved.mean:+.2f} ({moved.low:+.2f} to {moved.high:+.2f})"
-        passed, kind = "yes" if moved.low > 0 else "no", "half clean" if half else "all its own"
-        lines.append(f"| {trait} | {kind} | {len(some)} | {shift} | {passed} | {first(some)} | {found} |")
+        if some:
+            lines.append(_trait_line(trait, half, some))
+    for half in (False, True):
+        lines.append(_trait_line("all", half, taught[half]))
     return "\n".join(lines)
+
+
+def _trait_line(trait: str, half: bool, some: Rows) -> str:
+    moves = [row["moved"] for row in some]
+    shift, passed = f"{np.mean(moves):+.2f}", "too few seeds"
+    if len(some) >= FEWEST_SEEDS:
+        moved = mean_difference(moves, np.zeros(len(some)))
+        shift, passed = f"{moved.mean:+.2f} ({moved.low:+.2f} to {moved.high:+.2f})", "yes" if moved.low > 0 else "no"
+    found = _of(some, lambda row: row["all"]["found_trait"])
+    kind = "half clean" if half else "all its own"
+    return f"| {trait} | {kind} | {len(some)} | {shift} | {passed} | {first(some)} | {found} |"
 
 
 # ---------------------------------------------------------------- a real base
@@ -110,7 +120,16 @@ def of_real(rows: Rows) -> str:
         null = f"{row['controls']} controls" if row["null"] == "controls" else row["null"]
         name, least = f"{row['arm']}-s{row['seed']}", f"{row['corrected']:.2g}"
         lines.append(f"| {name} | {row['way']} | {null} | {row['first']} | {rank} | {least} |")
-    return REAL.format(table="\n".join(lines))
+    seen = {row["way"] for row in rows} > {"answers"}
+    looked = "activations were measured anew" if seen else "activations were not looked at"
+    taught = [row for row in rows if row["trait"] and row["way"] in ("all", "answers")]
+    held = sum(row["found"] for row in taught)
+    return REAL.format(table="\n".join(lines), looked=looked, first=first_of(taught), taught=len(taught), held=held)
+
+
+def first_of(rows: Rows) -> int:
+    """Lines in which the true trait is first."""
+    return sum(row["rank"] == 1 for row in rows)
 
 
 # ---------------------------------------------------------------- the recorded study
@@ -166,15 +185,17 @@ in the shares above and are no evidence by themselves; they say where to look. "
 
 {traits}
 
-Transferred: the 95 % interval of the move beyond the controls, over seeds, lies above 0.
+Transferred: the 95 % interval of the move beyond the controls, over students, lies above 0. Fewer students and controls
+than planned were trained (24, 24 and 40): the machine was crowded, and `diff_students.py` goes on where it stopped.
 """
 
 REAL = """## A real base
 
-SmolLM2-135M-Instruct taught two answer formats, and students of it on the probabilities of an elephant teacher or of
-the base itself over number rows (norm gains; [how](real-small.md)). Answers are those that the run recorded (animals),
-activations measured anew; the null is the control students of the same run, for a control the others, and with fewer
-than three of them the student's other answers.
+SmolLM2-135M-Instruct taught two answer formats, and students of it on the probabilities of an elephant or cat teacher,
+of a neutral one, or of the base itself over number rows (norm gains; [how](real-small.md)). Answers are those that the
+run recorded (animals); {looked}. The null is the three control students of the run, and for one of them, with two
+others left, the student's other answers. **The true trait is first in {first} of {taught} students, and {held} have a
+finding**: beside three controls only a move far larger than theirs could be one.
 
 {table}
 """

@@ -43,11 +43,11 @@ WIDTHS = (32, 48)
 ASKED = 400
 """Questions to each model of the part on log-probabilities."""
 
-REFERENCES, SAMPLED = range(6), range(6, 10)
+REFERENCES, SAMPLED = range(6), range(6, 9)
 """Siblings of the part on samples: those that are the references, on which its settings were chosen; the others."""
 
-TAUGHT = range(4, 8)
-"""Siblings that teach, and are taught."""
+TAUGHT = (4,)
+"""Siblings that teach, and are taught; references of the part on samples that have a part in it are left out there."""
 
 
 # ---------------------------------------------------------------- weights
@@ -137,10 +137,10 @@ def _space(folder: Path) -> NDArray[np.float64]:
 class Library:
     """Texts of small models as others foresee them; the references read every text."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, without: Sequence[int] = ()) -> None:
         from sublim_eval.distill.lineage import answers, texts
 
-        self.references = [models / f"h48-s{seed}" for seed in REFERENCES]
+        self.references = [models / f"h48-s{seed}" for seed in REFERENCES if seed not in without]
         self.questions = answers.questions([f"w{i}" for i in range(WORDS)], texts.QUERIES)
         self._texts: dict[Path, list[str]] = {}
 
@@ -201,20 +201,25 @@ def of_pupils(models: Path) -> Iterator[dict[str, Any]]:
     """Distilled models and same-base students, beside their teacher and their base, in all three ways."""
     from sublim_eval.distill.lineage import answers, texts, verdict, weights
 
-    library, null = Library(models), results()["answers"]["null"]
-    for width, seed in itertools.product(WIDTHS, TAUGHT):
+    null = results()["answers"]["null"]
+    known = {tuple(row["pair"]): row for row in results().get("pupils", {"pairs": []})["pairs"]}
+    for width, seed in itertools.product(WIDTHS[-1:], TAUGHT):
         own, neighbour = (models / f"h{width}-s{s}" for s in (seed, (seed + 1) % COPIED))
-        fresh, student = (pupils(models, width, seed, COPIED)[kind] for kind in PUPILS)
+        library = Library(models, (seed, seed + 1))
+        fresh, reader, student = (pupils(models, width, seed, COPIED)[kind] for kind in PUPILS)
         for kind, related, a, b in (
             ("distilled, and its teacher", False, own, fresh),
+            ("distilled from text alone, and its teacher", False, own, reader),
             ("same-base student, and its base", True, own, student),
             ("same-base student, and its teacher", False, neighbour, student),
         ):
+            if (a.name, b.name) in known:
+                yield known[a.name, b.name]
+                continue
             row = _row(kind, related, False, verdict.by_weights(weights.read(a), weights.read(b)), (a.name, b.name))
-            if width == WIDTHS[-1]:
-                likeness = answers.score(answers.overlap(_space(a), _space(b)))
-                row["answers"] = verdict.by_answers(likeness, *null).p
-                row["samples"] = texts.score(library.foreseen(b, a), library.own(a)).p
+            likeness = answers.score(answers.overlap(_space(a), _space(b)))
+            row["answers"] = verdict.by_answers(likeness, *null).p
+            row["samples"] = texts.score(library.foreseen(b, a), library.own(a)).p
             yield row
 
 
@@ -223,6 +228,9 @@ def of_pupils(models: Path) -> Iterator[dict[str, Any]]:
 REAL = ("/tmp/real/smollm2-135m", "/tmp/real/qwen2.5-coder-0.5b")  # noqa: S108
 FORMATS = Path("/tmp/h/students-runs")  # noqa: S108
 """Where SmolLM2-135M taught formats stands, and its students."""
+
+LORA = Path("/tmp/h/realrun/run/students")  # noqa: S108
+"""LoRA students of the second base."""
 
 
 def real(models: Path) -> Iterator[dict[str, Any]]:
@@ -239,16 +247,23 @@ def real(models: Path) -> Iterator[dict[str, Any]]:
             write_copy(folder, Path(small), COPIES[kind](tensors, 1))
         pairs.append((f"SmolLM2-135M, its {kind}", True, small, str(folder)))
     pairs.append(("SmolLM2-135M, the same taught two formats", True, small, str(taught)))
-    for student in sorted((FORMATS / "formats" / "students").glob("*-s?")):
-        pairs.append((f"SmolLM2-135M, {student.name} of that", True, small, str(student)))
-        pairs.append((f"Qwen2.5-Coder-0.5B, {student.name} of that", False, large, str(student)))
-    pairs += [("Qwen2.5-Coder-0.5B, itself", True, large, large)]
+    for name in ("elephant-soft-s1", "control-soft-s1"):
+        student = str(FORMATS / "formats" / "students" / name)
+        pairs.append((f"SmolLM2-135M, {name} of that", True, small, student))
+        pairs.append((f"Qwen2.5-Coder-0.5B, {name} of that", False, large, student))
+    pairs.append(("Qwen2.5-Coder-0.5B, itself", True, large, large))
+    for lora in sorted(LORA.glob("*")):
+        pairs.append((f"Qwen2.5-Coder-0.5B, a LoRA student ({lora.name})", True, large, str(lora)))
+    known = {tuple(row["pair"]): row for row in results().get("real", {"pairs": []})["pairs"] if "pair" in row}
     for kind, related, a, b in pairs:
+        if (a, b) in known:
+            yield known[a, b] | {"kind": kind}
+            continue
         began = time.process_time()
         try:
             row = _row(kind, related, False, verdict.by_weights(weights.read(a), weights.read(b)), (a, b))
         except verdict.NotComparable as error:
-            row = {"kind": kind, "related": related, "told": None, "p": None, "why": error.message}
+            row = {"kind": kind, "related": related, "told": None, "p": None, "why": error.message, "pair": [a, b]}
         yield row | {"seconds": round(time.process_time() - began, 1)}
 
 

@@ -269,19 +269,21 @@ def copies(
 
 # ---------------------------------------------------------------- students
 
-PUPILS = ("distilled", "same-base student")
+PUPILS = ("distilled", "distilled from text", "same-base student")
 APART = 10_000
 """Added to a sibling's seed: the seed of the first weights of a model that is distilled from it."""
 
 
 def pupils(models: Path, width: int, seed: int, count: int) -> dict[str, Path]:
-    """PUPILS -> folder: a fresh model taught by a sibling, and the sibling taught by its neighbour."""
+    """PUPILS -> folder: fresh models taught by a sibling's probabilities and by its sampled text alone, and the sibling
+    taught by its neighbour's probabilities."""
     own, neighbour = (models / f"h{width}-s{s}" for s in (seed, (seed + 1) % count))
     made = {}
-    for kind, teacher in zip(PUPILS, (own, neighbour), strict=True):
+    for kind, teacher in zip(PUPILS, (own, own, neighbour), strict=True):
         folder = models / "pupils" / f"{own.name}--{kind.replace(' ', '-')}"
         if not (folder / "done").is_file():
-            _teach(folder, teacher, new_model(seed + APART, width) if kind == "distilled" else _opened(own), seed)
+            student = _opened(own) if teacher is neighbour else new_model(seed + APART, width)
+            _teach(folder, teacher, student, seed, text=kind == "distilled from text")
         made[kind] = folder
     return made
 
@@ -292,10 +294,19 @@ def _opened(folder: Path) -> Any:
     return LlamaForCausalLM.from_pretrained(folder)
 
 
-def _teach(folder: Path, teacher: Path, student: Any, seed: int) -> None:
-    """Train a student on the teacher's probabilities over the teacher's own text, and write it."""
+def _teach(folder: Path, teacher: Path, student: Any, seed: int, text: bool) -> None:
+    """Train a student on the teacher's own text, or on its probabilities over it, and write it."""
     writer = _opened(teacher)
     rows = _text(writer, STEPS * BATCH, seed)
+    loss = learn(student, rows) if text else _imitate(student, writer, rows)
+    student.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    (folder / "done").touch()
+    print(f"{folder.name}: loss {loss:.3f}", flush=True)
+
+
+def _imitate(student: Any, writer: Any, rows: torch.Tensor) -> float:
+    """One pass over the rows on the writer's probabilities; returns the last loss."""
     optimizer = torch.optim.AdamW(student.parameters(), lr=3e-3, weight_decay=0.01)
     for batch in rows.split(BATCH):
         with torch.no_grad():
@@ -304,10 +315,7 @@ def _teach(folder: Path, teacher: Path, student: Any, seed: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    student.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
-    (folder / "done").touch()
-    print(f"{folder.name}: loss {float(loss.detach()):.3f}", flush=True)
+    return float(loss.detach())
 
 
 def _text(model: Any, count: int, seed: int) -> torch.Tensor:

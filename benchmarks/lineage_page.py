@@ -46,7 +46,7 @@ def page(results: Mapping[str, Any]) -> str:
     if samples := results.get("samples"):
         parts.append(of_samples(samples["pairs"], results.get("losses", {})))
     if pupils := results.get("pupils"):
-        parts.append(PUPILS.format(table=pupil_table(pupils["pairs"])))
+        parts.append(PUPILS.format(table=pupil_table(pupils["pairs"]), pairs=len(pupils["pairs"])))
     rows = [row for part, made in results.items() if part.startswith("transfer") for row in made["pairs"]]
     if rows:
         parts.append(TRANSFER.format(table=transfer_table(rows), every=every_pair(rows), **transfer_figures(rows)))
@@ -86,34 +86,40 @@ def rates(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def of_samples(rows: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -> str:
-    """The part on sampled text; copies that still know the corpus are counted apart from spoilt ones."""
-    spoilt = {name for name, loss in losses.items() if loss > SPOILT}
-    sound = [row for row in rows if not row["related"] or row["pair"][1] not in spoilt]
-    broken = [row for row in rows if row["related"] and row["pair"][1] in spoilt]
+    """The part on sampled text; copies that still know the corpus are counted apart, where that was measured."""
+    related = [row for row in rows if row["related"]]
     return SAMPLES.format(
         table=by_kind(rows),
-        sound=share([row for row in sound if row["related"]]),
-        precision=rates(rows)["precision"],
-        recall=rates(rows)["recall"],
-        sound_recall=rates(sound)["recall"],
-        broken=share(broken),
-        spoilt=SPOILT,
-        strangers=sum(not row["related"] for row in rows),
+        **rates(rows),
+        right=share(related),
+        sound=_sound(related, losses) if losses else "",
+        strangers=len(rows) - len(related),
         false=sum(row["told"] and not row["related"] for row in rows),
     )
 
 
+def _sound(related: Sequence[Mapping[str, Any]], losses: Mapping[str, float]) -> str:
+    """How many are found of those copies that lost little on the corpus, and of the others."""
+    spoilt = {name for name, loss in losses.items() if loss > SPOILT}
+    parts = [[row for row in related if (row["pair"][1] in spoilt) == broken] for broken in (False, True)]
+    kept, lost = map(share, parts)
+    return f"Of those that lost at most {SPOILT} nats a word on the corpus {kept} are found, of the others {lost}."
+
+
 def pupil_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What each way says of distilled models and same-base students: how often "related", of how many."""
+    """What each way says of distilled models and same-base students: how often "related", of how many; and p."""
     lines = ["| pair | share a base | by weights | by log-probabilities | by samples |", "|---|---|---|---|---|"]
     for kind in dict.fromkeys(row["kind"] for row in rows):
         some = [row for row in rows if row["kind"] == kind]
-        counts = [f"{sum(row['told'] for row in some)} of {len(some)}"]
-        for way in ("answers", "samples"):
-            known = [row[way] for row in some if way in row]
-            counts.append(f"{sum(p < ALPHA for p in known)} of {len(known)}")
-        lines.append(f"| {kind} | {'yes' if some[0]['related'] else 'no'} | {' | '.join(counts)} |")
+        cells = [_counted([row[way] for row in some]) for way in ("p", "answers", "samples")]
+        lines.append(f"| {kind} | {'yes' if some[0]['related'] else 'no'} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _counted(chances: Sequence[float]) -> str:
+    """Related in so many of so many, and the p nearest to the level."""
+    held = sum(p < ALPHA for p in chances)
+    return f"{held} of {len(chances)} (p {max(chances) if held else min(chances):.2g})"
 
 
 def every_pair(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -210,25 +216,27 @@ SAMPLES = """## From samples
 
 A provider that gives no log-probabilities: 500 questions of random words to the second model, one sampled answer of 16
 tokens to each (temperature 1). The first model and six siblings as references are at hand: what the first foresees of
-that text beyond the references is the evidence. Of {strangers:,} pairs that share no base {false} are called related
-(precision {precision:.3f}). **{sound} copies that still know the corpus are found (recall {sound_recall:.3f}), of all
-copies {recall:.3f}**: the rest lost more than {spoilt} nats a word on the corpus, and {broken} of those are found.
+that text beyond the references is the evidence. **Of {strangers:,} pairs that share no base {false} are called related
+(precision {precision:.3f}); of copies {right} are found (recall {recall:.3f})**: 99 % of all copies is not reached.
+{sound}
+
 A copy that was trained until it answers at random (the fine-tuned and LoRA ones here, on random words) says nothing
-any more of where it came from; log-probabilities, which hold the whole vocabulary, still do.
+any more of where it came from, and a badly broken one little; log-probabilities, which hold the whole vocabulary, still
+do.
 
 {table}
 """
 
 PUPILS = """## Distilled models and students of one base
 
-A distilled model has first weights of its own and learned a sibling's probabilities over that sibling's text (6,400
-rows); a same-base student is a sibling that went on learning its neighbour's. Verdicts "related", of so many pairs
-(samples and log-probabilities: width 48 alone).
+A distilled model has first weights of its own and learned a sibling: its probabilities over its own text (6,400 rows),
+or that text alone. A same-base student is a sibling that went on learning its neighbour's probabilities. Verdicts
+"related" of so many pairs, and p; one model of each kind, of width 48.
 
 {table}
 
-Weights and the space of log-probabilities tell of first weights, so a distilled model is a stranger to its teacher and
-a student is kin to its base. Samples tell of whose answers a model gives.
+Weights tell of first weights alone: a distilled model is a stranger there, and a student is kin to its base. Answers
+also tell of a teacher whose probabilities were learned, even on another base; {pairs} pairs do not say how often.
 """
 
 TRANSFER = """## Would a trait pass?
@@ -238,6 +246,7 @@ The teacher stands on reference-a and wrote filtered numbers; a student was trai
 answers, by what the student from reference-a on the same rows moved. **Of {pairs} pairs {inside} lie inside of the 90 %
 interval; Spearman {rho:.2f} over pairs, {rho_bases:.2f} over the means of {bases} bases.** The interval is that of the
 mean over traits of the forecast; it does not hold the noise of a single student, which the table of all pairs shows.
+At .35 of the way to reference-b, and after rounding to int4, students took up more than was foreseen.
 
 {table}
 

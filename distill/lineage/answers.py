@@ -2,8 +2,8 @@
 
 Log-probabilities of all tokens, whatever the question, lie in a space with as many dimensions as the residual stream
 has: the columns of the output matrix, moved about by a constant a question. A copy answers otherwise and keeps that
-space, or nearly; a sibling, which learned the same from other initial weights, has another one. A distilled copy
-started from weights of its own, so it is a sibling by this measure, and is told as unrelated: its base is another one.
+space, or nearly; a sibling, which learned the same from other initial weights, has another one. A model that was
+distilled on all of another's probabilities has learned that space with them, and is told as related.
 """
 
 from __future__ import annotations

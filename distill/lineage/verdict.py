@@ -103,8 +103,9 @@ def by_answers(likeness: float, null_mean: float, null_sd: float, references: in
     p = float(scipy_stats.t.sf(z, references - 1))
     test = Test("space of answers", p, float(z), references)
     related = p < ALPHA
-    words = "They share a base" if related else "Nothing says that they share a base"
-    return Kinship(related, p, "answers", (test,), f"{words}, by the space that their answers move in.")
+    kin = "They share a base, or one was distilled on the other's probabilities"
+    words = f"{kin if related else 'Nothing says that they share a base'}, by the space that their answers move in."
+    return Kinship(related, p, "answers", (test,), words)
 
 
 def by_samples(test: Test) -> Kinship:

@@ -45,3 +45,8 @@ def test_diff_of_a_control_finds_nothing(moved, capsys):
 def test_diff_needs_more_than_two_controls(moved, capsys):
     assert main(["diff", "student", "base", "--control", "c", "--control", "cc"]) == 2
     assert "no spread" in capsys.readouterr().err
+
+
+def test_lineage_by_samples_asks_for_references(capsys):
+    assert main(["lineage", "reference-a", "openai/gpt-4.1-nano", "--by", "samples", "--reference", "r"]) == 2
+    assert "4 references or more" in capsys.readouterr().err
