@@ -514,8 +514,9 @@ student's log-odds of the trait over its control's, by exact probabilities of he
 of a student's rows at most.
 
 **What was used for what** was fixed by the number of the training before anything ran: the forecast is fitted on the
-trainings "fit" and "choice" ({fit} and {choice} of them), "choice" picks the form, and "report" ({report}) is in the figures
-below and in nothing else. Teachers are split too: seeds {seeds_fit} and {seeds_choice}, against {seeds_report}. Students of
+trainings "fit" and "choice" ({fit} and {choice} of them), "choice" picks the form, and "report" ({report}) is in the
+figures below and in nothing else. Teachers are split too: seeds {seeds_fit} and {seeds_choice}, against
+{seeds_report}. Students of
 `benchmarks/diff_students.py` (2,300 rows by the study's recipe, teachers of "fit" that were ready) stand beside those
 of "fit". The errors' scale was set by looking at "fit" and "choice" alone. The design itself was changed once, after
 five trainings and before any forecast was made: more rows a student. After the first figures two rules were added that
