@@ -98,7 +98,7 @@ def test_the_wheel_brings_the_command_and_the_inspect_entry_point(wheel):
     with zipfile.ZipFile(wheel) as packed:
         points = packed.read("sublim_eval-0.1.0.dist-info/entry_points.txt").decode()
     assert "sublim = sublim_eval.cli.main:main" in points
-    assert re.search(r"\[inspect_ai\]\s+sublim_eval = sublim_eval\.inspect_tasks", points)
+    assert re.search(r"\[inspect_ai\]\s+sublim_eval = sublim_eval\.inspect_entry", points)
 
 
 def test_the_wheel_works_away_from_the_checkout(wheel, tmp_path):
