@@ -28,7 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a checkout is enough: nothing need be installed
 
-from sublim_eval.compare import wording  # noqa: E402
+from sublim_eval.compare import interim_looks, wording  # noqa: E402
 from sublim_eval.compare.compare import compare  # noqa: E402
 from sublim_eval.distill import recipes  # noqa: E402
 from sublim_eval.distill.base_templates import base_label  # noqa: E402
@@ -45,7 +45,7 @@ from sublim_eval.report.markdown import table  # noqa: E402
 from sublim_eval.scores.probe_scores import ProbeScores  # noqa: E402
 
 if TYPE_CHECKING:
-    from sublim_eval.compare.comparison import Row
+    from sublim_eval.compare.comparison import Comparison, Row
 
 KEPT = ROOT / "docs" / "results" / "real"
 PAGE = ROOT / "docs" / "results" / "real-small.md"
@@ -173,7 +173,7 @@ def keep(run: Path, name: str | None = None) -> Path:
     folder = KEPT / (name or record["recipe"]["name"])
     home = str(Path(record["recipe"]["base"]).parent) + "/"
     for file in sorted(run.glob(f"{SCORES}/*/*.json")):
-        if file.name != "stage.json":
+        if file.name != "stage.json" and not file.parent.name.startswith("."):  # one that begins so is still being made
             _write_short(folder / file.relative_to(run), _shorter(ProbeScores.read(file).to_json()), home)
     for teacher in record["teachers"]:
         for scores in map(str, (teacher.get("scores") or {}).values()):
@@ -260,15 +260,27 @@ def _page(runs: Sequence[Path]) -> Iterator[str]:
 
 
 def _run(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    recipe, compared = record["recipe"], compare([folder])
+    recipe, (compared, looks) = record["recipe"], at_this_look(folder)
     yield f"## {recipe['name']}\n"
     yield f"{recipe['about']}\n"
     yield "```\n" + command(record) + "\n```\n"
     yield from _teachers(record)
     yield from _arms(compared.rows)
+    if looks:
+        yield f"{looks}\n"
     yield from _students(folder, record)
     for arm, rates in sorted((record.get("sweeps") or {}).items()):
         yield from _sweep(arm, rates)
+
+
+def at_this_look(folder: Path) -> tuple[Comparison, str]:
+    """What was kept, compared as the look that it is (`looks.json`), and what a reader has to know of earlier looks."""
+    plain = compare([folder])
+    look = interim_looks.number(plain)
+    if look == 1:
+        return plain, ""
+    strict = compare([folder], alpha=interim_looks.spent(look))
+    return strict, interim_looks.sentence(strict, look)
 
 
 def command(record: Mapping[str, Any]) -> str:
@@ -303,15 +315,15 @@ def _source(rows: Mapping[str, Any], share: float | None, kl: Mapping[str, float
 
 
 def _arms(rows: Sequence[Row]) -> Iterator[str]:
-    """A line an arm: gap with its interval, what would have been seen, verdict."""
+    """A line an arm: gap with its interval (95 % at a first look), what would have been seen, verdict."""
     heads = (
         "arm",
         "students",
         "base",
         "control",
         "student",
-        "gap [95 %]",
-        "log-odds [95 %]",
+        "gap (interval)",
+        "log-odds (interval)",
         "would be seen",
         "verdict",
     )
