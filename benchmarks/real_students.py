@@ -171,16 +171,17 @@ def keep(run: Path, name: str | None = None) -> Path:
     if record.get("status") != "done":
         raise SublimError(f"{run} is unfinished. Give its command again, with fewer --seeds if time is short.")
     folder = KEPT / (name or record["recipe"]["name"])
-    home = str(Path(record["recipe"]["base"]).parent) + "/"
+    homes = {f"{Path(base['name']).parent}/" for base in record["bases"] if Path(base["name"]).is_absolute()}
+    homes |= {str(Path(record["recipe"]["base"]).parent) + "/"}
     for file in sorted(run.glob(f"{SCORES}/*/*.json")):
         if file.name != "stage.json" and not file.parent.name.startswith("."):  # one that begins so is still being made
-            _write_short(folder / file.relative_to(run), _shorter(ProbeScores.read(file).to_json()), home)
+            _write_short(folder / file.relative_to(run), _shorter(ProbeScores.read(file).to_json()), homes)
     for teacher in record["teachers"]:
         for scores in map(str, (teacher.get("scores") or {}).values()):
-            _write_short(folder / scores, _shorter(ProbeScores.read(run / scores).to_json()), home)
+            _write_short(folder / scores, _shorter(ProbeScores.read(run / scores).to_json()), homes)
     record["kl"] = divergences(run, record)
     record["sweeps"] = {file.stem.removeprefix("sweep-"): read_json(file) for file in run.glob("sweep-*.json")}
-    _write_short(folder / RECORD, record, home)
+    _write_short(folder / RECORD, record, homes)
     return folder
 
 
@@ -193,10 +194,13 @@ def _shorter(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
-def _write_short(file: Path, value: Any, home: str) -> None:
-    """JSON on one line, without the folder in which this machine keeps its bases."""
+def _write_short(file: Path, value: Any, homes: Iterable[str]) -> None:
+    """JSON on one line, without the folders in which this machine keeps its bases."""
+    text = json.dumps(value, separators=(",", ":"))
+    for home in homes:
+        text = text.replace(home, "")
     with whole_file(file) as opened:
-        opened.write(json.dumps(value, separators=(",", ":")).replace(home, "") + "\n")
+        opened.write(text + "\n")
 
 
 def divergences(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
