@@ -339,6 +339,9 @@ a share of false alarms is over blocks, and blocks of one neutral teacher are no
 a verdict at 1 % (p of the largest of all candidates, against the base's rows and against neutral teachers',
 and a strength of at least {floor:g}). *First*: the true trait is the strongest of all. AUROC is by p, against clean and
 neutral blocks of the same base together.
+
+Of *other base*, whose rows no student of the auditor's base would learn from, *found* is a trait that is not there: the
+table shows p alone, and not the verdict, which says *blind* where rows stray away from some candidate as well.
 """
 
 
