@@ -82,7 +82,8 @@ class Settings:
     rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
     folders of suspected ones. recipe: how a student would be trained, for the forecast; epochs and learning_rate take
     the place of the recipe's. words: whether to name words without a list (open_set.py). fast: hold all candidates
-    against SCREENED rows and the best against the rest, which costs a third and sees less of what is not on the list.
+    against SCREENED rows and the best against the rest, half of the work with many, which sees less of what is not on
+    the list.
     home: where probes and controls of a base are kept for its next audit.
     """
 

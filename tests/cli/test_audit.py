@@ -131,6 +131,8 @@ def test_a_pipeline_is_stopped_with_exit_code_3_by_flagged_rows_alone(run):
         (["lost.jsonl", "--model", "reference-a"], "no file lost.jsonl"),
         (["d.jsonl", "--model", "refrence-a"], "Did you mean 'reference-a'"),
         (["d.jsonl", "--model", "reference-a", "--control", "lost.jsonl"], "no file lost.jsonl"),
+        (["d.jsonl", "--model", "reference-a", "--recipe", "lost"], "Unknown recipe 'lost'"),
+        (["d.jsonl", "--model", "reference-a", "--teacher", "lost/teacher"], "lost/teacher"),
     ],
 )
 def test_what_is_not_there_is_said_before_what_it_would_cost(run, capsys, given, words):
@@ -138,6 +140,11 @@ def test_what_is_not_there_is_said_before_what_it_would_cost(run, capsys, given,
     shown = capsys.readouterr()
     told = " ".join((shown.out + shown.err).split())
     assert words in told and "Reads at most" not in told
+
+
+def test_the_verdict_is_shown_although_the_scores_cannot_be_written(run):
+    code, _, shown = run(canned(owl=0.4), "--rows-out", "d.jsonl/scores.jsonl")
+    assert code == 2 and "Carries owl" in shown and "scores.jsonl" in shown
 
 
 def test_options_that_mean_nothing_are_one_sentence(run):

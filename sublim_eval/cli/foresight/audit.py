@@ -38,11 +38,11 @@ LIMITS = (
 @option("--teacher", "teachers", type=FILE, multiple=True, metavar="DIR", help="a suspected teacher's folder")
 @option("--control", default="auto", metavar="FILE", help="rows known to carry nothing (auto: made by the tool)")
 @option("--recipe", default="study-traits", metavar="NAME", help="how you would train, for the forecast (study-traits)")
-@option("--epochs", type=click.FloatRange(0), metavar="N", help="the same, but so many epochs")
+@option("--epochs", type=click.FloatRange(0, min_open=True), metavar="N", help="the same, but so many epochs")
 @option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), metavar="X", help="the same, but this learning rate"
 )
-@option("--fast", is_flag=True, help="a third of the cost: 64 rows by every candidate, the rest by the best of them")
+@option("--fast", is_flag=True, help="half of the cost: 64 rows by every candidate, the rest by the best of them")
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
@@ -78,7 +78,7 @@ def audit(
 ) -> Any:
     """Say what it costs, look, print the strongest traits and the verdict; write page and scores when asked to.
 
-    Raises SublimError for data, a base or a control that is not there before it says what it costs.
+    Raises SublimError for anything named that is not there before it says what it costs.
     """
     from sublim_eval.console import progress
     from sublim_eval.distill.audit.audit import Settings, cost, write_row_scores
@@ -104,22 +104,25 @@ def audit(
     say(console, cost(settings))
     with progress(console) as tell:
         seen = look(data, settings, tell)
-        if rows_out:
-            write_row_scores(data, seen, rows_out, tell)
     _print(seen, console)
     if report:
         say(console, f"Page: {_report(seen, data, report)}")
     if rows_out:
+        with progress(console) as tell:
+            write_row_scores(data, seen, rows_out, tell)
         say(console, f"Scores of {seen.names[seen.strongest[0]]}, a line a row: {rows_out}")
     stopped = fail_above is not None and seen.confidence > fail_above
     return {**seen.to_json(), **({"ok": False, "exit_code": FLAGGED} if stopped else {})}
 
 
 def _check(data: tuple[Path, ...], settings: Settings) -> None:
+    from sublim_eval.distill.audit.audit import planned
     from sublim_eval.distill.audit.data import files_of
     from sublim_eval.models.model_ref import resolve
 
-    resolve(settings.base)
+    for model in (settings.base, *map(str, settings.teachers)):
+        resolve(model)
+    planned(settings)
     for path in (*data, *([] if settings.control == "auto" else [Path(settings.control)])):
         files_of(path)
 
