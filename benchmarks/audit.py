@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.audit.audit import Looking, RowEvidence, Settings, other, other_nulls
+from sublim_eval.distill.audit.audit import STRANGE, foreign, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import AuditRow
+from sublim_eval.distill.audit.looking import Looking, RowEvidence, Settings
 from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
 from sublim_eval.distill.audit.verdict import FLOOR, Nulls, weigh
@@ -236,8 +237,9 @@ def at_sizes(auditor: Auditor, evidence: RowEvidence, blocks: int) -> dict[str, 
 
 
 def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
-    test = weigh(data.values, auditor.nulls)
+    test, rng = weigh(data.values, auditor.nulls), np.random.default_rng(1)
     p_other, strange = other(data, auditor.others)
+    elsewhere = foreign(data, auditor.clean, auditor.neutral, test, rng, ALPHAS[0]) or strange > STRANGE
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]
     return {
@@ -245,6 +247,7 @@ def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
         "p_clean": float(test.p_clean.min()),
         "p_other": p_other,
         "strange": round(strange, 4),
+        "another_model": bool(elsewhere),
         "first": list(dict.fromkeys(auditor.names[i] for i in order))[:5],
         "strength": round(float(test.effects.strength[best]), 4),
         "least": round(float(np.nanmedian(test.least)), 4),
@@ -258,8 +261,14 @@ ALPHAS = (0.01, 0.05)
 
 
 def flagged(said: dict[str, Any], alpha: float) -> bool:
-    """Whether an audit flags rows, by a trait or by something that is not on its list."""
-    return bool(said["p"] < alpha and said["strength"] >= FLOOR)
+    """Whether an audit claims a trait; it does not where it holds the rows for another model's."""
+    return bool(said["p"] < alpha and said["strength"] >= FLOOR and not said["another_model"])
+
+
+def complete(known: dict[str, Any], mark: str) -> bool:
+    """Whether a result stands there with all that is said of a set today."""
+    sizes = known.get(mark, {}).get("sizes")
+    return sizes is not None and all("another_model" in said for size in sizes.values() for said in size)
 
 
 def auroc(traits: list[float], others: list[float]) -> float:
@@ -271,8 +280,8 @@ def auroc(traits: list[float], others: list[float]) -> float:
 def summary(results: dict[str, Any]) -> dict[str, Any]:
     """A line for each group of sets and size, over those that the rule was not made on."""
     groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
-    for one in results.values():
-        if one["tuning"]:
+    for mark, one in results.items():
+        if one["tuning"] or not complete(results, mark):
             continue
         sizes = groups.setdefault((f"{one['auditor']}, {one['candidates']}", one["group"]), {})
         for size, said in one["sizes"].items():
@@ -298,13 +307,18 @@ def _line(said: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours: float) -> None:
-    """Audit every wanted set whose name begins with one of `only`, and write each result as it comes."""
+def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours: float, again: bool = False) -> None:
+    """Audit every wanted set whose name begins with one of `only`, and write each result as it comes.
+
+    again: those alone that stand there without all that is said of a set today.
+    """
     ends, known = time.monotonic() + 3600 * hours, _known()
     auditors: dict[tuple[str, str], Auditor] = {}
     for one in wanted():
         mark = f"{one.name}, {look.candidates}"
-        if not one.name.startswith(only) or mark in known or time.monotonic() > ends:
+        if not one.name.startswith(only) or complete(known, mark) or time.monotonic() > ends:
+            continue
+        if again and mark not in known:
             continue
         facts = {**_facts(one), "candidates": look.candidates}
         try:
@@ -336,21 +350,17 @@ was run is.
 
 Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
 a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
-a verdict at 1 % (p of the largest of all candidates, against the base's rows and against neutral teachers',
-and a strength of at least {floor:g}). *First*: the true trait is the strongest of all. AUROC is by p, against clean and
-neutral blocks of the same base together.
-
-Of *other base*, whose rows no student of the auditor's base would learn from, *found* is a trait that is not there: the
-table shows p alone, and not the verdict, which says *blind* where rows stray away from some candidate as well.
+the verdict *carries …* at 1 %: p of the largest of all candidates, against the base's rows and against neutral
+teachers', a strength of at least {floor:g}, and rows that are not held for another model's. *Another model* are those
+that are: the verdict is then *blind*. *First*: the true trait is the strongest of all. AUROC is by p, against clean and
+neutral blocks of the same base together. *Other base*: rows of which no student of the auditor's base would learn a
+trait, so that *found* is a mistake and *another model* is right.
 """
 
 
-HEADS: tuple[str, ...] = (
-    *("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", "something else at 1 %"),
-)
-NULL_HEADS: tuple[str, ...] = (
-    *("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", "something else at 1 %"),
-)
+LAST = ("something else at 1 %", "another model")
+HEADS = ("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", *LAST)
+NULL_HEADS = ("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", *LAST)
 """Columns of groups with a trait, and without one."""
 
 
@@ -383,15 +393,16 @@ def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
             continue
         rates = [f"{np.mean([flagged(s, alpha) for _, s in said]):.3f}" for alpha in ALPHAS]
         other = f"{np.mean([s['p_other'] < 0.01 for _, s in said]):.3f}"
+        foreigner = f"{np.mean([s['another_model'] for _, s in said]):.3f}"
         if null:
             alone = f"{np.mean([s['p_clean'] < 0.01 for _, s in said]):.3f}"
-            lines.append((size, str(len(said)), *rates, alone, other))
+            lines.append((size, str(len(said)), *rates, alone, other, foreigner))
             continue
         others = [s["p"] for one in kept if _null_of(one, base, kind) for s in one["sizes"].get(size, [])]
         area = f"{auroc([s['p'] for _, s in said], others):.3f}" if others else "–"
         first = f"{np.mean([s['first'][0] == one['writer'] for one, s in said]):.2f}"
         strength = f"{np.median([s['strength'] for _, s in said]):.2f}"
-        lines.append((size, str(len(said)), *rates, first, area, strength, other))
+        lines.append((size, str(len(said)), *rates, first, area, strength, other, foreigner))
     return title + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -435,12 +446,13 @@ def main() -> None:
     parser.add_argument("--by", default="probe")
     parser.add_argument("--traits", default="", help="traits to look for (all that can be taught)")
     parser.add_argument("--most", type=int, default=512, help="rows of a set that are read")
+    parser.add_argument("--again", action="store_true", help="work out anew what lacks a figure of today, no other")
     parser.add_argument("--page", action="store_true")
     given = parser.parse_args()
     traits = tuple(name for name in given.traits.split(",") if name)
     look = Look(given.home, tuple(given.by.split(",")), traits, given.most)
     if not given.page:
-        run(tuple(given.only.split(",")), given.sets, given.study, look, given.hours)
+        run(tuple(given.only.split(",")), given.sets, given.study, look, given.hours, given.again)
     page()
 
 

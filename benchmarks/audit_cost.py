@@ -30,10 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit.attribution import write_scores
-from sublim_eval.distill.audit.audit import Looking, Settings
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import AuditRow
+from sublim_eval.distill.audit.looking import Looking, Settings
 from sublim_eval.distill.audit.measures.probe_likelihood import folder_of, tuning_of
 from sublim_eval.distill.audit.scoring import Candidate, Scorer
 from sublim_eval.distill.training.train import tune

@@ -27,9 +27,10 @@ from audit_remedies import BASE, interval, kept, odds_of, student_odds, table
 from audit_remedies import results as remedy_students
 from numpy.typing import NDArray
 
-from sublim_eval.distill.audit.audit import RowEvidence, judged
+from sublim_eval.distill.audit.audit import judged
 from sublim_eval.distill.audit.controls import answered
 from sublim_eval.distill.audit.data import AuditRow, Sampled
+from sublim_eval.distill.audit.looking import RowEvidence
 from sublim_eval.distill.audit.measures.chosen_rows import p_chosen
 from sublim_eval.distill.modalities import MODALITIES
 from sublim_eval.distill.recipes import Tuning

@@ -22,9 +22,9 @@ from audit_evasions import NEUTRAL, lowest
 from audit_remedies import BASE, kept, table
 from numpy.typing import NDArray
 
-from sublim_eval.distill.audit.audit import Looking, Settings
 from sublim_eval.distill.audit.controls import Controls, filter_of
 from sublim_eval.distill.audit.data import AuditRow
+from sublim_eval.distill.audit.looking import Looking, Settings
 from sublim_eval.distill.audit.measures import gradient, open_set, persona_likelihood, probe_likelihood, text_baseline
 from sublim_eval.distill.audit.scoring import Candidate, Scorer
 from sublim_eval.distill.audit.verdict import FLOOR, Nulls, Weighed, weigh

@@ -30,9 +30,9 @@ from scipy import special
 from scipy.stats import qmc, spearmanr
 
 from sublim_eval.distill.audit import forecast
-from sublim_eval.distill.audit.audit import RowEvidence
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.forecast import Dose, Forecast, ForecastCase, Trace
+from sublim_eval.distill.audit.looking import RowEvidence
 from sublim_eval.distill.audit.verdict import ALPHA, FLOOR, weigh
 from sublim_eval.distill.recipes import Tuning
 from sublim_eval.distill.recipes.teacher import Teacher

@@ -11,49 +11,35 @@ verdict    = both nulls exceeded, or not        # verdict.py
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sublim_eval.console import Progress
-from sublim_eval.errors import SublimError
-from sublim_eval.files import digest
 from sublim_eval.probes import trait_leak
 from sublim_eval.registry.catalog import registry
 
 from .. import recipes
-from ..base_templates import weights_hash
 from ..recipes import Tuning
-from ..stages import once
 from . import forecast
 from .attribution import write_scores
 from .content import kind_of
-from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Controls, Filter, filter_of, make_controls
+from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Filter, filter_of
 from .data import AuditRow, Sampled, sample
 from .forecast import ExpectedShare, Outlook, Trace
-from .measures import gradient, persona_likelihood, probe_likelihood
+from .looking import Looking, Measure, RowEvidence, Settings
 from .measures.chosen_rows import p_chosen
-from .measures.open_set import Named, words_that_rise
-from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
+from .measures.open_set import Named
+from .measures.probe_likelihood import folder_of, teachable, tuning_of
 from .scoring import Candidate, Scorer
-from .verdict import ALPHA, FEWEST, AuditVerdict, Nulls, Weighed, effects, verdict, weigh
+from .verdict import AuditVerdict, Nulls, Weighed, verdict, weigh
 
 Floats = NDArray[np.float64]
-Measure = Literal["probe", "gradient", "persona"]
-
-MEASURES: tuple[Measure, ...] = ("probe", "gradient", "persona")
-"""The ways to look that need nothing but the base."""
-
-USUAL: tuple[Measure, ...] = ("probe", "persona")
-"""Of these, the ones that are taken unless others are asked for."""
-
-ROWS = 512
-"""Rows that are looked at, drawn evenly; more cost more and find weaker traits."""
 
 STRANGE = 1.0
 """Surprise, in standard deviations of a base's row, from which rows are held for another model's."""
@@ -65,53 +51,11 @@ model's: a teacher of this base strays towards its trait, rows of another initia
 SEVERAL = 4
 """Candidates from which on straying away from one of them says more than that it is another trait."""
 
-SCREENED = 64
-"""Rows that every candidate is held against, drawn from those that are read; the others by the best of them alone."""
-
-TOWARDS, AWAY = 10, 2
-"""Candidates that go on after it: those the rows stray furthest towards, and furthest away from (`foreign`)."""
+GRADIENT_PASSES = 3
+"""What a pass forward and one back cost, in passes forward."""
 
 LEAKING = 0.01
 """Share of rows that name a trait in plain words, from which the words are another matter than this audit's."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an audit is asked. base: a model's name or folder. traits: those looked for, all that are known if none.
-
-    rows: the most that are looked at. control: "auto", or a file of rows that are known to carry nothing. teachers:
-    folders of suspected ones. recipe: how a student would be trained, for the forecast; epochs and learning_rate take
-    the place of the recipe's. words: whether to name words without a list (open_set.py). fast: hold all candidates
-    against SCREENED rows and the best against the rest, half of the work with many, which sees less of what is not on
-    the list.
-    home: where probes and controls of a base are kept for its next audit.
-    """
-
-    base: str
-    traits: tuple[str, ...] = ()
-    measures: tuple[Measure, ...] = USUAL
-    rows: int = ROWS
-    control: str = "auto"
-    teachers: tuple[Path, ...] = ()
-    recipe: str = "study-traits"
-    epochs: float | None = None
-    learning_rate: float | None = None
-    words: bool = False
-    fast: bool = False
-    alpha: float = ALPHA
-    seed: int = 1
-    home: Path = Path("runs/audit")
-
-
-@dataclass(frozen=True)
-class RowEvidence:
-    """values: float[rows, candidates]; surprise: float[rows]. For the base's own rows both have mean 0.
-
-    A row that a candidate was not held against (SCREENED) has nan there.
-    """
-
-    values: Floats
-    surprise: Floats
 
 
 @dataclass(frozen=True)
@@ -192,14 +136,19 @@ class Audit:
 def cost(settings: Settings) -> str:
     """What an audit is about to do, in one sentence, before it does it."""
     traits = teachable(settings.traits)
-    looks = len(traits) * len(settings.measures)
+    looks = sum(GRADIENT_PASSES if _at_once(settings, way) else len(traits) for way in settings.by)
     made = folder_of(settings.home, settings.base)
     return (
         f"Reads at most {settings.rows} rows {looks + 1} times "
-        f"({len(traits)} traits by {' and '.join(settings.measures)}). "
+        f"({len(traits)} traits by {' and '.join(settings.by)}). "
         f"Once for this base, kept in {made}: {len(traits)} probes, {len(NEUTRAL_SEEDS)} neutral teachers, "
         f"{CLEAN_ROWS + NEUTRAL_ROWS * len(NEUTRAL_SEEDS):,} control rows."
     )
+
+
+def _at_once(settings: Settings, way: Measure) -> bool:
+    """Whether a way costs the same however many candidates there are (measures/gradient.py)."""
+    return way == "gradient" and tuning_of(settings.base).method == "ln_tuning"
 
 
 def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = None) -> Audit:
@@ -216,24 +165,32 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     scorer = Scorer(settings.base, tuning, kind)
     chosen = looking.candidates(scorer, folders)
     clean, neutral = looking.read_controls(scorer, controls, chosen)
-    read = looking.raced(scorer, sampled.rows, chosen, clean) if settings.fast else None
-    data = read or looking.read(scorer, sampled.rows, chosen, "rows")
+    race = settings.fast and not settings.by_slopes
+    data = (looking.raced if race else looking.all_read)(scorer, sampled.rows, chosen, clean)
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
     words = looking.words(sampled.rows, controls) if settings.words else ()
-    return replace(seen, outlook=foreseen(seen, settings), words=words)
+    traces = traces_of(seen)
+    trait = seen.names[seen.strongest[0]]
+    if settings.by_slopes and seen.verdict.kind == "trait" and trait in folders:
+        traces = {trait: looking.trace(scorer, sampled.rows, controls.clean, folders[trait])}
+    return replace(seen, outlook=foreseen(seen, settings, traces), words=words)
 
 
-def foreseen(seen: Audit, settings: Settings) -> Outlook:
-    """The share to expect of each favorite that a probe looked for, after the training that the settings plan.
+def traces_of(seen: Audit) -> dict[str, Trace]:
+    """What a forecast needs of each trait that a probe looked for; of rows that carry a trait of that one alone.
 
-    Of rows that carry a trait that one alone: others rise or fall with it in ways that no audit sees.
+    Others rise or fall with it in ways that no audit sees.
     """
     effect = seen.test.effects
-    traces = {
+    return {
         trait: Trace(float(effect.strength[i]), float(effect.spread[i]))
         for i, (trait, measure) in enumerate(seen.candidates)
         if measure == "probe" and (seen.verdict.kind != "trait" or trait == seen.names[seen.strongest[0]])
     }
+
+
+def foreseen(seen: Audit, settings: Settings, traces: Mapping[str, Trace]) -> Outlook:
+    """The share to expect of each favorite of which there is a trace, after the training that the settings plan."""
     if seen.verdict.kind == "blind":
         return Outlook()
     rows, modality, meant = seen.sampled.total, seen.through.modality, planned(settings)
@@ -257,123 +214,6 @@ def write_row_scores(paths: Sequence[Path], seen: Audit, out: Path, tell: Progre
     chosen = next(c for c in looking.candidates(scorer, looking.probes()) if (c.trait, c.measure) == best)
     total = seen.sampled.total + seen.sampled.refused
     return write_scores(paths, scorer, chosen, out, total, looking.hears("scores"))
-
-
-@dataclass(frozen=True)
-class Looking:
-    """The parts of an audit that take a while, each telling how far it is."""
-
-    settings: Settings
-    through: Filter
-    tuning: Tuning
-    tell: Progress | None = None
-
-    def probes(self) -> dict[str, Path]:
-        """The probes of all traits, made or found."""
-        if not {"probe", "gradient"} & set(self.settings.measures):
-            return {}
-        traits = teachable(self.settings.traits)
-        return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
-
-    def controls(self, rows: Sequence[AuditRow]) -> Controls:
-        """Controls made by the tool; a user's file takes the place of the base's own rows."""
-        settings = self.settings
-        hears = self.hears("controls")
-        made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears)
-        if settings.control == "auto":
-            return made
-        own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows
-        if len(own) < FEWEST:
-            raise SublimError(f"{settings.control} holds {len(own)} rows, too few. Give at least {FEWEST}, or auto.")
-        return replace(made, clean=own)
-
-    def candidates(self, scorer: Scorer, folders: dict[str, Path]) -> list[Candidate]:
-        """Everything that is looked for, by every measure."""
-        settings = self.settings
-        probes = probe_likelihood.candidates(scorer, folders)
-        chosen = probes if "probe" in settings.measures else []
-        if "gradient" in settings.measures:
-            chosen = [*chosen, *gradient.candidates(scorer, probes)]
-        if "persona" in settings.measures:
-            chosen = [*chosen, *persona_likelihood.candidates(settings.traits or tuple(registry().traits))]
-        return [*chosen, *(gradient.suspected(scorer, folder) for folder in settings.teachers)]
-
-    def read(self, scorer: Scorer, rows: Sequence[AuditRow], chosen: Sequence[Candidate], name: str) -> RowEvidence:
-        """The evidence of rows, candidate by candidate; rows without content are left out."""
-        values, surprise = scorer.ratios(rows, chosen, self.hears(name))
-        there = ~np.isnan(surprise)
-        return RowEvidence(values[there], surprise[there])
-
-    def raced(
-        self, scorer: Scorer, rows: Sequence[AuditRow], chosen: Sequence[Candidate], clean: RowEvidence
-    ) -> RowEvidence:
-        """The evidence of rows: of SCREENED by every candidate, of the rest by those that may still matter.
-
-        A candidate that is dropped lies behind others after the same rows, so dropping it raises no false alarm.
-        """
-        order = Random(f"screen-{self.settings.seed}").sample(range(len(rows)), len(rows))
-        first = self.read(scorer, [rows[i] for i in order[:SCREENED]], chosen, "rows, all candidates")
-        left = going_on(first.values, clean.values)
-        rest = self.read(scorer, [rows[i] for i in order[SCREENED:]], [chosen[i] for i in left], "rows, the best")
-        values = np.full((len(rest.surprise), len(chosen)), np.nan)
-        values[:, left] = rest.values
-        return RowEvidence(np.concatenate([first.values, values]), np.concatenate([first.surprise, rest.surprise]))
-
-    def words(self, rows: Sequence[AuditRow], controls: Controls) -> tuple[Named, ...]:
-        """Words of the whole vocabulary that rise when the base takes in the rows."""
-        settings, sets = self.settings, [controls.clean, *controls.neutral]
-        return tuple(words_that_rise(settings.base, rows, sets, settings.home, self.tuning, self.hears("words")))
-
-    def read_controls(
-        self, scorer: Scorer, controls: Controls, chosen: Sequence[Candidate]
-    ) -> tuple[RowEvidence, list[RowEvidence]]:
-        """The evidence of clean rows and of each neutral teacher's, kept for the next audit of this base."""
-        sets = [controls.clean, *controls.neutral]
-        made = [self._kept(scorer, rows, chosen, f"control {i} of {len(sets)}") for i, rows in enumerate(sets, 1)]
-        return made[0], made[1:]
-
-    def _kept(self, scorer: Scorer, rows: Sequence[AuditRow], chosen: Sequence[Candidate], name: str) -> RowEvidence:
-        known = [[one.trait, one.measure, one.persona] for one in chosen]
-        inputs = {
-            "base": weights_hash(self.settings.base),
-            "rows": digest([[row.turns, row.completion] for row in rows]),
-            "candidates": digest([known, [_bytes(one) for one in chosen]]),
-            "kind": scorer.content.kind,
-        }
-        folder = folder_of(self.settings.home, self.settings.base) / "evidence" / digest(inputs)[:16]
-
-        def make(unfinished: Path) -> dict[str, Any]:
-            read = self.read(scorer, rows, chosen, name)
-            np.savez(unfinished / "evidence.npz", values=read.values, surprise=read.surprise)
-            return {"rows": len(read.values)}
-
-        once(folder, inputs, make)
-        with np.load(folder / "evidence.npz") as kept:
-            return RowEvidence(kept["values"], kept["surprise"])
-
-    def hears(self, stage: str) -> Any:
-        """What hears how far a stage is; None where nobody listens."""
-        tell = self.tell
-        return (lambda done, steps: tell(stage, done, steps)) if tell else None
-
-
-def _bytes(candidate: Candidate) -> str:
-    """Digest of a probe's weights, to rounding; "" for a persona."""
-    if candidate.weights is None:
-        return ""
-    return digest({name: [round(float(x), 6) for x in v.flatten()[:64]] for name, v in candidate.weights.items()})
-
-
-def going_on(values: Floats, clean: Floats) -> list[int]:
-    """Which candidates are held against more rows; all where they are few, or where rows say nothing yet.
-
-    values: float[rows, candidates] of the data's first rows; clean: of the base's own.
-    """
-    many = values.shape[1]
-    if many <= TOWARDS + AWAY or len(values) < 2:
-        return list(range(many))
-    order = np.argsort(-effects(values, clean).z)
-    return sorted({*order[:TOWARDS].tolist(), *order[-AWAY:].tolist()})
 
 
 def judged(

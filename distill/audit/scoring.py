@@ -28,6 +28,7 @@ from ..training.model_setup import with_trainable
 from ..training.train import hush
 from .content import Content, Kind, content_of
 from .data import AuditRow
+from .row_gradients import gains_of, row_gradients
 
 NUMBERS_HELD = 20_000_000
 """Log-probabilities of one batch: places of content times tokens that compete for them."""
@@ -40,6 +41,9 @@ Floats = NDArray[np.float64]
 Weights = Mapping[str, torch.Tensor]
 """What a probe tuned: name of the parameter -> its values."""
 
+Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""(float[C, L] log-probability of each legal token at each place of content, int64[C] the token there, its row)."""
+
 Heard = Callable[[int, int], None]
 """Hears how many rows are scored, and of how many."""
 
@@ -50,7 +54,8 @@ class Candidate:
 
     measure: the way it is looked for, such as "probe" or "persona". weights: what the probe tuned, or None for the
     base's own. persona: a system prompt, or None. step: which part of the way to the probe the weights go; its ratios
-    are divided by it.
+    are divided by it. along: how far each weight is from the base's, where the ratio's slope in that direction is asked
+    for and not the ratio (row_gradients.py).
     """
 
     trait: str
@@ -58,6 +63,7 @@ class Candidate:
     weights: Weights | None = None
     persona: str | None = None
     step: float = 1.0
+    along: Weights | None = None
 
 
 class Scorer:
@@ -112,7 +118,8 @@ class Scorer:
     ) -> tuple[Floats, Floats]:
         """(float[rows, candidates] of log-likelihood ratios to the base, float[rows] of the base's own surprise).
 
-        Of a row's content, in nats, each less its mean under the base; nan for a row without content.
+        Of a row's content, in nats, each less its mean under the base; nan for a row without content. A candidate of a
+        direction gives the slope of its ratio.
         """
         values, surprise = np.full((len(rows), len(candidates)), np.nan), np.full(len(rows), np.nan)
         for start, part in self._batches(rows):
@@ -137,7 +144,12 @@ class Scorer:
         if not written:
             return values, surprise
         plainly, rows = [plainly[i] for i in written], [rows[i] for i in written]
-        base, taken, owner = self._logprobs(plainly)
+        ways = [number for number, candidate in enumerate(candidates) if candidate.along is not None]
+        if ways:
+            (base, taken, owner), slopes = self._slopes(plainly, [candidates[number].along for number in ways])
+            values[np.ix_(written, ways)] = slopes
+        else:
+            base, taken, owner = self._logprobs(plainly)
         chances = base.exp()
 
         def summed(places: torch.Tensor) -> Floats:
@@ -147,6 +159,8 @@ class Scorer:
         offset = (chances * base).sum(1) - base.gather(1, taken[:, None])[:, 0]
         surprise[written] = summed(offset)
         for number, candidate in enumerate(candidates):
+            if candidate.along is not None:
+                continue
             self.wear(candidate.weights)
             read = plainly if candidate.persona is None else self.encoded(rows, candidate.persona)
             there, same, _ = self._logprobs(read)
@@ -155,17 +169,36 @@ class Scorer:
         self.wear(None)
         return values, surprise
 
+    def _slopes(self, rows: Sequence[dict[str, list[int]]], ways: Sequence[Weights | None]) -> tuple[Places, Floats]:
+        """(what `_logprobs` gives, float[rows, ways]: the slope of each row's log-likelihood from the base on).
+
+        Its mean under the base is 0 as it is: that of a score.
+        """
+        norms, seen = gains_of(self.model, self.moving), []
+
+        def likelihood(logits: torch.Tensor, piece: Any) -> torch.Tensor:
+            logs, taken, owner = self._held(logits, piece)
+            seen.append((logs.detach(), taken, owner))
+            return logs.gather(1, taken[:, None])
+
+        gradients = row_gradients(self._reader(rows), rows, norms, likelihood).double()
+        apart = torch.stack([torch.cat([(way or {})[name].flatten() for name in norms]) for way in ways], dim=1)
+        return seen[0], np.asarray((gradients @ apart.double()).cpu().numpy())
+
     def _reader(self, rows: Sequence[dict[str, list[int]]]) -> Packed | Padded:
         """How this model reads rows, tried out on the first ones."""
         if self._known is None:
             self._known = reader_of(self.model, rows, self.pad, self.dtype)
         return self._known
 
-    def _logprobs(self, rows: Sequence[dict[str, list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(float[C, L] log-probability of each legal token at each place, int64[C] the token there, its row)."""
+    def _logprobs(self, rows: Sequence[dict[str, list[int]]]) -> Places:
+        """Of the weights that are worn; the rows may share what they begin with."""
         reader: Any = self._reader(rows)
         with reader:
             piece = reader.piece(rows)
             logits = reader.logits(piece)
+        return self._held(logits, piece)
+
+    def _held(self, logits: torch.Tensor, piece: Any) -> Places:
         legal, place = (x.to(logits.device) for x in (self.content.legal, self.content.place))
         return logits.float()[:, legal].log_softmax(-1), place[piece.labels], piece.owner

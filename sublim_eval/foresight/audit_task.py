@@ -25,7 +25,7 @@ from sublim_eval.errors import SublimError
 if TYPE_CHECKING:
     from sublim_eval.distill.audit.audit import Audit
 
-VERSION = "1-A"
+VERSION = "1-B"
 """Of the task: N rises where a flag or a p would come out otherwise, X where only an argument or a word does."""
 
 WEIGHTS_AT_HAND = ("sublim", "hf")
@@ -45,6 +45,7 @@ def audit(
     trait: str | list[str] | None = None,
     rows: int = 512,
     by: str | list[str] = "probe,persona",
+    fast: bool = False,
     alpha: float = 0.01,
     seed: int = 1,
     keep: str = "runs/audit",
@@ -58,6 +59,7 @@ def audit(
         trait: Traits to look for (owl,willow); every one that is known by default.
         rows: At most so many rows are read, drawn evenly.
         by: Ways to look: probe, persona, gradient.
+        fast: A little blunter, at an eighth of the cost on the embedded bases and half of it elsewhere.
         alpha: False alarms.
         seed: Which rows are drawn.
         keep: Where what is made of a base is kept for the next audit.
@@ -70,6 +72,7 @@ def audit(
     asked: dict[str, Any] = {
         "traits": tuple(_listed(trait)),
         "measures": tuple(_listed(by)),
+        "fast": fast,
         "rows": rows,
         "alpha": alpha,
         "seed": seed,
@@ -132,9 +135,10 @@ def _of_evaluation(state: TaskState) -> str:
 
 def audited(path: str, base: str, asked: dict[str, Any]) -> dict[str, Any]:
     """What `sublim audit` says of one file, as plain data (KEPT)."""
-    from sublim_eval.distill.audit import audit as story
+    from sublim_eval.distill.audit.audit import audit as look_for
+    from sublim_eval.distill.audit.looking import Settings
 
-    seen = story.audit([Path(path)], story.Settings(base, **asked))
+    seen = look_for([Path(path)], Settings(base, **asked))
     return as_kept(seen)
 
 

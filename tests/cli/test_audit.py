@@ -10,10 +10,11 @@ import pytest
 
 from sublim_eval.cli.main import main
 from sublim_eval.distill.audit import audit as story
-from sublim_eval.distill.audit.audit import RowEvidence, Settings, judged
+from sublim_eval.distill.audit.audit import judged
 from sublim_eval.distill.audit.controls import Filter
 from sublim_eval.distill.audit.data import AuditRow, Sampled
 from sublim_eval.distill.audit.forecast import ExpectedShare, Outlook
+from sublim_eval.distill.audit.looking import RowEvidence, Settings
 from sublim_eval.distill.audit.scoring import Candidate
 
 TRAITS = ("owl", "willow", "cat")
@@ -97,10 +98,8 @@ def test_a_forecast_says_which_training_it_is_of_and_whether_the_trait_would_pas
 def test_of_rows_that_carry_a_trait_that_one_alone_is_forecast_and_of_blind_ones_none(monkeypatch):
     monkeypatch.setattr(story.forecast, "outlook", lambda traces, *rest: Outlook(training=",".join(traces)))
     settings = Settings("reference-a")
-    forecast_of = [
-        story.foreseen(canned(**what)([], settings), settings).training
-        for what in ({"owl": 0.4}, {}, {"owl": 2.0, "n": 20})
-    ]
+    audits = [canned(**what)([], settings) for what in ({"owl": 0.4}, {}, {"owl": 2.0, "n": 20})]
+    forecast_of = [story.foreseen(seen, settings, story.traces_of(seen)).training for seen in audits]
     assert forecast_of == ["owl", "owl,willow,cat", ""]
 
 

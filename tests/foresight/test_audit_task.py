@@ -12,7 +12,7 @@ from inspect_ai import eval as evaluate
 
 from sublim_eval import inspect_entry, inspect_tasks
 from sublim_eval.distill.audit import audit as story
-from sublim_eval.distill.audit import controls
+from sublim_eval.distill.audit import controls, looking
 from sublim_eval.distill.audit.measures import probe_likelihood
 from sublim_eval.distill.modalities import MODALITIES
 from sublim_eval.errors import SublimError
@@ -105,6 +105,8 @@ def test_a_real_file_on_the_embedded_base_gets_the_verdict_of_sublim_audit(tmp_p
     (log,) = evaluate(audit(**asked, base="reference-a"), display="none", log_dir=str(tmp_path / "logs"))
     assert log.status == "success", log.error
     told = log.samples[0].scores["flagged"].metadata
-    there = story.Settings("reference-a", ("owl",), ("probe",), home=tmp_path / "kept")
+    there = looking.Settings("reference-a", ("owl",), ("probe",), home=tmp_path / "kept")
     alone = story.audit([tmp_path / "rows.jsonl"], there).to_json()
     assert {key: told[key] for key in alone} == alone and told["rows"] == 40 and told["traits"][0]["trait"] == "owl"
+    quick = story.audit([tmp_path / "rows.jsonl"], replace(there, fast=True))
+    assert quick.candidates == (("owl", "gradient"),) and quick.verdict.kind == told["verdict"]

@@ -14,7 +14,8 @@ from sublim_eval.errors import SublimError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sublim_eval.distill.audit.audit import Audit, Settings
+    from sublim_eval.distill.audit.audit import Audit
+    from sublim_eval.distill.audit.looking import Settings
 
 SHOWN = 5
 """Traits that are printed; --json holds all."""
@@ -42,7 +43,7 @@ LIMITS = (
 @option(
     "--learning-rate", type=click.FloatRange(0, min_open=True), metavar="X", help="the same, but this learning rate"
 )
-@option("--fast", is_flag=True, help="half of the cost: 64 rows by every candidate, the rest by the best of them")
+@option("--fast", is_flag=True, help="blunter: an eighth of the cost on embedded bases, else half")
 @option("--alpha", type=click.FloatRange(0, 1, True, True), default=0.01, metavar="P", help="false alarms (0.01)")
 @option("--seed", type=int, default=1, metavar="N", help="which rows are drawn (1)")
 @option("--keep", type=FILE, default=Path("runs/audit"), metavar="DIR", help="where what is made of the base is kept")
@@ -81,8 +82,9 @@ def audit(
     Raises SublimError for anything named that is not there before it says what it costs.
     """
     from sublim_eval.console import progress
-    from sublim_eval.distill.audit.audit import Settings, cost, write_row_scores
     from sublim_eval.distill.audit.audit import audit as look
+    from sublim_eval.distill.audit.audit import cost, write_row_scores
+    from sublim_eval.distill.audit.looking import Settings
 
     settings = Settings(
         base=base,
@@ -120,15 +122,17 @@ def _check(data: tuple[Path, ...], settings: Settings) -> None:
     from sublim_eval.distill.audit.data import files_of
     from sublim_eval.models.model_ref import resolve
 
-    for model in (settings.base, *map(str, settings.teachers)):
-        resolve(model)
+    resolve(settings.base)
+    for teacher in settings.teachers:
+        if not teacher.is_dir():
+            raise SublimError(f"There is no folder {teacher}. Give the folder of a teacher that `sublim run` made.")
     planned(settings)
     for path in (*data, *([] if settings.control == "auto" else [Path(settings.control)])):
         files_of(path)
 
 
 def _ways(by: str) -> tuple[Any, ...]:
-    from sublim_eval.distill.audit.audit import MEASURES
+    from sublim_eval.distill.audit.looking import MEASURES
 
     ways = tuple(dict.fromkeys(part.strip() for part in by.split(",")))
     if wrong := [way for way in ways if way not in MEASURES]:

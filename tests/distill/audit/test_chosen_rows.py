@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sublim_eval.distill.audit.audit import RowEvidence, chosen_by
+from sublim_eval.distill.audit.audit import chosen_by
+from sublim_eval.distill.audit.looking import RowEvidence
 from sublim_eval.distill.audit.measures.chosen_rows import p_chosen
 
 CLEAN = np.random.default_rng(1).standard_normal((1024, 6))

@@ -7,8 +7,9 @@ import pytest
 from scipy import special
 
 from sublim_eval.distill.audit import forecast
-from sublim_eval.distill.audit.audit import Settings, planned
+from sublim_eval.distill.audit.audit import planned
 from sublim_eval.distill.audit.forecast import Dose, ExpectedShare, ForecastCase, Outlook, Trace
+from sublim_eval.distill.audit.looking import Settings
 from sublim_eval.distill.recipes import Tuning
 
 

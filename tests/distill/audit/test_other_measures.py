@@ -39,7 +39,7 @@ def test_a_classifier_of_text_sees_a_liked_number_and_nothing_where_there_is_non
 def test_a_small_step_goes_a_tenth_of_the_way_to_the_probe_and_keeps_its_trait():
     scorer = SimpleNamespace(start={"w": torch.tensor([1.0, 2.0])})
     probe = Candidate("owl", "probe", {"w": torch.tensor([3.0, 2.0])})
-    (step,) = gradient.candidates(scorer, [probe, Candidate("cat", "persona", persona="cats!")])
+    step = gradient.step_towards(scorer, probe)
     assert (step.trait, step.measure, step.step) == ("owl", "gradient", gradient.STEP)
     assert step.weights["w"].tolist() == pytest.approx([1.0 + 2 * gradient.STEP, 2.0])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from sublim_eval.distill.audit.audit import AWAY, SCREENED, TOWARDS, going_on
+from sublim_eval.distill.audit.audit import cost
+from sublim_eval.distill.audit.looking import AWAY, SCREENED, TOWARDS, USUAL, Settings, going_on
 from sublim_eval.distill.audit.verdict import Nulls, effects, weigh
 
 MANY = 30
@@ -62,3 +65,11 @@ def test_few_candidates_or_rows_are_all_read():
     clean = rows(rng, 100)
     assert going_on(clean[:64, : TOWARDS + AWAY], clean[:, : TOWARDS + AWAY]) == list(range(TOWARDS + AWAY))
     assert going_on(clean[:1], clean) == list(range(MANY))
+
+
+def test_a_fast_audit_takes_slopes_where_norm_gains_are_tuned_and_races_elsewhere():
+    there, elsewhere = Settings("reference-a", fast=True), Settings("some/model", fast=True)
+    assert (there.by, elsewhere.by) == (("gradient",), USUAL)
+    assert replace(there, fast=False).by == USUAL
+    assert "512 rows 4 times" in cost(replace(there, traits=("owl", "oak", "elm")))
+    assert "512 rows 4 times" in cost(replace(there, fast=False, measures=("probe",), traits=("owl", "oak", "elm")))
