@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit import stop_rule
@@ -26,6 +27,12 @@ def test_one_more_control_student_is_stopped_as_often_as_stated(false_stops):
     drawn = rng.normal(0.15, 0.02, (4000, 9))
     stopped = np.mean([row[8] >= threshold(students(row[:8]), false_stops) for row in drawn])
     assert stopped == pytest.approx(false_stops, abs=3 * np.sqrt(false_stops / 4000))
+
+
+def test_the_threshold_is_the_end_of_a_prediction_interval():
+    highest = np.array([0.10, 0.12, 0.11, 0.15, 0.13, 0.14, 0.17])
+    above = stats.t(6, highest.mean(), highest.std(ddof=1) * np.sqrt(8 / 7)).isf(0.05)
+    assert threshold(students(highest), 0.05) == pytest.approx(above)
 
 
 def test_few_controls_and_other_bases_are_refused_with_the_next_step(tmp_path, monkeypatch):
