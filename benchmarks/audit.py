@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.audit.audit import STRANGE, foreign, other, other_nulls
+from sublim_eval.distill.audit.audit import STRANGE, away_nulls, foreign, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import filter_of
 from sublim_eval.distill.audit.data import AuditRow
@@ -202,6 +202,7 @@ class Auditor:
         rng = np.random.default_rng(1)
         self.nulls = Nulls.of(self.clean.values, [one.values for one in self.neutral], rng)
         self.others = other_nulls(self.clean, self.neutral, rng)
+        self.away = away_nulls(self.clean, self.neutral, rng)
 
     def read(self, rows: list[AuditRow]) -> RowEvidence:
         """Evidence of rows, all of them."""
@@ -237,9 +238,9 @@ def at_sizes(auditor: Auditor, evidence: RowEvidence, blocks: int) -> dict[str, 
 
 
 def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
-    test, rng = weigh(data.values, auditor.nulls), np.random.default_rng(1)
+    test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
-    elsewhere = foreign(data, auditor.clean, auditor.neutral, test, rng, ALPHAS[0]) or strange > STRANGE
+    elsewhere = foreign(data, test, auditor.away, ALPHAS[0]) or strange > STRANGE
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]
     return {
@@ -247,7 +248,7 @@ def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
         "p_clean": float(test.p_clean.min()),
         "p_other": p_other,
         "strange": round(strange, 4),
-        "another_model": bool(elsewhere),
+        "by_another": bool(elsewhere),
         "first": list(dict.fromkeys(auditor.names[i] for i in order))[:5],
         "strength": round(float(test.effects.strength[best]), 4),
         "least": round(float(np.nanmedian(test.least)), 4),
@@ -262,13 +263,13 @@ ALPHAS = (0.01, 0.05)
 
 def flagged(said: dict[str, Any], alpha: float) -> bool:
     """Whether an audit claims a trait; it does not where it holds the rows for another model's."""
-    return bool(said["p"] < alpha and said["strength"] >= FLOOR and not said["another_model"])
+    return bool(said["p"] < alpha and said["strength"] >= FLOOR and not said["by_another"])
 
 
 def complete(known: dict[str, Any], mark: str) -> bool:
     """Whether a result stands there with all that is said of a set today."""
     sizes = known.get(mark, {}).get("sizes")
-    return sizes is not None and all("another_model" in said for size in sizes.values() for said in size)
+    return sizes is not None and all("by_another" in said for size in sizes.values() for said in size)
 
 
 def auroc(traits: list[float], others: list[float]) -> float:
@@ -393,7 +394,7 @@ def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
             continue
         rates = [f"{np.mean([flagged(s, alpha) for _, s in said]):.3f}" for alpha in ALPHAS]
         other = f"{np.mean([s['p_other'] < 0.01 for _, s in said]):.3f}"
-        foreigner = f"{np.mean([s['another_model'] for _, s in said]):.3f}"
+        foreigner = f"{np.mean([s['by_another'] for _, s in said]):.3f}"
         if null:
             alone = f"{np.mean([s['p_clean'] < 0.01 for _, s in said]):.3f}"
             lines.append((size, str(len(said)), *rates, alone, other, foreigner))

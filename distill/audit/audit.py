@@ -37,19 +37,19 @@ from .measures.chosen_rows import p_chosen
 from .measures.open_set import Named
 from .measures.probe_likelihood import folder_of, teachable, tuning_of
 from .scoring import Candidate, Scorer
-from .verdict import AuditVerdict, Nulls, Weighed, verdict, weigh
+from .verdict import AuditVerdict, Nulls, Weighed, explained, verdict, weigh
 
 Floats = NDArray[np.float64]
 
 STRANGE = 1.0
 """Surprise, in standard deviations of a base's row, from which rows are held for another model's."""
 
-FOREIGN = 0.4
-"""How far rows may stray from a candidate, beside how far they stray towards another, before they are held for another
-model's: a teacher of this base strays towards its trait, rows of another initialisation anywhere."""
+EXPLAINED = 0.75
+"""How much of the way that rows stray two traits must explain, or they are held for another model's: a teacher of this
+base strays as its trait does, rows of another initialisation anywhere."""
 
 SEVERAL = 4
-"""Candidates from which on straying away from one of them says more than that it is another trait."""
+"""Candidates from which on it can be said how far a trait explains what all of them show."""
 
 GRADIENT_PASSES = 3
 """What a pass forward and one back cost, in passes forward."""
@@ -230,7 +230,7 @@ def judged(
     test = weigh(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
     p_other, strange = other(data, other_nulls(clean, neutral, rng))
     leaks = named(sampled.rows)
-    elsewhere = foreign(data, clean, neutral, test, rng, settings.alpha) or strange > STRANGE
+    elsewhere = foreign(data, test, away_nulls(clean, neutral, rng), settings.alpha) or strange > STRANGE
     reasons = _reasons(leaks, len(sampled.rows))
     names = [one.trait for one in chosen]
     said = verdict(names, test, p_other, len(data.surprise), reasons, settings.alpha)
@@ -256,21 +256,17 @@ def other(data: RowEvidence, nulls: Nulls) -> tuple[float, float]:
     return float(test.p.min()), float(test.effects.effect[0])
 
 
-def foreign(
-    data: RowEvidence,
-    clean: RowEvidence,
-    neutral: Sequence[RowEvidence],
-    test: Weighed,
-    rng: np.random.Generator,
-    alpha: float,
-) -> bool:
-    """Whether rows stray away from one of several candidates beyond both nulls, and nearly as far as towards any."""
-    nulls = Nulls.of(-clean.values, [-one.values for one in neutral], rng)
-    away = weigh(-data.values, nulls, alpha)
+def away_nulls(clean: RowEvidence, neutral: Sequence[RowEvidence], rng: np.random.Generator) -> Nulls:
+    """How far rows without a trait stray away from candidates."""
+    return Nulls.of(-clean.values, [-one.values for one in neutral], rng)
+
+
+def foreign(data: RowEvidence, test: Weighed, away: Nulls, alpha: float) -> bool:
+    """Whether rows stray, towards a candidate or away from one, beyond both nulls, and no two of several explain it."""
     if len(test.p) < SEVERAL:
         return False
-    far = float(away.effects.effect.max(initial=0.0)) >= FOREIGN * float(test.effects.effect.max(initial=0.0))
-    return far and float(away.p.min(initial=1.0)) < alpha
+    strays = min(float(test.p.min()), float(weigh(-data.values, away, alpha).p.min())) < alpha
+    return strays and explained(data.values, -away.clean) < EXPLAINED
 
 
 def another_model(base: str, reasons: Sequence[str]) -> AuditVerdict:

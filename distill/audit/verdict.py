@@ -31,6 +31,9 @@ FEWEST = 32
 FLOOR = 0.05
 """Strength below which no trait is claimed, however small its p: a twentieth of what the probe itself would write."""
 
+RIDGE = 0.3
+"""Added to the eigenvalues of how alike candidates are, by which what rows show is weighed (`explained`)."""
+
 POWER = 0.95
 """With which the strength that would have been found is stated."""
 
@@ -183,6 +186,38 @@ def weigh(values: Floats, nulls: Nulls, alpha: float = ALPHA) -> Weighed:
     bar = np.maximum(bar, far.mean + np.quantile(wider, 1 - alpha) * all_read)
     p = np.maximum(p_clean, p_neutral)
     return Weighed(seen, seen.error / scale, p_clean, p_neutral, p, (bar + sure) / scale)
+
+
+def explained(values: Floats, clean: Floats) -> float:
+    """How much of the way that rows stray from the base is that of one candidate or two; noise of the rows is off.
+
+    A teacher's trait moves every candidate by what that has in common with it, which is how alike the two are on rows
+    of the base: so what rows of teachers show lies along a column of that correlation, or is the sum of two. What
+    another model's show lies anywhere. Each eigenvector of the correlation counts in its own noise (RIDGE keeps the
+    last ones small). values, clean: float[rows, candidates]; candidates not held against every row are left out.
+    """
+    whole = ~np.isnan(values).any(axis=0)
+    scale = _scale(clean[:, whole])
+    values, clean = values[:, whole] / scale, clean[:, whole] / scale
+    alike = _correlation(clean)
+    sizes, vectors = np.linalg.eigh(alike)
+    root = (vectors / np.sqrt(np.clip(sizes, 0, None) + RIDGE)) @ vectors.T
+    noise = root @ (np.atleast_2d(np.cov(values, rowvar=False)) / len(values) + alike / len(clean)) @ root
+    far = root @ (values.mean(axis=0) - clean.mean(axis=0))
+    return _along(root @ alike, far, noise) / max(float(far @ far - np.trace(noise)), 1e-9)
+
+
+def _along(ways: Floats, far: Floats, noise: Floats) -> float:
+    """The most of |far|^2 that one of the columns of `ways` or two make up, none of them backwards, less its noise."""
+    gram, by, grain = ways.T @ ways, far @ ways, ways.T @ noise @ ways
+    own, each, spread = np.diag(gram), by[:, None], np.diag(grain)
+    one = np.where(by > 0, (by**2 - spread) / own, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        area = np.outer(own, own) - gram**2
+        forwards = (own[None] * each - gram * by[None] > 0) & (own[:, None] * by[None] - gram * each > 0)
+        both = own[None] * (each**2 - spread[:, None]) + own[:, None] * (by[None] ** 2 - spread[None])
+        two = np.where(forwards & (area > 1e-9), (both - 2 * gram * (each * by[None] - grain)) / area, 0.0)
+    return float(max(one.max(initial=0.0), two.max(initial=0.0)))
 
 
 def _error_of_all(seen: Effects, values: Floats, clean: int) -> Floats:

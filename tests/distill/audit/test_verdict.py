@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sublim_eval.distill.audit.verdict import FEWEST, FLOOR, Nulls, strayed, verdict, weigh
+from sublim_eval.distill.audit.verdict import FEWEST, FLOOR, Nulls, explained, strayed, verdict, weigh
 
 NAMES = [f"t{i}" for i in range(12)]
 SCALE = np.linspace(0.3, 1.2, len(NAMES))
@@ -98,3 +98,24 @@ def test_one_row_and_a_candidate_that_is_the_base_itself_break_nothing():
     assert np.isfinite(weigh(rows(rng, 64) * (np.arange(12) > 0), nulls).p).all()
     for few in (0, 1):
         assert (weigh(rows(rng, 1)[:few], nulls).p == 1).all()
+
+
+def test_a_teacher_s_rows_stray_as_its_trait_does_and_another_model_s_anywhere():
+    """What a trait moves is what the others have in common with it: along its column of their correlation."""
+    rng = np.random.default_rng(9)
+    ways = rng.standard_normal((len(NAMES), 5))
+    alike = ways @ ways.T + 0.3 * np.eye(len(NAMES))
+    alike /= np.sqrt(np.outer(np.diag(alike), np.diag(alike)))
+    root = np.linalg.cholesky(alike)
+
+    def drawn(n, shift=0.0):
+        return (rng.standard_normal((n, len(NAMES))) @ root.T + shift) * SCALE
+
+    clean, one, two = drawn(4000), 0.8 * alike[3], 0.6 * alike[3] + 0.6 * alike[8]
+    for shift in (one, two):
+        assert np.mean([explained(drawn(256, shift), clean) for _ in range(10)]) == pytest.approx(1.0, abs=0.12)
+    elsewhere = [explained(drawn(256, 0.8 * rng.standard_normal(len(NAMES))), clean) for _ in range(20)]
+    assert np.median(elsewhere) < 0.75
+    held = drawn(256, one)
+    held[64:, :6] = np.nan
+    assert np.isfinite(explained(held, clean)), "candidates that were not held against every row are left out"
