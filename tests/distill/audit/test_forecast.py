@@ -128,3 +128,4 @@ def test_a_dose_is_rate_times_steps():
     dose = Dose.of(Tuning("ln_tuning", learning_rate=0.06, batch_size=16, epochs=2), 100)
     assert dose.steps == 13 and dose.dose == pytest.approx(0.06 * 13)
     assert Dose.of(Tuning("ln_tuning", learning_rate=0.1, steps=50), 100).dose == pytest.approx(5.0)
+    assert Dose.of(Tuning("ln_tuning", learning_rate=0.06, batch_size=16, accumulate=2, epochs=2), 100).steps == 7
