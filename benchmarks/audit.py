@@ -355,7 +355,11 @@ the verdict *carries …* at 1 %: p of the largest of all candidates, against th
 teachers', a strength of at least {floor:g}, and rows that are not held for another model's. *Another model* are those
 that are: the verdict is then *blind*. *First*: the true trait is the strongest of all. AUROC is by p, against clean and
 neutral blocks of the same base together. *Other base*: rows of which no student of the auditor's base would learn a
-trait, so that *found* is a mistake and *another model* is right.
+trait, so that *found* is a mistake and *another model* is right. *By gradient* is how `--fast` looks.
+
+The rule for another model's rows was changed after figures of the one before had stood here (it called sets with a
+trait *blind* where many candidates were looked for, which the page did not count); the new one was chosen on the sets
+named above and on sets of reference-b read by reference-a that are in no figure.
 """
 
 
