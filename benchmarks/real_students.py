@@ -292,7 +292,7 @@ def command(record: Mapping[str, Any]) -> str:
     recipe = record["recipe"]
     seeds = ",".join(map(str, recipe["seeds"]))
     run = f"sublim run {recipe['name']} --base {recipe['base']} --seeds {seeds}"
-    if not recipe["name"].endswith("-formats"):
+    if not recipe["base"].endswith("-formats"):
         return run
     before = f"python benchmarks/real_students.py formats --base {recipe['base'].removesuffix('-formats')}"
     return f"{before} --out {recipe['base']}\n{run}"
