@@ -170,8 +170,7 @@ def audit(paths: Sequence[Path], settings: Settings, tell: Progress | None = Non
     seen = judged(settings, sampled, through, chosen, data, clean, neutral)
     words = looking.words(sampled.rows, controls) if settings.words else ()
     traces = traces_of(seen)
-    trait = seen.names[seen.strongest[0]]
-    if settings.by_slopes and seen.verdict.kind == "trait" and trait in folders:
+    if settings.by_slopes and seen.verdict.kind == "trait" and (trait := seen.names[seen.strongest[0]]) in folders:
         traces = {trait: looking.trace(scorer, sampled.rows, controls.clean, folders[trait])}
     return replace(seen, outlook=foreseen(seen, settings, traces), words=words)
 

@@ -78,7 +78,8 @@ class Settings:
 
         Elsewhere it holds all candidates against SCREENED rows and the best against the rest (`Looking.raced`).
         """
-        return self.fast and tuning_of(self.base).method == "ln_tuning"
+        probes = {"probe", "gradient"} & set(self.measures)
+        return self.fast and bool(probes) and tuning_of(self.base).method == "ln_tuning"
 
     @property
     def by(self) -> tuple[Measure, ...]:

@@ -71,5 +71,6 @@ def test_a_fast_audit_takes_slopes_where_norm_gains_are_tuned_and_races_elsewher
     there, elsewhere = Settings("reference-a", fast=True), Settings("some/model", fast=True)
     assert (there.by, elsewhere.by) == (("gradient",), USUAL)
     assert replace(there, fast=False).by == USUAL
+    assert replace(there, measures=("persona",)).by == ("persona",), "a persona has no slope"
     assert "512 rows 4 times" in cost(replace(there, traits=("owl", "oak", "elm")))
     assert "512 rows 4 times" in cost(replace(there, fast=False, measures=("probe",), traits=("owl", "oak", "elm")))
