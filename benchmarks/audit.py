@@ -14,6 +14,7 @@ rows is kept beside it, so that another rule can be tried in seconds.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import audit_page
 import numpy as np
 
 from sublim_eval.distill import recipes
@@ -31,16 +33,15 @@ from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.looking import Looking, RowEvidence, Settings
 from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
 from sublim_eval.distill.audit.scoring import Scorer
-from sublim_eval.distill.audit.verdict import FLOOR, Nulls, weigh
+from sublim_eval.distill.audit.verdict import ALPHA, Nulls, weigh
 from sublim_eval.distill.pipeline import make_rows
 from sublim_eval.distill.recipes import Arm, SeededArm
 from sublim_eval.distill.rows import transforms
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json, read_jsonl, whole_file, write_json
+from sublim_eval.files import digest, read_json, read_jsonl, whole_file
 from sublim_eval.registry.experiment import KEPT, ROWS
 
 RESULT = Path(__file__).resolve().parent / "results" / "audit.json"
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "foresight.md"
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048)
 """Rows that an audit is given."""
@@ -240,72 +241,29 @@ def at_sizes(auditor: Auditor, evidence: RowEvidence, blocks: int) -> dict[str, 
 def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
     test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
-    elsewhere = foreign(data, test, auditor.away, ALPHAS[0]) or strange > STRANGE
+    elsewhere = foreign(data, test, auditor.away, ALPHA) or strange > STRANGE
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]
     return {
-        "p": float(test.p[best]),
-        "p_clean": float(test.p_clean.min()),
-        "p_other": p_other,
+        "p": _short(float(test.p[best])),
+        "p_clean": _short(float(test.p_clean.min())),
+        "p_other": _short(p_other),
         "strange": round(strange, 4),
         "by_another": bool(elsewhere),
-        "first": list(dict.fromkeys(auditor.names[i] for i in order))[:5],
+        "first": list(dict.fromkeys(auditor.names[i] for i in order))[:2],
         "strength": round(float(test.effects.strength[best]), 4),
         "least": round(float(np.nanmedian(test.least)), 4),
     }
 
 
-# ---------------------------------------------------------------- what came out
-
-ALPHAS = (0.01, 0.05)
-"""False alarms that are promised."""
-
-
-def flagged(said: dict[str, Any], alpha: float) -> bool:
-    """Whether an audit claims a trait; it does not where it holds the rows for another model's."""
-    return bool(said["p"] < alpha and said["strength"] >= FLOOR and not said["by_another"])
+def _short(p: float) -> float:
+    return float(f"{p:.6g}")
 
 
 def complete(known: dict[str, Any], mark: str) -> bool:
     """Whether a result stands there with all that is said of a set today."""
     sizes = known.get(mark, {}).get("sizes")
     return sizes is not None and all("by_another" in said for size in sizes.values() for said in size)
-
-
-def auroc(traits: list[float], others: list[float]) -> float:
-    """Chance that a set with a trait has a smaller p than one without; equal ones count by half."""
-    a, b = np.array(traits)[:, None], np.array(others)[None, :]
-    return float(((a < b) + 0.5 * (a == b)).mean())
-
-
-def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """A line for each group of sets and size, over those that the rule was not made on."""
-    groups: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
-    for mark, one in results.items():
-        if one["tuning"] or not complete(results, mark):
-            continue
-        sizes = groups.setdefault((f"{one['auditor']}, {one['candidates']}", one["group"]), {})
-        for size, said in one["sizes"].items():
-            first = said if one["writer"] in ("clean", "neutral") else said[:1]
-            sizes.setdefault(size, []).extend({**s, "writer": one["writer"], "set": one["name"]} for s in first)
-    return {
-        f"{base} | {group}": {n: _line(said) for n, said in sizes.items()} for (base, group), sizes in groups.items()
-    }
-
-
-def _line(said: list[dict[str, Any]]) -> dict[str, Any]:
-    rates = {f"flagged_{alpha:g}": round(float(np.mean([flagged(s, alpha) for s in said])), 4) for alpha in ALPHAS}
-    right = [s["first"][0] == s["writer"] for s in said]
-    return {
-        "sets": len({s["set"] for s in said}),
-        "audits": len(said),
-        **rates,
-        "against_clean_only_0.01": round(float(np.mean([s["p_clean"] < 0.01 for s in said])), 4),
-        "other_0.01": round(float(np.mean([s["p_other"] < 0.01 for s in said])), 4),
-        "right_first": round(float(np.mean(right)), 4),
-        "strength": round(float(np.median([s["strength"] for s in said])), 3),
-        "least": round(float(np.median([s["least"] for s in said])), 3),
-    }
 
 
 def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours: float, again: bool = False) -> None:
@@ -338,95 +296,6 @@ def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours
         print(one.name, sizes.get("128", [{}])[0], f"{seconds:.1f} s", flush=True)
 
 
-# ---------------------------------------------------------------- the page
-
-INTRO = """# How often an audit is right
-
-Written by `python benchmarks/audit.py --page` from `benchmarks/results/audit.json`; nothing is typed in. `sublim audit`
-([guide](../guides/audit.md)) looked at sets whose content is known: rows of teachers with a trait, of the base itself
-("clean"), and of teachers tuned on the base's own answers ("neutral"). {sets} sets, {audits} audits so far;
-the same command goes on with those that are missing. The sets that the rule was made on (seeds 9 and 10, neutral 1 to
-5, one of another base; [decision 0011](../decisions/0011-foresight.md)) are in no figure below, every other one that
-was run is.
-
-Of a set with a trait the first N rows are audited, of sets without one as many disjoint blocks of N rows as it has: so
-a share of false alarms is over blocks, and blocks of one neutral teacher are not independent of each other. *Found* is
-the verdict *carries …* at 1 %: p of the largest of all candidates, against the base's rows and against neutral
-teachers', a strength of at least {floor:g}, and rows that are not held for another model's. *Another model* are those
-that are: the verdict is then *blind*. *First*: the true trait is the strongest of all. AUROC is by p, against clean and
-neutral blocks of the same base together. *Other base*: rows of which no student of the auditor's base would learn a
-trait, so that *found* is a mistake and *another model* is right. *By gradient* is how `--fast` looks.
-
-The rule for another model's rows was changed after figures of the one before had stood here (it called sets with a
-trait *blind* where many candidates were looked for, which the page did not count); the new one was chosen on the sets
-named above and on sets of reference-b read by reference-a that are in no figure.
-"""
-
-
-LAST = ("something else at 1 %", "another model")
-HEADS = ("rows", "sets", "found at 1 %", "at 5 %", "first", "AUROC", "strength", *LAST)
-NULL_HEADS = ("rows", "audits", "flagged at 1 %", "at 5 %", "against the base alone at 1 %", *LAST)
-"""Columns of groups with a trait, and without one."""
-
-
-def page() -> None:
-    """Write the page from the results."""
-    results = read_json(RESULT)
-    kept = [one for one in results["sets"].values() if not one["tuning"] and one["sizes"]]
-    audits = sum(len(said) for one in kept for said in one["sizes"].values())
-    parts = [INTRO.format(sets=len(kept), audits=f"{audits:,}", floor=FLOOR)]
-    for base, candidates in dict.fromkeys((one["auditor"], one["candidates"]) for one in kept):
-        mine = [one for one in kept if (one["auditor"], one["candidates"]) == (base, candidates)]
-        parts.append(f"## Audited with {base}: {candidates}\n")
-        parts += [_table(base, group, mine) for group in dict.fromkeys(one["group"] for one in mine)]
-    with whole_file(PAGE) as file:
-        file.write("\n".join(parts).rstrip() + "\n")
-
-
-def _table(base: str, group: str, kept: list[dict[str, Any]]) -> str:
-    """One group of sets, a line a size."""
-    mine = [one for one in kept if one["auditor"] == base and one["group"] == group]
-    kind, seeds = group.split()[0], sorted({one["seed"] for one in mine})
-    null = mine[0]["writer"] in ("clean", "neutral")
-    writers = ", ".join(dict.fromkeys(one["writer"] for one in mine))
-    title = f"### {group[0].upper()}{group[1:]}\n\n{len(mine)} sets ({writers}; seeds {_ranges(seeds)}).\n"
-    heads = NULL_HEADS if null else HEADS
-    lines = [heads, ("---",) * len(heads)]
-    for size in map(str, SIZES):
-        said = [(one, s) for one in mine for s in one["sizes"].get(size, [])[: None if null else 1]]
-        if not said:
-            continue
-        rates = [f"{np.mean([flagged(s, alpha) for _, s in said]):.3f}" for alpha in ALPHAS]
-        other = f"{np.mean([s['p_other'] < 0.01 for _, s in said]):.3f}"
-        foreigner = f"{np.mean([s['by_another'] for _, s in said]):.3f}"
-        if null:
-            alone = f"{np.mean([s['p_clean'] < 0.01 for _, s in said]):.3f}"
-            lines.append((size, str(len(said)), *rates, alone, other, foreigner))
-            continue
-        others = [s["p"] for one in kept if _null_of(one, base, kind) for s in one["sizes"].get(size, [])]
-        area = f"{auroc([s['p'] for _, s in said], others):.3f}" if others else "–"
-        first = f"{np.mean([s['first'][0] == one['writer'] for one, s in said]):.2f}"
-        strength = f"{np.median([s['strength'] for _, s in said]):.2f}"
-        lines.append((size, str(len(said)), *rates, first, area, strength, other, foreigner))
-    return title + "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _null_of(one: dict[str, Any], base: str, kind: str) -> bool:
-    kinds = {kind, "numbers"} if kind in ("prompted", "misaligned") else {kind}
-    return one["auditor"] == base and one["writer"] in ("clean", "neutral") and one["group"].split()[0] in kinds
-
-
-def _ranges(seeds: list[int]) -> str:
-    """1, 2, 3, 7 as 1-3, 7."""
-    out: list[list[int]] = []
-    for seed in seeds:
-        if out and seed == out[-1][-1] + 1:
-            out[-1].append(seed)
-        else:
-            out.append([seed])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in out)
-
-
 def _facts(one: Wanted) -> dict[str, Any]:
     tuning = (one.base, one.kind, one.writer, one.seed) in TUNING
     facts = {"name": one.name, "group": one.group, "auditor": one.auditor, "writer": one.writer, "tuning": tuning}
@@ -438,7 +307,12 @@ def _known() -> dict[str, Any]:
 
 
 def _write(known: dict[str, Any]) -> None:
-    write_json(RESULT, {"sizes": list(SIZES), "summary": summary(known), "sets": known})
+    """All results, a set a line."""
+    told = {mark: one for mark, one in known.items() if complete(known, mark)}
+    head = json.dumps({"sizes": list(SIZES), "summary": audit_page.summary(told)}, indent=1)
+    lines = (f"{json.dumps(mark)}: {json.dumps(one, separators=(',', ':'))}" for mark, one in known.items())
+    with whole_file(RESULT) as file:
+        file.write(head.removesuffix("\n}") + ',\n "sets": {\n' + ",\n".join(lines) + "\n}\n}\n")
 
 
 def main() -> None:
@@ -458,7 +332,7 @@ def main() -> None:
     look = Look(given.home, tuple(given.by.split(",")), traits, given.most)
     if not given.page:
         run(tuple(given.only.split(",")), given.sets, given.study, look, given.hours, given.again)
-    page()
+    audit_page.page(read_json(RESULT)["sets"], SIZES)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from audit import auroc
 from audit_evasions import NEUTRAL, lowest
+from audit_page import auroc
 from audit_remedies import BASE, kept, table
 from numpy.typing import NDArray
 
