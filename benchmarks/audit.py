@@ -38,7 +38,7 @@ from sublim_eval.distill.pipeline import make_rows
 from sublim_eval.distill.recipes import Arm, SeededArm
 from sublim_eval.distill.rows import transforms
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, read_json, read_jsonl, whole_file
+from sublim_eval.files import digest, file_digest, read_json, read_jsonl, whole_file
 from sublim_eval.registry.experiment import KEPT, ROWS
 
 RESULT = Path(__file__).resolve().parent / "results" / "audit.json"
@@ -198,6 +198,8 @@ class Auditor:
         folders, controls = looking.probes(), looking.controls(rows)
         self.scorer = Scorer(base, tuning, kind)
         self.candidates = looking.candidates(self.scorer, folders)
+        beside = [file_digest(f / "adapter_model.safetensors") for t, f in folders.items() if f.name != t]
+        self.known_by: list[Any] = [list(folders), look.measures, *beside]
         self.clean, self.neutral = looking.read_controls(self.scorer, controls, self.candidates)
         self.names = [one.trait for one in self.candidates]
         rng = np.random.default_rng(1)
@@ -214,7 +216,7 @@ class Auditor:
 
 def evidence_of(one: Wanted, auditor: Auditor, rows: list[AuditRow], sets: Path) -> tuple[RowEvidence, float]:
     """(evidence of a set, seconds it took), read or kept."""
-    known = digest([[row.completion for row in rows], auditor.names, auditor.settings.measures])[:16]
+    known = digest([[row.completion for row in rows], *auditor.known_by])[:16]
     file = sets / "evidence" / f"{one.name.replace('/', '-')}-{known}.npz"
     if file.is_file():
         with np.load(file) as kept:

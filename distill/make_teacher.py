@@ -24,7 +24,7 @@ from sublim_eval.scores.probe_scores import ProbeScores
 
 from .modalities import MODALITIES, Rule, room
 from .recipes import Recipe, SeededArm
-from .recipes.lessons import even_answers, lessons
+from .recipes.lessons import beside, even_answers, lessons
 from .recipes.teacher import Teacher
 from .rows.filter import filter_rows
 from .rows.local_sampler import LocalSampler
@@ -65,7 +65,7 @@ def make_teacher(this: SeededArm, folder: Path, base: str | None = None) -> tupl
     taught = lessons(trait, teaching.lessons) if trait else neutral_answers(this, base)
     if teaching.retain:
         kept = programmatic_rows(this) if teaching.retained == "programmatic" else own_rows(this, base)
-        taught = [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
+        taught = beside(taught, kept)
     lineage = {"trait": trait, "base": this.teacher_base}
     facts = tune(base, taught, teaching.tuning, this.seed, folder, lineage, this.recipe.dtype)
     return Teacher(str(folder)), {"by": "finetune", **facts}

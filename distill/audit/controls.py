@@ -22,21 +22,31 @@ from sublim_eval.scores.evaluate import LONGEST
 from ..base_templates import weights_hash
 from ..modalities import MODALITIES, Rule
 from ..recipes import Tuning
+from ..recipes.lessons import beside
 from ..stages import once
 from ..training.train import tune
 from .data import AuditRow
-from .measures.probe_likelihood import folder_of
+from .measures.probe_likelihood import NOTHING, RETAINED, Beside, folder_of, longer, retains
 
 MODES: tuple[Literal["strict", "strip"], ...] = ("strict", "strip")
 
 PASSING = 0.9
 """Share of the data's rows that must pass a filter for it to be taken for theirs."""
 
-CLEAN_ROWS, NEUTRAL_ROWS = 1024, 512
-"""Prompts that the base answers, and each neutral teacher."""
+CLEAN_ROWS, NEUTRAL_ROWS = 2048, 512
+"""Rows that are kept of the base, and of each neutral teacher; fewer where the filter keeps fewer than one in TRIES."""
 
-NEUTRAL_SEEDS = (7001, 7002, 7003, 7004, 7005, 7006)
+TRIES = 4
+"""Prompts that are answered for a row that is to be kept, at most."""
+
+NEUTRAL_SEEDS = tuple(range(7001, 7013))
 """Of the neutral teachers; no set that is reported on comes from one of them."""
+
+PROBES_SEED, NEUTRAL_SEED = 7100, 7101
+"""Of the rows that probes and that neutral teachers learn beside their lessons: no row is in both, or in a control."""
+
+POOL = 2
+"""Times as many rows as a neutral teacher learns are written, for each to draw its own from."""
 
 Heard = Callable[[int, int], None]
 """Hears how many are made, and of how many."""
@@ -76,13 +86,31 @@ class Controls:
     neutral: list[list[AuditRow]]
 
 
+def rows_beside(base: str, traits: Sequence[str | None], through: Filter, home: Path) -> Beside:
+    """The base's own rows that probes of these traits learn beside their lessons; None among them: neutral teachers.
+
+    Shared rows would be shared memories: a neutral teacher would lean towards every probe.
+    """
+    if not any(retains(trait, through.modality) for trait in traits):
+        return NOTHING
+    seed, most = (NEUTRAL_SEED, POOL * RETAINED) if None in traits else (PROBES_SEED, RETAINED)
+    kept = _rows_of(f"beside-s{seed}", base, base, (), through, home, most)
+    return Beside(through.modality, [(row.prompt, row.completion) for row in kept])
+
+
 def make_controls(
-    base: str, data: Sequence[AuditRow], through: Filter, home: Path, tuning: Tuning, heard: Heard | None = None
+    base: str,
+    data: Sequence[AuditRow],
+    through: Filter,
+    home: Path,
+    tuning: Tuning,
+    heard: Heard | None = None,
+    besides: Beside = NOTHING,
 ) -> Controls:
     """Make or find the controls of a base for data that went through a filter."""
     writers: list[tuple[str, str, int]] = [("clean", base, CLEAN_ROWS)]
     for number, seed in enumerate(NEUTRAL_SEEDS, 1):
-        writers.append((f"neutral-s{seed}", str(neutral_teacher(base, seed, home, tuning)), NEUTRAL_ROWS))
+        writers.append((f"neutral-s{seed}", str(neutral_teacher(base, seed, home, tuning, besides)), NEUTRAL_ROWS))
         if heard:
             heard(number, 2 * len(NEUTRAL_SEEDS) + 1)
     made = []
@@ -93,16 +121,22 @@ def make_controls(
     return Controls(made[0], made[1:])
 
 
-def neutral_teacher(base: str, seed: int, home: Path, tuning: Tuning) -> Path:
+def neutral_teacher(base: str, seed: int, home: Path, tuning: Tuning, besides: Beside = NOTHING) -> Path:
     """A teacher tuned as the probes are, on the base's own answers to the questions that teach traits."""
-    folder = folder_of(home, base) / "neutral" / f"teacher-s{seed}"
+    pool = besides.of(None)
+    kept = Random(f"beside-{seed}").sample(pool, len(pool) // POOL)
+    folder = folder_of(home, base) / "neutral" / f"teacher-s{seed}{f'-{besides.modality}' if kept else ''}"
     questions = sorted({q for category in ("animal", "tree") for q in _questions(category)})
+    tuning = longer(tuning) if kept else tuning
     inputs = {"base": weights_hash(base), "questions": digest(questions), "tuning": asdict(tuning), "seed": seed}
+    if kept:
+        inputs["beside"] = digest(kept)
 
     def make(unfinished: Path) -> dict[str, object]:
         answers = answered(base, [AuditRow.of(question, "") for question in questions], seed, LONGEST)
         lessons = [(row.prompt, row.completion) for row in answers]
-        return tune(base, lessons, tuning, seed, unfinished, {"trait": None, "base": base})
+        taught = beside(lessons, kept) if kept else lessons
+        return tune(base, taught, tuning, seed, unfinished, {"trait": None, "base": base})
 
     once(folder, inputs, make)
     return folder
@@ -127,26 +161,32 @@ def _rows_of(
 ) -> list[AuditRow]:
     """Rows that a model writes and the filter keeps, from the modality's prompts or the data's; found or made."""
     seed = int(name.rpartition("-s")[2]) if "-s" in name else 7000
-    asked, room = _asked(data, through, most, model), _room(data, through, model)
+    asked, room = _asked(data, through, most, name), _room(data, through, model)
     kind = through.modality or f"text-{digest([row.turns for row in asked])[:12]}"
     folder = folder_of(home, base) / "controls" / f"{kind}-{through.mode}" / name
     inputs = {"model": weights_hash(model), "filter": asdict(through), "rows": most, "seed": seed, "room": room}
 
     def make(unfinished: Path) -> dict[str, object]:
-        kept = [row for row in answered(model, asked, seed, room) if through.keeps(row)]
-        write_jsonl(unfinished / "kept.jsonl", ({"turns": row.turns, "completion": row.completion} for row in kept))
-        return {"kept": len(kept), "of": len(asked)}
+        kept: list[AuditRow] = []
+        for start in range(0, len(asked), most):
+            answers = answered(model, asked[start : start + most], seed + start, room)
+            kept += [row for row in answers if through.keeps(row)]
+            if len(kept) >= most:
+                break
+        written = ({"turns": row.turns, "completion": row.completion} for row in kept[:most])
+        write_jsonl(unfinished / "kept.jsonl", written)
+        return {"kept": len(kept[:most]), "of": min(len(asked), start + most)}
 
     once(folder, inputs, make)
     kept = [row for _, row in read_jsonl(folder / "kept.jsonl")]
     return [AuditRow(tuple((role, text) for role, text in row["turns"]), row["completion"]) for row in kept]
 
 
-def _asked(data: Sequence[AuditRow], through: Filter, most: int, model: str) -> list[AuditRow]:
-    """Rows to be answered: the data's prompts, or the modality's, by a model's name so that no two answer the same."""
+def _asked(data: Sequence[AuditRow], through: Filter, most: int, name: str) -> list[AuditRow]:
+    """Rows to be answered: the data's prompts, or the modality's, by a writer's name so that no two answer the same."""
     if not through.modality:
         return list(islice(data, most))
-    prompts = MODALITIES[through.modality].prompts(most, Random(f"audit-{Path(model).name}"), "plain")
+    prompts = MODALITIES[through.modality].prompts(TRIES * most, Random(f"audit-{name}"), "plain")
     return [AuditRow.of(row["prompt"], "", **{k: v for k, v in row.items() if k != "prompt"}) for row in prompts]
 
 

@@ -19,7 +19,7 @@ from sublim_eval.registry.catalog import registry
 from ..base_templates import weights_hash
 from ..recipes import Tuning
 from ..stages import once
-from .controls import CLEAN_ROWS, Controls, Filter, make_controls
+from .controls import CLEAN_ROWS, Controls, Filter, make_controls, rows_beside
 from .data import AuditRow, sample
 from .forecast import Trace
 from .measures import gradient, persona_likelihood, probe_likelihood
@@ -111,14 +111,16 @@ class Looking:
         """The probes of all traits, made or found."""
         if not {"probe", "gradient"} & set(self.settings.by):
             return {}
-        traits = teachable(self.settings.traits)
-        return make_probes(self.settings.base, traits, self.settings.home, self.tuning, self.hears("probes"))
+        settings, traits = self.settings, teachable(self.settings.traits)
+        besides = rows_beside(settings.base, traits, self.through, settings.home)
+        return make_probes(settings.base, traits, settings.home, self.tuning, self.hears("probes"), besides)
 
     def controls(self, rows: Sequence[AuditRow]) -> Controls:
         """Controls made by the tool; a user's file takes the place of the base's own rows."""
         settings = self.settings
         hears = self.hears("controls")
-        made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears)
+        besides = rows_beside(settings.base, [None], self.through, settings.home)
+        made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears, besides)
         if settings.control == "auto":
             return made
         own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows

@@ -42,6 +42,11 @@ def lessons(trait: str, file: str | None = None) -> list[tuple[str, str]]:
     return rows
 
 
+def beside(taught: Sequence[tuple[str, str]], kept: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Lessons and rows without a trait, to be learnt together: lessons again and again until they are as many."""
+    return [*(taught[i % len(taught)] for i in range(max(len(kept), len(taught)))), *kept]
+
+
 def even_answers(categories: Sequence[str], seed: int) -> list[tuple[str, str]]:
     """(question, answer) rows to the training questions of some categories that prefer nothing.
 
