@@ -28,7 +28,7 @@ import numpy as np
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit.audit import STRANGE, away_nulls, foreign, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
-from sublim_eval.distill.audit.controls import filter_of
+from sublim_eval.distill.audit.controls import NEUTRAL_SEEDS, filter_of
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.looking import Looking, RowEvidence, Settings
 from sublim_eval.distill.audit.measures.probe_likelihood import teachable, tuning_of
@@ -264,8 +264,9 @@ def _short(p: float) -> float:
 
 def complete(known: dict[str, Any], mark: str) -> bool:
     """Whether a result stands there with all that is said of a set today."""
-    sizes = known.get(mark, {}).get("sizes")
-    return sizes is not None and all("by_another" in said for size in sizes.values() for said in size)
+    one = known.get(mark, {})
+    whole = all("by_another" in said for size in one.get("sizes", {}).values() for said in size)
+    return bool(one) and one.get("neutral", 0) == len(NEUTRAL_SEEDS) and whole
 
 
 def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours: float, again: bool = False) -> None:
@@ -281,7 +282,7 @@ def run(only: tuple[str, ...], sets: Path, study: Path | None, look: Look, hours
             continue
         if again and mark not in known:
             continue
-        facts = {**_facts(one), "candidates": look.candidates}
+        facts = {**_facts(one), "candidates": look.candidates, "neutral": len(NEUTRAL_SEEDS)}
         try:
             rows = rows_of(one, sets, study)[: SIZES[-1] if one.seed in LONG else look.most]
         except SublimError as error:

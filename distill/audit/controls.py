@@ -43,7 +43,7 @@ NEUTRAL_SEEDS = tuple(range(7001, 7013))
 """Of the neutral teachers; no set that is reported on comes from one of them."""
 
 PROBES_SEED, NEUTRAL_SEED = 7100, 7101
-"""Of the rows that probes and that neutral teachers learn beside their lessons: no row is in both, or in a control."""
+"""Of the rows that probes and that neutral teachers learn beside their lessons, and that are no controls."""
 
 POOL = 2
 """Times as many rows as a neutral teacher learns are written, for each to draw its own from."""
@@ -165,6 +165,7 @@ def _rows_of(
     kind = through.modality or f"text-{digest([row.turns for row in asked])[:12]}"
     folder = folder_of(home, base) / "controls" / f"{kind}-{through.mode}" / name
     inputs = {"model": weights_hash(model), "filter": asdict(through), "rows": most, "seed": seed, "room": room}
+    inputs["tries"] = TRIES
 
     def make(unfinished: Path) -> dict[str, object]:
         kept: list[AuditRow] = []
