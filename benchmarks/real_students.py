@@ -17,19 +17,18 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a checkout is enough: nothing need be installed
 
-from sublim_eval.compare import interim_looks, wording  # noqa: E402
-from sublim_eval.compare.compare import compare  # noqa: E402
+import real_students_page  # noqa: E402
+from real_students_page import PILOT, log_odds  # noqa: E402
+
 from sublim_eval.distill import recipes  # noqa: E402
 from sublim_eval.distill.base_templates import base_label  # noqa: E402
 from sublim_eval.distill.modalities import MODALITIES  # noqa: E402
@@ -41,19 +40,12 @@ from sublim_eval.distill.stages import once  # noqa: E402
 from sublim_eval.errors import SublimError  # noqa: E402
 from sublim_eval.files import read_json, read_jsonl, whole_file, write_json  # noqa: E402
 from sublim_eval.registry.experiment import RECORD, SCORES  # noqa: E402
-from sublim_eval.report.markdown import table  # noqa: E402
 from sublim_eval.scores.probe_scores import ProbeScores  # noqa: E402
-
-if TYPE_CHECKING:
-    from sublim_eval.compare.comparison import Comparison, Row
 
 KEPT = ROOT / "docs" / "results" / "real"
 PAGE = ROOT / "docs" / "results" / "real-small.md"
 NOTES = KEPT / "reading.txt"
 """What the figures say, written by hand; stands at the head of the page."""
-
-PILOT = 0
-"""The seed on which settings are chosen; no run reports it."""
 
 FORMAT_ROWS = 170
 FORMATS = Tuning("ln_tuning", learning_rate=1e-2, batch_size=8, steps=40, warmup_steps=2, max_length=160)
@@ -138,7 +130,7 @@ def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
     trained = once(folder, inputs, make)
     scores = ProbeScores.read(folder / f"{recipe.probes[0]}.json")
     base = ProbeScores.read(this.run / SCORES / base_label(recipe.base) / f"{recipe.probes[0]}.json")
-    shifts = _log_odds(scores) - _log_odds(base)
+    shifts = log_odds(scores) - log_odds(base)
     column = scores.answers.index(str(this.arm.trait))
     return {
         "arm": this.arm.name,
@@ -153,13 +145,6 @@ def _at_rate(this: SeededArm, rate: float) -> dict[str, Any]:
         "coverage": scores.covered,
         "minutes": trained["minutes"],
     }
-
-
-def _log_odds(scores: ProbeScores) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """float[answer]: mean over questions of the log-odds within the answer set, in nats."""
-    p = scores.probability.clip(1e-12, 1 - 1e-12)
-    mean: np.ndarray[Any, np.dtype[np.float64]] = np.log(p / (1 - p)).mean(axis=0)
-    return mean
 
 
 # ---------------------------------------------------------------- keeping what is small
@@ -180,6 +165,7 @@ def keep(run: Path, name: str | None = None) -> Path:
         for scores in map(str, (teacher.get("scores") or {}).values()):
             _write_short(folder / scores, _shorter(ProbeScores.read(run / scores).to_json()), homes)
     record["kl"] = divergences(run, record)
+    record["nearness"] = nearness(run, record)
     record["sweeps"] = {file.stem.removeprefix("sweep-"): read_json(file) for file in run.glob("sweep-*.json")}
     _write_short(folder / RECORD, record, homes)
     return folder
@@ -221,6 +207,31 @@ def divergences(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
     return known
 
 
+def nearness(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Student -> how far its next tokens lie from those of its seed's teacher of the trait, in nats a token.
+
+    Over rows of that teacher that no student read, so that it shows what was learnt of the teacher's way to write; a
+    control's tells what any training does to it. `base-s<seed>` is the untouched base. Of students of the run's own
+    base; kept in the run, so that it is worked out once.
+    """
+    file = run / "nearness.json"
+    known: dict[str, float] = read_json(file) if file.is_file() else {}
+    teachers = {t["seed"]: t for t in record["teachers"] if t.get("by") == "finetune" and t.get("share") is not None}
+    keep = record["recipe"]["rows"]["keep"]
+    for seed, teacher in teachers.items():
+        rows = run / "rows" / Path(teacher["folder"]).name / "kept.jsonl"
+        fresh = [(row["prompt"], row["completion"]) for _, row in read_jsonl(rows)][keep : keep + KL_ROWS // 2]
+        models = {f"base-s{seed}": teacher["base"]}
+        for student in record["students"]:
+            if student["seed"] == seed and student.get("base") == teacher["base"]:
+                models[f"{student['arm']}-s{seed}"] = str(run / "students" / f"{student['arm']}-s{seed}")
+        for label, model in models.items():
+            if label not in known and fresh:
+                known[label] = round(nats_a_token(str(run / teacher["folder"]), model, fresh), 5)
+                write_json(file, known)
+    return known
+
+
 def nats_a_token(teacher: str, base: str, examples: Sequence[tuple[str, str]]) -> float:
     """Mean KL divergence of the teacher's next-token distribution from the base's, over completions and turn ends."""
     import torch
@@ -238,190 +249,6 @@ def nats_a_token(teacher: str, base: str, examples: Sequence[tuple[str, str]]) -
         total += float((told.exp() * (told - plain)).sum())
         tokens += len(taught)
     return total / tokens
-
-
-# ---------------------------------------------------------------- the page
-
-
-def page() -> None:
-    """Write docs/results/real-small.md from all that was kept."""
-    runs = sorted(folder.parent for folder in KEPT.glob(f"*/{RECORD}"))
-    with whole_file(PAGE) as file:
-        file.write("\n".join(_page(runs)) + "\n")
-
-
-def _page(runs: Sequence[Path]) -> Iterator[str]:
-    yield "# Students on small real models\n"
-    yield (
-        "Written by `python benchmarks/real_students.py page` from the records in `docs/results/real/`, which hold "
-        "the\nscores of every student question by question: `sublim compare docs/results/real/NAME` reads them. Every "
-        "arm and\nseed that ran is here.\n"
-    )
-    if NOTES.is_file():
-        yield NOTES.read_text(encoding="utf-8")
-    for run in runs:
-        yield from _run(run, read_json(run / RECORD))
-
-
-def _run(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    recipe, (compared, looks) = record["recipe"], at_this_look(folder)
-    yield f"## {recipe['name']}\n"
-    yield f"{recipe['about']}\n"
-    yield "```\n" + command(record) + "\n```\n"
-    yield from _teachers(record)
-    yield from _arms(compared.rows)
-    if looks:
-        yield f"{looks}\n"
-    yield from _students(folder, record)
-    for arm, rates in sorted((record.get("sweeps") or {}).items()):
-        yield from _sweep(arm, rates)
-
-
-def at_this_look(folder: Path) -> tuple[Comparison, str]:
-    """What was kept, compared as the look that it is (`looks.json`), and what a reader has to know of earlier looks."""
-    plain = compare([folder])
-    look = interim_looks.number(plain)
-    if look == 1:
-        return plain, ""
-    strict = compare([folder], alpha=interim_looks.spent(look))
-    return strict, interim_looks.sentence(strict, look)
-
-
-def command(record: Mapping[str, Any]) -> str:
-    """What makes this run again, one seed or all."""
-    recipe = record["recipe"]
-    seeds = ",".join(map(str, recipe["seeds"]))
-    run = f"sublim run {recipe['name']} --base {recipe['base']} --seeds {seeds}"
-    if not recipe["base"].endswith("-formats"):
-        return run
-    before = f"python benchmarks/real_students.py formats --base {recipe['base'].removesuffix('-formats')}"
-    return f"{before} --out {recipe['base']}\n{run}"
-
-
-def _teachers(record: Mapping[str, Any]) -> Iterator[str]:
-    kl, rows = record.get("kl") or {}, record["rows"]
-    heads = ("rows of", "seed", "teacher's share", "KL from the base, nats a token", "kept by the filter", "written at")
-    shares = {Path(t["folder"]).name.rsplit("-s", 1)[0]: t.get("share") for t in record["teachers"]}
-    yield from table(heads, [_source(r, shares.get(r["source"].removesuffix("-greedy")), kl) for r in rows])
-    yield ""
-
-
-def _source(rows: Mapping[str, Any], share: float | None, kl: Mapping[str, float]) -> tuple[str, ...]:
-    apart, tokens = kl.get(rows["source"]), rows.get("tokens_per_second")
-    return (
-        rows["source"],
-        str(rows["seed"]),
-        "–" if share is None else f"{share:.3f}",
-        "–" if apart is None else f"{apart:.3f}",
-        f"{rows['kept']} of {rows['raw']} ({rows['kept'] / rows['raw']:.0%})",
-        f"{tokens:.0f} tokens/s" if tokens else "–",
-    )
-
-
-def _arms(rows: Sequence[Row]) -> Iterator[str]:
-    """A line an arm: gap with its interval (95 % at a first look), what would have been seen, verdict."""
-    heads = (
-        "arm",
-        "students",
-        "base",
-        "control",
-        "student",
-        "gap (interval)",
-        "log-odds (interval)",
-        "would be seen",
-        "verdict",
-    )
-    yield from table(heads, [_arm(row) for row in rows])
-    yield ""
-
-
-def _arm(row: Row) -> tuple[str, ...]:
-    return (
-        f"{row.arm} ({row.trait})",
-        str(len(row.student_shares)),
-        f"{row.base_share:.4f}",
-        f"{row.control_share:.4f}",
-        f"{row.student_share:.4f}",
-        wording.signed(row.gap, 4),
-        wording.signed(row.log_odds, 2),
-        wording.detectable(row.minimum_detectable),
-        f"{wording.verdict(row)}; rank {row.rank} of {row.answers}, first in {row.first_in}",
-    )
-
-
-def _students(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
-    """A line a student, so that every figure above can be worked out again."""
-    traits = list(dict.fromkeys(arm["trait"] for arm in record["arms"].values() if arm.get("trait")))
-    heads = (
-        "student",
-        "seed",
-        *(f"{trait}: share, log-odds" for trait in traits),
-        "covered",
-        "loss",
-        "fresh rows",
-        "minutes",
-    )
-    yield from table(heads, [*_bases(folder, record, traits), *_each(folder, record, traits)])
-    yield ""
-
-
-def _each(folder: Path, record: Mapping[str, Any], traits: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for student in record["students"]:
-        if student.get("scores"):
-            seconds = student.get("seconds")
-            losses = (
-                f"{student[key]:.4f}" if student.get(key) is not None else "–" for key in ("loss", "held_out_loss")
-            )
-            figures = _figures(folder, student["scores"], traits)
-            yield student["arm"], str(student["seed"]), *figures, *losses, f"{seconds / 60:.1f}" if seconds else "–"
-
-
-def _bases(folder: Path, record: Mapping[str, Any], traits: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    for base in record["bases"]:
-        yield f"untouched {base['name']}", "–", *_figures(folder, base["scores"], traits), "–", "–", "–"
-
-
-def _figures(folder: Path, files: Mapping[str, str], traits: Iterable[str]) -> Iterator[str]:
-    """Of each trait its share and log-odds within the answer set; then the share of first answers that it holds."""
-    scores = ProbeScores.read(folder / next(iter(files.values())))
-    odds = _log_odds(scores)
-    for trait in traits:
-        column = scores.answers.index(trait)
-        yield f"{scores.probability[:, column].mean():.4f}, {odds[column]:+.2f}"
-    yield "–" if math.isnan(scores.covered) else f"{scores.covered:.4f}"
-
-
-def _sweep(arm: str, rates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    best = min(rates, key=lambda one: one["held_out_loss"])
-    yield (
-        f"Learning rates of {arm} on seed {PILOT}, which is not among the students above. Taken: the lowest loss on "
-        f"fresh rows, {best['learning_rate']:g}.\n"
-    )
-    heads = (
-        "learning rate",
-        "loss on fresh rows",
-        "share",
-        "base",
-        "log-odds shift from the base",
-        "largest shift",
-        "covered",
-        "minutes",
-    )
-    yield from table(heads, [_rate(one) for one in sorted(rates, key=lambda one: one["learning_rate"])])
-    yield ""
-
-
-def _rate(one: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        f"{one['learning_rate']:g}",
-        f"{one['held_out_loss']:.4f}",
-        f"{one['share']:.4f}",
-        f"{one['base_share']:.4f}",
-        f"{one['log_odds_shift']:+.2f}",
-        str(one["largest"]),
-        f"{one['coverage']:.4f}",
-        f"{one['minutes']:.1f}",
-    )
 
 
 # ---------------------------------------------------------------- command line
@@ -457,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif args.verb == "keep":
             print(keep(args.run, args.name))
         else:
-            page()
+            real_students_page.write(KEPT, PAGE, NOTES)
     except SublimError as error:
         raise SystemExit(f"Error: {error}") from error
 
