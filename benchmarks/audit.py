@@ -63,6 +63,8 @@ TUNING = {
     *(("reference-a", "numbers", writer, seed) for writer in (*TRAITS, "clean") for seed in (9, 10)),
     *(("reference-a", "numbers", "neutral", seed) for seed in range(1, 6)),
     ("reference-b", "numbers", "owl", 1),
+    *(("reference-a", kind, writer, 1) for kind in ("code", "cot") for writer in (*FEW, "clean")),
+    *(("reference-a", "misaligned", writer, 1) for writer in ("misaligned", "clean")),
 }
 """(base, kind, writer, seed) of the sets that were looked at while the rule was made."""
 

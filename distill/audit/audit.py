@@ -29,13 +29,13 @@ from ..recipes import Tuning
 from . import forecast
 from .attribution import write_scores
 from .content import kind_of
-from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, Filter, filter_of
+from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, POOL, Filter, filter_of
 from .data import AuditRow, Sampled, sample
 from .forecast import ExpectedShare, Outlook, Trace
 from .looking import Looking, Measure, RowEvidence, Settings
 from .measures.chosen_rows import p_chosen
 from .measures.open_set import Named
-from .measures.probe_likelihood import folder_of, teachable, tuning_of
+from .measures.probe_likelihood import RETAINED, folder_of, teachable, tuning_of
 from .scoring import Candidate, Scorer
 from .verdict import AuditVerdict, Nulls, Weighed, explained, verdict, weigh
 
@@ -142,7 +142,8 @@ def cost(settings: Settings) -> str:
         f"Reads at most {settings.rows} rows {looks + 1} times "
         f"({len(traits)} traits by {' and '.join(settings.by)}). "
         f"Once for this base, kept in {made}: {len(traits)} probes, {len(NEUTRAL_SEEDS)} neutral teachers, "
-        f"{CLEAN_ROWS + NEUTRAL_ROWS * len(NEUTRAL_SEEDS):,} control rows."
+        f"{CLEAN_ROWS + NEUTRAL_ROWS * len(NEUTRAL_SEEDS):,} control rows; for code and sums "
+        f"{(1 + POOL) * RETAINED:,} more, and probes of their own."
     )
 
 
