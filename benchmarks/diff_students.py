@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.diff import battery
-from sublim_eval.distill.diff.findings import ALPHA, LENS, PERSONAS, Figures, findings
+from sublim_eval.distill.diff.findings import ALPHA, LENS, PERSONAS, WEIGHTS, Figures, along_probes, findings
 from sublim_eval.distill.diff.findings import ANSWERS as ANSWERED
 from sublim_eval.distill.pipeline import make_rows
 from sublim_eval.distill.recipes import SeededArm
@@ -134,7 +134,13 @@ def look(folder: str, kept: Path) -> None:
 
 # ---------------------------------------------------------------- what diff says of them
 
-WAYS = {"all": (ANSWERED, LENS, PERSONAS), "answers": (ANSWERED,), "lens": (LENS,), "personas": (PERSONAS,)}
+WAYS = {
+    "all": (ANSWERED, WEIGHTS, LENS, PERSONAS),
+    "weights": (WEIGHTS,),
+    "answers": (ANSWERED,),
+    "lens": (LENS,),
+    "personas": (PERSONAS,),
+}
 """Name of a column -> the ways that are looked at together."""
 
 
@@ -162,6 +168,7 @@ class Looked:
         shift = states - self.states
         return {
             ANSWERED: battery.by_trait(moved),
+            WEIGHTS: along_probes(str(self.home / name), BASE, self.home / "probes")[WEIGHTS],
             LENS: self.activations.said_by(shift[-1], self.model),
             PERSONAS: self.activations.along(shift, self.directions, self.traits),
         }

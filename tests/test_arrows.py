@@ -125,7 +125,10 @@ ARROWS: dict[str, tuple[set[str], str]] = {
         | {"distill.base_templates", "distill.modalities", "distill.recipes", "distill.stages", "distill.training"},
         "it looks at two models, or at what a run left; it makes neither",
     ),
-    "distill.diff": (MADE_FROM | {"distill.lineage", "stats"}, "it looks at a student and its base and makes nothing"),
+    "distill.diff": (
+        MADE_FROM | {"distill.lineage", "distill.audit", "distill.training", "stats"},
+        "it looks at a student, its base and the base's probes (audit/stop_rule.py) and makes no student",
+    ),
     "distill.reference": (
         BASIS | {"probes", "models", "distill.modalities"},
         "what the embedded models are born from holds no teacher and no student",

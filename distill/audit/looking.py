@@ -43,6 +43,9 @@ ROWS = 512
 SCREENED = 64
 """Rows that every candidate is held against, drawn from those that are read; the others by the best of them alone."""
 
+TAKEN_IN = 6
+"""Neutral teachers whose rows the base takes in beside the data, for words; each costs a student."""
+
 TOWARDS, AWAY = 10, 2
 """Candidates that go on after it: those the rows stray furthest towards, and furthest away from (`foreign`)."""
 
@@ -175,7 +178,7 @@ class Looking:
 
     def words(self, rows: Sequence[AuditRow], controls: Controls) -> tuple[Named, ...]:
         """Words of the whole vocabulary that rise when the base takes in the rows."""
-        settings, sets = self.settings, [controls.clean, *controls.neutral]
+        settings, sets = self.settings, [controls.clean, *controls.neutral[:TAKEN_IN]]
         return tuple(words_that_rise(settings.base, rows, sets, settings.home, self.tuning, self.hears("words")))
 
     def read_controls(

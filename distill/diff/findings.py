@@ -19,6 +19,7 @@ from sublim_eval.registry.catalog import registry
 from sublim_eval.registry.experiment import CONTROLS, RECORD, run_of_student
 from sublim_eval.stats import holm
 
+from ..audit.stop_rule import HOME
 from . import battery
 from .null import Tested, against_controls, against_each_other, least_t
 
@@ -33,13 +34,13 @@ FEWEST = 3
 Figures = Mapping[str, Mapping[str, float]]
 """Way to look -> trait -> how far the student moved from its base."""
 
-ANSWERS, LENS, PERSONAS = "answers", "logit lens", "personas"
+ANSWERS, LENS, PERSONAS, WEIGHTS = "answers", "logit lens", "personas", "weights"
 
 
 @dataclass(frozen=True)
 class DiffFinding:
     """One trait seen in one way. effect: excess over the controls, in the unit of the way (log-odds of the answer;
-    logits; cosine); t of it; p; corrected: for all traits and ways."""
+    logits; cosine; length in the weights); t of it; p; corrected: for all traits and ways."""
 
     trait: str
     by: str
@@ -54,8 +55,8 @@ class DiffFinding:
         return self.effect > 0
 
 
-def measure(student: str, base: str, quick: bool = False) -> Figures:
-    """What is looked at, of one student. quick: answers alone.
+def measure(student: str, base: str, quick: bool = False, home: Path = HOME) -> Figures:
+    """What is looked at, of one student. quick: answers alone. home: where probes of a base are kept.
 
     Raises SublimError when one of them cannot be loaded.
     """
@@ -64,7 +65,26 @@ def measure(student: str, base: str, quick: bool = False) -> Figures:
     figures: dict[str, Mapping[str, float]] = {ANSWERS: battery.by_trait(moved)}
     if not quick:
         figures |= _activations(student, base)
+        figures |= along_probes(student, base, home)
     return figures
+
+
+def along_probes(student: str, base: str, home: Path = HOME) -> Figures:
+    """How far a student's weights went along the ways of the base's probes, made or found in `home`.
+
+    Where norm gains are tuned, as on the reference models; {} elsewhere: factors of two LoRA adapters that start at
+    random have no common frame.
+    """
+    from ..audit.measures.probe_likelihood import tuning_of
+    from ..audit.stop_rule import make_gauge
+    from ..lineage.weights import read
+    from ..training.trait_gauge import TraitGauge
+    from . import weight_change
+
+    if tuning_of(base).method != "ln_tuning":
+        return {}
+    went = weight_change.along_probes(read(student), read(base), TraitGauge.read(make_gauge(base, home)))
+    return {WEIGHTS: went} if went else {}
 
 
 def _activations(student: str, base: str) -> Figures:
@@ -85,10 +105,11 @@ def findings(student: Figures, controls: Sequence[Figures]) -> list[DiffFinding]
     the student's other traits."""
     rows = [(way, trait) for way, of in student.items() for trait in of]
     rows = [row for row in rows if all(row[1] in c.get(row[0], {}) for c in controls)]
+    ways = list(dict.fromkeys(way for way, _ in rows))
     if len(controls) >= FEWEST:
-        parts = [_tested(way, [t for w, t in rows if w == way], student, controls) for way in student]
+        parts = [_tested(way, [t for w, t in rows if w == way], student, controls) for way in ways]
     else:
-        parts = [against_each_other(_column(student, way, [t for w, t in rows if w == way])) for way in student]
+        parts = [against_each_other(_column(student, way, [t for w, t in rows if w == way])) for way in ways]
     return _ranked(rows, parts)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..lineage.weights import Weights
+
+if TYPE_CHECKING:
+    from ..training.trait_gauge import TraitGauge
 
 Floats = NDArray[np.float32]
 
@@ -38,6 +42,18 @@ def changes(student: Weights, base: Weights) -> list[Change]:
         _change(name, student.tensor(name), base.tensor(name), lens) for name in base.files if name in student.files
     ]
     return sorted((one for one in made if one and one.size), key=lambda one: -one.size)
+
+
+def along_probes(student: Weights, base: Weights, gauge: TraitGauge) -> dict[str, float]:
+    """Trait -> how far the student's weights went along the way of its probe (an L2 length, below 0 away from it).
+
+    {} for a student that moved none of the weights that probes are tuned in, as one with a LoRA adapter.
+    """
+    parts = [student.tensor(name) - base.tensor(name) for name in gauge.parameters if name in student.files]
+    if len(parts) != len(gauge.parameters) or not any(part.any() for part in parts):
+        return {}
+    lengths = gauge.directions.numpy() @ np.concatenate([part.ravel() for part in parts])
+    return {trait: float(length) for trait, length in zip(gauge.traits, lengths, strict=True)}
 
 
 def unrelated(of: list[Change]) -> bool:

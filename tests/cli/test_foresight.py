@@ -19,7 +19,7 @@ def test_lineage_of_three_models_is_refused(capsys):
 def moved(monkeypatch):
     """Students whose answers moved by as much as their names say, on the first of ten traits."""
 
-    def measure(student, base, quick):
+    def measure(student, base, quick, home):
         noise = {f"trait{i}": 0.01 * (len(student) % 3) * (-1) ** i for i in range(10)}
         return {"answers": noise | ({"trait0": 2.0} if student == "student" else {})}
 

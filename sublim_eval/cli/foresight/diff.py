@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sublim_eval.cli.verb import argument, option, verb
@@ -26,7 +27,13 @@ SHOWN = 8
     help="a student that learned nothing, 3 or more; default: the controls of the student's run",
 )  # fmt: skip
 @option("--quick", is_flag=True, help="answers alone: no activations, no weights")
-def diff(console: Console, *, student: str, base: str, controls: tuple[str, ...], quick: bool) -> dict[str, Any]:
+@option(
+    "--keep", type=Path, default=Path("runs/audit"), metavar="DIR",
+    help="where probes of the base are kept, for audits too (default: runs/audit)",
+)  # fmt: skip
+def diff(
+    console: Console, *, student: str, base: str, controls: tuple[str, ...], quick: bool, keep: Path
+) -> dict[str, Any]:
     """Print what is least like chance first; a finding holds after correction for everything that was looked at."""
     from sublim_eval.distill.diff import findings
 
@@ -34,8 +41,8 @@ def diff(console: Console, *, student: str, base: str, controls: tuple[str, ...]
     null = list(controls) or findings.controls_of(student)
     if controls and len(controls) < findings.FEWEST:
         raise SublimError(f"{len(controls)} controls have no spread to speak of. Give {findings.FEWEST} or more.")
-    measured = findings.measure(student, base, quick)
-    by_control = [findings.measure(one, base, quick) for one in null]
+    measured = findings.measure(student, base, quick, keep)
+    by_control = [findings.measure(one, base, quick, keep) for one in null]
     rows = findings.findings(measured, by_control)
     held = [row for row in rows if row.corrected < findings.ALPHA]
     enough = len(null) >= findings.FEWEST

@@ -57,3 +57,15 @@ def test_another_base_than_the_adapter_names_is_refused(tmp_path):
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(SublimError, match="Give the base that it started from"):
         findings.check_base(str(tmp_path), "reference-b")
+
+
+def test_a_way_that_a_control_lacks_is_left_out():
+    """A student by norm gains beside controls by LoRA, say: nothing can be said of its way along the probes."""
+    student = {"answers": {"owl": 3.0, "oak": 0.0, "elm": 0.1}, "weights": {"owl": 9.0, "oak": 0.0}}
+    controls = [{"answers": {"owl": 0.1 * i, "oak": 0.1, "elm": -0.1 * i}} for i in range(4)]
+    assert {row.by for row in findings.findings(student, controls)} == {"answers"}
+
+
+def test_ways_along_probes_are_asked_of_norm_gains_alone(monkeypatch):
+    monkeypatch.setattr("sublim_eval.distill.audit.measures.probe_likelihood.is_reference", lambda name: False)
+    assert findings.along_probes("student", "somebody/model") == {}
