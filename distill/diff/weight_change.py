@@ -49,11 +49,17 @@ def along_probes(student: Weights, base: Weights, gauge: TraitGauge) -> dict[str
 
     {} for a student that moved none of the weights that probes are tuned in, as one with a LoRA adapter.
     """
-    parts = [student.tensor(name) - base.tensor(name) for name in gauge.parameters if name in student.files]
-    if len(parts) != len(gauge.parameters) or not any(part.any() for part in parts):
+    names = [_as_saved(name) for name in gauge.parameters]
+    parts = [student.tensor(name) - base.tensor(name) for name in names if name in student.files]
+    if len(parts) != len(names) or not any(part.any() for part in parts):
         return {}
     lengths = gauge.directions.numpy() @ np.concatenate([part.ravel() for part in parts])
     return {trait: float(length) for trait, length in zip(gauge.traits, lengths, strict=True)}
+
+
+def _as_saved(parameter: str) -> str:
+    """What a checkpoint calls the gain that PEFT's norm tuning wraps."""
+    return parameter.removeprefix("base_model.model.").replace(".ln_tuning_layers.default", "")
 
 
 def unrelated(of: list[Change]) -> bool:

@@ -43,7 +43,10 @@ def gauge(base: Path) -> TraitGauge:
     last's."""
     width = load_file(base / "model.safetensors")[GAINS[0]].numel()
     ways = torch.stack([torch.ones(2 * width), torch.cat([torch.ones(width), -torch.ones(width)])])
-    return TraitGauge(["owl", "oak"], GAINS, ways / ways.norm(dim=1, keepdim=True))
+    named_by_peft = [
+        f"base_model.model.{name.removesuffix('.weight')}.ln_tuning_layers.default.weight" for name in GAINS
+    ]
+    return TraitGauge(["owl", "oak"], named_by_peft, ways / ways.norm(dim=1, keepdim=True))
 
 
 def test_how_far_a_student_went_along_each_probe_is_a_length(base: Path, tmp_path: Path, gauge: TraitGauge) -> None:
