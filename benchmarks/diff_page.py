@@ -182,7 +182,7 @@ finding**; of the same controls, each held against the {beside} others, {flagged
 Weights and answers carry it. *Weights*: how far the norm gains went along the way of each trait's probe (the audit's),
 chosen on seed 9 over five other forms, by the t of the true trait: whole students 9.4 and half clean ones 4.9, by the
 cosine 8.0 and 4.4 (whitened by the controls' own spread 9.7 and 5.4, which asks for their weights). It was added after
-figures of the other ways had stood here; the cosine was looked at on the students above as well and gives the same counts.
+figures of the other ways had stood here; the cosine, looked at on the students above too, gives the same counts.
 Activations on neutral questions, read through the logit lens or along personas, name the true trait in the shares above
 and are no evidence by themselves; they say where to look. "Found" is stricter than first: p below .05, corrected for
 every trait and way, beside ten controls.
