@@ -69,6 +69,13 @@ def measure(student: str, base: str, quick: bool = False, home: Path = HOME) -> 
     return figures
 
 
+def lacks_probes(base: str, home: Path = HOME) -> bool:
+    """Whether probes of a base have to be made before its students' weights can be held against them."""
+    from ..audit.measures.probe_likelihood import folder_of, tuning_of
+
+    return tuning_of(base).method == "ln_tuning" and not (folder_of(home, base) / "gauge" / "stage.json").is_file()
+
+
 def along_probes(student: str, base: str, home: Path = HOME) -> Figures:
     """How far a student's weights went along the ways of the base's probes, made or found in `home`.
 

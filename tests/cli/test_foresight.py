@@ -36,6 +36,16 @@ def test_diff_names_what_its_controls_lack(moved, tmp_path, capsys):
     assert "It took in: trait0." in capsys.readouterr().out
 
 
+def test_diff_says_what_it_makes_once_for_a_base(moved, tmp_path, capsys):
+    controls = [part for name in ("c", "cc", "ccc") for part in ("--control", name)]
+    assert main(["diff", "student", "reference-a", *controls, "--quick", "--keep", str(tmp_path)]) == 0
+    assert "probe" not in capsys.readouterr().out
+    assert findings.lacks_probes("reference-a", tmp_path) and not findings.lacks_probes("somebody/model", tmp_path)
+    (tmp_path / "base-reference-a" / "gauge").mkdir(parents=True)
+    (tmp_path / "base-reference-a" / "gauge" / "stage.json").write_text("{}")
+    assert not findings.lacks_probes("reference-a", tmp_path)
+
+
 def test_diff_of_a_control_finds_nothing(moved, capsys):
     controls = [part for name in ("c", "cc", "ccc") for part in ("--control", name)]
     assert main(["diff", "dd", "base", "--quick", *controls]) == 0

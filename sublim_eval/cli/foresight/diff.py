@@ -41,6 +41,8 @@ def diff(
     null = list(controls) or findings.controls_of(student)
     if controls and len(controls) < findings.FEWEST:
         raise SublimError(f"{len(controls)} controls have no spread to speak of. Give {findings.FEWEST} or more.")
+    if not quick and findings.lacks_probes(base, keep):
+        say(console, f"Tunes a probe of every trait first: once for this base, about a minute, kept in {keep}.")
     measured = findings.measure(student, base, quick, keep)
     by_control = [findings.measure(one, base, quick, keep) for one in null]
     rows = findings.findings(measured, by_control)
