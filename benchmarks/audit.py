@@ -26,7 +26,7 @@ import audit_page
 import numpy as np
 
 from sublim_eval.distill import recipes
-from sublim_eval.distill.audit.audit import STRANGE, away_nulls, foreign, other, other_nulls
+from sublim_eval.distill.audit.audit import away_nulls, foreign, other, other_nulls
 from sublim_eval.distill.audit.content import kind_of
 from sublim_eval.distill.audit.controls import NEUTRAL_SEEDS, filter_of
 from sublim_eval.distill.audit.data import AuditRow
@@ -65,6 +65,7 @@ TUNING = {
     ("reference-b", "numbers", "owl", 1),
     *(("reference-a", kind, writer, 1) for kind in ("code", "cot") for writer in (*FEW, "clean")),
     *(("reference-a", "misaligned", writer, 1) for writer in ("misaligned", "clean")),
+    *(("reference-b", "code", writer, 1) for writer in (*FEW, "clean")),
 }
 """(base, kind, writer, seed) of the sets that were looked at while the rule was made."""
 
@@ -122,6 +123,7 @@ def wanted() -> Iterator[Wanted]:
         yield from (Wanted(a, "misaligned", writer, seed) for writer in ("misaligned", "clean"))
         yield from (Wanted(a, "numbers", trait, seed, read_by=b) for trait in FEW)
     yield from (Wanted(b, "numbers", "clean", seed) for seed in range(6, 51))
+    yield from (Wanted(b, "code", writer, seed, read_by=a) for seed in range(1, 4) for writer in (*FEW, "clean"))
 
 
 DILUTED = {"half_clean": 0.5, "quarter": 0.75, "tenth": 0.9}
@@ -245,7 +247,7 @@ def at_sizes(auditor: Auditor, evidence: RowEvidence, blocks: int) -> dict[str, 
 def _said(auditor: Auditor, data: RowEvidence) -> dict[str, Any]:
     test = weigh(data.values, auditor.nulls)
     p_other, strange = other(data, auditor.others)
-    elsewhere = foreign(data, test, auditor.away, ALPHA) or strange > STRANGE
+    elsewhere = foreign(auditor.scorer.content.kind, data, test, auditor.away, (p_other, strange), ALPHA)
     order = sorted(range(len(auditor.names)), key=lambda i: (test.p[i], -test.effects.effect[i]))
     best = order[0]
     return {

@@ -28,7 +28,7 @@ from .. import recipes
 from ..recipes import Tuning
 from . import forecast
 from .attribution import write_scores
-from .content import kind_of
+from .content import Kind, kind_of
 from .controls import CLEAN_ROWS, NEUTRAL_ROWS, NEUTRAL_SEEDS, POOL, Filter, filter_of
 from .data import AuditRow, Sampled, sample
 from .forecast import ExpectedShare, Outlook, Trace
@@ -41,7 +41,7 @@ from .verdict import AuditVerdict, Nulls, Weighed, explained, verdict, weigh
 
 Floats = NDArray[np.float64]
 
-STRANGE = 1.0
+STRANGE: Mapping[Kind, float] = {"numbers": 1.0, "text": 0.3}
 """Surprise, in standard deviations of a base's row, from which rows are held for another model's."""
 
 EXPLAINED = 0.75
@@ -230,7 +230,8 @@ def judged(
     test = weigh(data.values, Nulls.of(clean.values, [one.values for one in neutral], rng), settings.alpha)
     p_other, strange = other(data, other_nulls(clean, neutral, rng))
     leaks = named(sampled.rows)
-    elsewhere = foreign(data, test, away_nulls(clean, neutral, rng), settings.alpha) or strange > STRANGE
+    kind = kind_of(row.completion for row in sampled.rows)
+    elsewhere = foreign(kind, data, test, away_nulls(clean, neutral, rng), (p_other, strange), settings.alpha)
     reasons = _reasons(leaks, len(sampled.rows))
     names = [one.trait for one in chosen]
     said = verdict(names, test, p_other, len(data.surprise), reasons, settings.alpha)
@@ -261,12 +262,21 @@ def away_nulls(clean: RowEvidence, neutral: Sequence[RowEvidence], rng: np.rando
     return Nulls.of(-clean.values, [-one.values for one in neutral], rng)
 
 
-def foreign(data: RowEvidence, test: Weighed, away: Nulls, alpha: float) -> bool:
-    """Whether rows stray, towards a candidate or away from one, beyond both nulls, and no two of several explain it."""
+def foreign(
+    kind: Kind, data: RowEvidence, test: Weighed, away: Nulls, strayed: tuple[float, float], alpha: float
+) -> bool:
+    """Whether another model wrote the rows. strayed: what `other` says of them.
+
+    Its text surprises the base. Its numbers need not: they stray towards a candidate or away from one, beyond both
+    nulls, and no two of several explain it.
+    """
+    p_other, strange = strayed
+    if kind == "text":
+        return p_other < alpha and strange > STRANGE[kind]
     if len(test.p) < SEVERAL:
-        return False
+        return strange > STRANGE[kind]
     strays = min(float(test.p.min()), float(weigh(-data.values, away, alpha).p.min())) < alpha
-    return strays and explained(data.values, -away.clean) < EXPLAINED
+    return strange > STRANGE[kind] or (strays and explained(data.values, -away.clean) < EXPLAINED)
 
 
 def another_model(base: str, reasons: Sequence[str]) -> AuditVerdict:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sublim_eval.distill.audit.audit import foreign
+from sublim_eval.distill.audit.looking import RowEvidence
 from sublim_eval.distill.audit.verdict import FEWEST, FLOOR, Nulls, explained, strayed, verdict, weigh
 
 NAMES = [f"t{i}" for i in range(12)]
@@ -119,3 +121,16 @@ def test_a_teacher_s_rows_stray_as_its_trait_does_and_another_model_s_anywhere()
     held = drawn(256, one)
     held[64:, :6] = np.nan
     assert np.isfinite(explained(held, clean)), "candidates that were not held against every row are left out"
+
+
+def test_text_of_another_model_is_known_by_surprise_and_numbers_by_straying_as_no_trait_does():
+    rng = np.random.default_rng(12)
+    clean, controls = rows(rng, 4000), neutral(rng, teachers=12)
+    nulls, away = Nulls.of(clean, controls, rng), Nulls.of(-clean, [-one for one in controls], rng)
+    values = rows(rng, 512) + 1.5 * rng.standard_normal(len(NAMES)) * SCALE
+    data, test = RowEvidence(values, np.zeros(512)), weigh(values, nulls)
+    calm, strange = (0.5, 0.0), (1e-6, 0.5)
+    assert foreign("numbers", data, test, away, calm, 0.01) and not foreign("text", data, test, away, calm, 0.01)
+    assert foreign("text", data, test, away, strange, 0.01)
+    assert not foreign("text", data, test, away, (0.02, 0.5), 0.01), "a surprise that neutral teachers have too"
+    assert not foreign("text", data, test, away, (1e-6, 0.2), 0.01), "a surprise that a teacher of this base has too"
