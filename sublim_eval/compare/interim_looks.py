@@ -6,7 +6,7 @@ Each run folder remembers in looks.json which students `sublim compare` read, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sublim_eval.compare.comparison import Comparison
@@ -19,12 +19,16 @@ FILE = "looks.json"
 
 @dataclass(frozen=True)
 class Look:
-    """One set of students that was read. seeds: of the arm with the most; alpha: the error that was allowed."""
+    """One set of students that was read. seeds: of the arm with the most; alpha: the error that was allowed.
+
+    arms: the digest of each arm's own students; empty in records that do not know it.
+    """
 
     students: str
     seeds: int
     alpha: float
     date: str
+    arms: Mapping[str, str] = field(default_factory=dict)
 
 
 def spent(number: int) -> float:
@@ -47,12 +51,24 @@ def number(comparison: Comparison) -> int:
     return known.index(students) + 1 if students in known else len(known) + 1
 
 
+def number_of_arm(comparison: Comparison, arm: str) -> int:
+    """Which look at one arm's own students this is: an arm to which no seed was added is not looked at again.
+
+    A look that does not know its arms counts as one at each of them.
+    """
+    own = _by_arm(comparison)[arm]
+    before = [look for look in earlier(comparison) if look.students != _students(comparison)]
+    known = dict.fromkeys(look.arms.get(arm) if look.arms else look.students for look in before)
+    seen = [students for students in known if students is not None]
+    return seen.index(own) + 1 if own in seen else len(seen) + 1
+
+
 def record(comparison: Comparison, date: str) -> None:
     """Write this look into every run folder that it read, unless it is there. date: when, ISO 8601.
 
     Raises SublimError for a folder that cannot be written and for a file that is no record of looks.
     """
-    now = Look(_students(comparison), _most(comparison), comparison.alpha, date)
+    now = Look(_students(comparison), _most(comparison), comparison.alpha, date, _by_arm(comparison))
     for folder in comparison.folders:
         looks = _read(folder)
         if now.students not in {look.students for look in looks}:
@@ -88,10 +104,19 @@ def _corrected(comparison: Comparison, before: Iterable[Look], at: int) -> str:
 
 
 def _students(comparison: Comparison) -> str:
+    return digest(_seeds(comparison))
+
+
+def _by_arm(comparison: Comparison) -> dict[str, str]:
+    return {arm: digest(seeds) for arm, seeds in _seeds(comparison).items()}
+
+
+def _seeds(comparison: Comparison) -> dict[str, list[int]]:
+    """Run and arm -> the seeds of its students."""
     seeds: dict[str, set[int]] = {}
     for row in comparison.rows:
         seeds.setdefault(f"{row.run}/{row.arm}", set()).update(row.student_shares)
-    return digest({arm: sorted(some) for arm, some in seeds.items()})
+    return {arm: sorted(some) for arm, some in seeds.items()}
 
 
 def _most(comparison: Comparison) -> int:
@@ -110,4 +135,10 @@ def _read(folder: Path) -> list[Look]:
 
 
 def _look(value: Mapping[str, object]) -> Look:
-    return Look(str(value["students"]), int(str(value["seeds"])), float(str(value["alpha"])), str(value["date"]))
+    arms = value.get("arms") or {}
+    if not isinstance(arms, Mapping):
+        raise TypeError("arms are no mapping")
+    by_arm = {str(arm): str(students) for arm, students in arms.items()}
+    return Look(
+        str(value["students"]), int(str(value["seeds"])), float(str(value["alpha"])), str(value["date"]), by_arm
+    )

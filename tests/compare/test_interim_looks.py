@@ -1,6 +1,7 @@
 """Facts about looks at a growing study: they are remembered, said, and can be paid for."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -116,3 +117,19 @@ def test_saved_replies_under_other_names_are_compared_first_minus_second(tmp_pat
     assert "student (cat) 0.000 1.000 +1.000" in printed(capsys, *both, *fields)
     assert main(["compare", *map(str, both)]) == 2 and "--question-field" in capsys.readouterr().err
     assert main(["compare", str(tmp_path), *fields]) == 2 and "--models" in capsys.readouterr().err
+
+
+def test_an_arm_to_which_no_seed_was_added_is_not_looked_at_again(tmp_path):
+    run = make_run(tmp_path / "a", seeds=(1, 2, 3))
+    before = compare([run])
+    interim_looks.record(before, "2026-01-01")
+    (one, other), more = before.rows[:2], {**before.rows[1].student_shares, 4: 0.1}
+    grown = replace(before, rows=[one, replace(other, student_shares=more)])
+    arms = [f"{row.run}/{row.arm}" for row in (one, other)]
+    assert [interim_looks.number_of_arm(before, arm) for arm in arms] == [1, 1]
+    assert [interim_looks.number_of_arm(grown, arm) for arm in arms] == [1, 2]
+    file = run / interim_looks.FILE
+    told = json.loads(file.read_text())
+    del told["looks"][0]["arms"]
+    file.write_text(json.dumps(told))
+    assert interim_looks.number_of_arm(grown, arms[0]) == 2, "a record without arms may be of any"
