@@ -25,7 +25,7 @@ from sublim_eval.errors import SublimError
 if TYPE_CHECKING:
     from sublim_eval.distill.audit.audit import Audit
 
-VERSION = "2-A"
+VERSION = "3-A"
 """Of the task: N rises where a flag or a p would come out otherwise, X where only an argument or a word does."""
 
 WEIGHTS_AT_HAND = ("sublim", "hf")
