@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from sublim_eval.distill.audit import controls
+from sublim_eval.distill.audit import controls, looking
 from sublim_eval.distill.audit.controls import Filter, make_controls, neutral_teacher, rows_beside
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures.probe_likelihood import (
@@ -103,3 +103,14 @@ def test_rows_are_asked_for_until_enough_are_kept_or_too_many_were_asked(tmp_pat
         rows = make_controls(BASE, (), Filter("numbers", "strict"), home, SHORT).clean
         stage = read_json(next(home.glob("*/controls/numbers-strict/clean/stage.json")))
         assert (len(rows), stage["kept"], stage["of"]) == (kept, kept, 36 if every == 3 else 12 * controls.TRIES)
+
+
+def test_an_audit_of_code_teaches_probes_and_neutral_teachers_rows_beside(tmp_path, monkeypatch):
+    asked, taught = [], {}
+    monkeypatch.setattr(looking, "rows_beside", lambda _, traits, through, home: asked.append(list(traits)) or through)
+    monkeypatch.setattr(looking, "make_probes", lambda *given: taught.update(probes=given[-1]) or {})
+    monkeypatch.setattr(looking, "make_controls", lambda *given: taught.update(neutral=given[-1]))
+    through = Filter("code", "strict")
+    look = looking.Looking(looking.Settings(BASE, ("owl",), home=tmp_path), through, SHORT)
+    look.probes(), look.controls([])
+    assert asked == [["owl"], [None]] and taught == {"probes": through, "neutral": through}
