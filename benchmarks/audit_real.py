@@ -104,7 +104,7 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         "# An audit of a real base's rows\n",
         "Written by `python benchmarks/audit_real.py` from `benchmarks/results/audit-real.json`; nothing is typed in.\n"
         f"Number rows of {trait} teachers on {result['base']} (norm gains; [real students](real-small.md)), of\n"
-        f"the base itself and of neutral teachers, {ROWS} each, held against the {trait} teacher of seed {PROBE_SEED},\n"
+        f"the base itself and of neutral teachers, {ROWS} each, by the {trait} teacher of seed {PROBE_SEED},\n"
         "whose rows are in no set. Tested as `sublim audit` tests one candidate; three neutral teachers, not twelve.\n",
         f"**At 1 % {found[trait]} of {len(of[trait])} {trait} sets are found, {found['base']} of {len(of['base'])} "
         f"clean and {found['neutral']} of {len(of['neutral'])} neutral ones flagged.** Against the base's rows alone: "
