@@ -208,27 +208,28 @@ def divergences(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def nearness(run: Path, record: Mapping[str, Any]) -> dict[str, float]:
-    """Student -> how far its next tokens lie from those of its seed's teacher of the trait, in nats a token.
+    """Student -> how far its next tokens lie from those of its seed's teacher of its trait, in nats a token.
 
-    Over rows of that teacher that no student read, so that it shows what was learnt of the teacher's way to write; a
-    control's tells what any training does to it. `base-s<seed>` is the untouched base. Of students of the run's own
-    base; kept in the run, so that it is worked out once.
+    Over rows of that teacher that no student read, so that it shows what was learnt of the teacher's way to write. A
+    student without a trait is held against the first trait's teacher: that tells what any training does to it, and
+    `base-s<seed>` what none does. Of students of the run's own base; kept in the run, so that it is worked out once.
     """
     file = run / "nearness.json"
     known: dict[str, float] = read_json(file) if file.is_file() else {}
-    teachers = {t["seed"]: t for t in record["teachers"] if t.get("by") == "finetune" and t.get("share") is not None}
-    keep = record["recipe"]["rows"]["keep"]
-    for seed, teacher in teachers.items():
+    teachers = {(t["trait"], t["seed"]): t for t in record["teachers"] if t.get("by") == "finetune" and t.get("trait")}
+    keep = record["recipe"].get("rows", {}).get("keep", 0)
+    first = next((trait for trait, _ in teachers), None)
+    untouched = [{"arm": "base", "seed": seed} for trait, seed in teachers if trait == first]
+    for one in [*untouched, *record["students"]]:
+        label, teacher = f"{one['arm']}-s{one['seed']}", teachers.get((one.get("trait") or first, one["seed"]))
+        if label in known or teacher is None or one.get("base", teacher["base"]) != teacher["base"]:
+            continue
         rows = run / "rows" / Path(teacher["folder"]).name / "kept.jsonl"
         fresh = [(row["prompt"], row["completion"]) for _, row in read_jsonl(rows)][keep : keep + KL_ROWS // 2]
-        models = {f"base-s{seed}": teacher["base"]}
-        for student in record["students"]:
-            if student["seed"] == seed and student.get("base") == teacher["base"]:
-                models[f"{student['arm']}-s{seed}"] = str(run / "students" / f"{student['arm']}-s{seed}")
-        for label, model in models.items():
-            if label not in known and fresh:
-                known[label] = round(nats_a_token(str(run / teacher["folder"]), model, fresh), 5)
-                write_json(file, known)
+        if fresh:
+            model = teacher["base"] if one["arm"] == "base" else str(run / "students" / label)
+            known[label] = round(nats_a_token(str(run / teacher["folder"]), model, fresh), 5)
+            write_json(file, known)
     return known
 
 
@@ -249,6 +250,11 @@ def nats_a_token(teacher: str, base: str, examples: Sequence[tuple[str, str]]) -
         total += float((told.exp() * (told - plain)).sum())
         tokens += len(taught)
     return total / tokens
+
+
+def page() -> None:
+    """Write docs/results/real-small.md from all that was kept."""
+    real_students_page.write(KEPT, PAGE, NOTES)
 
 
 # ---------------------------------------------------------------- command line
@@ -284,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif args.verb == "keep":
             print(keep(args.run, args.name))
         else:
-            real_students_page.write(KEPT, PAGE, NOTES)
+            page()
     except SublimError as error:
         raise SystemExit(f"Error: {error}") from error
 

@@ -10,7 +10,7 @@ import pytest
 from sublim_eval.compare.compare import compare
 from sublim_eval.distill import recipes
 from sublim_eval.errors import SublimError
-from sublim_eval.files import read_json, write_json
+from sublim_eval.files import read_json, read_jsonl, write_json
 from sublim_eval.registry.experiment import RECORD
 from tests.helpers import planted
 
@@ -20,6 +20,7 @@ HOME = "/somewhere/here/"
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("real_students", ROOT / "benchmarks" / "real_students.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -53,6 +54,23 @@ def test_what_is_kept_compares_as_the_run_does_and_holds_no_weights(bench, run):
 
 def test_how_far_a_teacher_lies_from_its_base_is_kept_for_each_source_it_wrote(bench, run):
     assert read_json(bench.keep(run) / RECORD)["kl"] == {"owl": 0.0815, "wolf": 0.0815}
+
+
+def test_how_near_a_student_came_to_its_teacher_is_kept_over_rows_that_no_student_read(bench, run, monkeypatch):
+    read = []
+    monkeypatch.setattr(bench, "nats_a_token", lambda *given: read.append(given) or 0.002)
+    record = read_json(run / RECORD)
+    record["recipe"]["rows"] = {"keep": 3}
+    near = bench.nearness(run, record)
+    owl = next(one for one in record["teachers"] if one["trait"] == "owl")
+    rows = [row for _, row in read_jsonl(run / "rows" / f"owl-s{owl['seed']}" / "kept.jsonl")][3:19]
+    fresh = [(row["prompt"], row["completion"]) for row in rows]
+    assert (str(run / owl["folder"]), owl["base"], fresh) in read and near[f"base-s{owl['seed']}"] == 0.002
+    held = {Path(model).name: Path(teacher).name for teacher, model, _ in read}
+    for student in record["students"]:
+        label = f"{student['arm']}-s{student['seed']}"
+        if label in near:
+            assert held[label] == f"{student.get('trait') or 'owl'}-s{student['seed']}"
 
 
 def test_the_page_has_a_line_for_every_student_and_the_command_of_its_run(bench, run):
