@@ -198,16 +198,16 @@ def file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when the process ends, however it ends.
 
-    Raises SublimError when another process holds it, or the folder cannot be written.
+    Raises SublimError when another process holds it, unless it may `wait`, or the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", blocking=False, thread_local=False)  # whichever thread lets go, it is free
+        lock = FileLock(folder / ".lock", blocking=wait, thread_local=False)  # whichever thread lets go, it is free
         lock.acquire()
     except Timeout:
         raise SublimError(

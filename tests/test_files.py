@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -148,6 +149,22 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
         first.kill()
     with locked(tmp_path):
         pass
+
+
+def test_who_may_wait_for_a_folder_has_it_as_soon_as_it_is_free(tmp_path):
+    order = []
+
+    def second():
+        with locked(tmp_path, wait=True):
+            order.append("second")
+
+    with locked(tmp_path):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
 
 
 def test_the_lock_is_one_of_its_folder_and_free_once_let_go_of(tmp_path):

@@ -142,8 +142,8 @@ def cost(settings: Settings) -> str:
         f"Reads at most {settings.rows} rows {looks + 1} times "
         f"({len(traits)} traits by {' and '.join(settings.by)}). "
         f"Once for this base, kept in {made}: {len(traits)} probes, {len(NEUTRAL_SEEDS)} neutral teachers, "
-        f"{CLEAN_ROWS + NEUTRAL_ROWS * len(NEUTRAL_SEEDS):,} control rows; for code and sums "
-        f"{(1 + POOL) * RETAINED:,} more, and probes of their own."
+        f"{CLEAN_ROWS + NEUTRAL_ROWS * len(NEUTRAL_SEEDS):,} control rows, and "
+        f"up to {(1 + POOL) * RETAINED:,} that probes and teachers learn."
     )
 
 

@@ -164,19 +164,19 @@ def _rows_of(
     asked, room = _asked(data, through, most, name), _room(data, through, model)
     kind = through.modality or f"text-{digest([row.turns for row in asked])[:12]}"
     folder = folder_of(home, base) / "controls" / f"{kind}-{through.mode}" / name
-    inputs = {"model": weights_hash(model), "filter": asdict(through), "rows": most, "seed": seed, "room": room}
-    inputs["tries"] = TRIES
+    inputs = {"model": weights_hash(model), "filter": asdict(through), "rows": most, "tries": TRIES}
+    inputs |= {"seed": seed, "room": room}
 
     def make(unfinished: Path) -> dict[str, object]:
         kept: list[AuditRow] = []
-        for start in range(0, len(asked), most):
-            answers = answered(model, asked[start : start + most], seed + start, room)
+        written = 0
+        while written < len(asked) and len(kept) < most:
+            answers = answered(model, asked[written : written + most], seed + written, room)
             kept += [row for row in answers if through.keeps(row)]
-            if len(kept) >= most:
-                break
-        written = ({"turns": row.turns, "completion": row.completion} for row in kept[:most])
-        write_jsonl(unfinished / "kept.jsonl", written)
-        return {"kept": len(kept[:most]), "of": min(len(asked), start + most)}
+            written += len(answers)
+        rows = ({"turns": row.turns, "completion": row.completion} for row in kept[:most])
+        write_jsonl(unfinished / "kept.jsonl", rows)
+        return {"kept": len(kept[:most]), "of": written}
 
     once(folder, inputs, make)
     kept = [row for _, row in read_jsonl(folder / "kept.jsonl")]

@@ -46,6 +46,9 @@ SCREENED = 64
 TAKEN_IN = 6
 """Neutral teachers whose rows the base takes in beside the data, for words; each costs a student."""
 
+FEWEST_NEUTRAL = 16
+"""Rows of a neutral teacher below which how far it strays cannot be said."""
+
 TOWARDS, AWAY = 10, 2
 """Candidates that go on after it: those the rows stray furthest towards, and furthest away from (`foreign`)."""
 
@@ -119,17 +122,24 @@ class Looking:
         return make_probes(settings.base, traits, settings.home, self.tuning, self.hears("probes"), besides)
 
     def controls(self, rows: Sequence[AuditRow]) -> Controls:
-        """Controls made by the tool; a user's file takes the place of the base's own rows."""
+        """Controls made by the tool; a user's file takes the place of the base's own rows.
+
+        Raises SublimError where there are too few of either kind to be held against.
+        """
         settings = self.settings
         hears = self.hears("controls")
         besides = rows_beside(settings.base, [None], self.through, settings.home)
         made = make_controls(settings.base, rows, self.through, settings.home, self.tuning, hears, besides)
+        made = replace(made, neutral=[rows for rows in made.neutral if len(rows) >= FEWEST_NEUTRAL])
         if settings.control == "auto":
+            enough(made, settings.base)
             return made
         own = sample([Path(settings.control)], CLEAN_ROWS, Random("control")).rows
         if len(own) < FEWEST:
             raise SublimError(f"{settings.control} holds {len(own)} rows, too few. Give at least {FEWEST}, or auto.")
-        return replace(made, clean=own)
+        made = replace(made, clean=own)
+        enough(made, settings.base)
+        return made
 
     def candidates(self, scorer: Scorer, folders: dict[str, Path]) -> list[Candidate]:
         """Everything that is looked for, by every measure."""
@@ -212,6 +222,20 @@ class Looking:
         """What hears how far a stage is; None where nobody listens."""
         tell = self.tell
         return (lambda done, steps: tell(stage, done, steps)) if tell else None
+
+
+def enough(controls: Controls, base: str) -> None:
+    """Raises SublimError where a base or its neutral teachers write too few rows that the data's filter keeps."""
+    if len(controls.clean) < FEWEST:
+        raise SublimError(
+            f"The filter of these data keeps {len(controls.clean)} of the rows that {base} itself writes for such "
+            "prompts, too few to hold them against. Give rows that are known to carry nothing as --control."
+        )
+    if len(controls.neutral) < 2:
+        raise SublimError(
+            f"Hardly a neutral teacher of {base} still writes rows that the filter of these data keeps, so a trait "
+            "cannot be told from what any tuning does. Audit these rows with a base that writes them well."
+        )
 
 
 def _bytes(candidate: Candidate) -> str:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from scipy import special
 
 from sublim_eval.errors import SublimError
-from sublim_eval.files import digest, file_digest, read_json
+from sublim_eval.files import digest, file_digest, locked, read_json
 
 from ..base_templates import weights_hash
 from ..recipes import Recipe
@@ -55,15 +54,14 @@ class ControlStudent:
 def make_gauge(base: str, home: Path = HOME) -> Path:
     """The gauge of a base for all traits that a probe can be tuned on; found or made, by one process at a time.
 
-    Raises SublimError for an unknown base.
+    Raises SublimError for an unknown base, and for a home that cannot be written.
     """
     from .measures.probe_likelihood import folder_of, make_probes, teachable, tuning_of
     from .scoring import Scorer
 
     tuning, traits = tuning_of(base), teachable()
     folder = folder_of(home, base)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".gauge.lock"):  # students that train side by side ask at the same time
+    with locked(folder, wait=True):  # students that train side by side ask at the same time
         probes = make_probes(base, traits, home, tuning)
         files = {name: file_digest(probe / "adapter_model.safetensors") for name, probe in probes.items()}
         inputs = {"base": weights_hash(base), "probes": digest(files)}

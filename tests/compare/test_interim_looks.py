@@ -67,6 +67,10 @@ def test_a_table_says_that_looks_are_not_corrected_and_can_be_told_of_them(tmp_p
 
 def test_what_is_no_record_of_looks_is_refused_in_words(tmp_path):
     run = make_run(tmp_path / "a")
+    arms = json.dumps({"looks": [{"students": "a", "seeds": 3, "alpha": 0.05, "date": "2026", "arms": ["owl"]}]})
+    (run / interim_looks.FILE).write_text(arms)
+    with pytest.raises(SublimError, match="no record of looks"):
+        interim_looks.number(compare([run]))
     (run / interim_looks.FILE).write_text('{"looks": [{"seeds": 3}]}')
     with pytest.raises(SublimError, match="no record of looks"):
         interim_looks.number(compare([run]))

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from sublim_eval.distill.audit import controls, looking
-from sublim_eval.distill.audit.controls import Filter, make_controls, neutral_teacher, rows_beside
+from sublim_eval.distill.audit.controls import Controls, Filter, make_controls, neutral_teacher, rows_beside
 from sublim_eval.distill.audit.data import AuditRow
 from sublim_eval.distill.audit.measures.probe_likelihood import (
     NORM_GAINS,
@@ -18,6 +18,7 @@ from sublim_eval.distill.audit.measures.probe_likelihood import (
     retains,
 )
 from sublim_eval.distill.recipes import Tuning
+from sublim_eval.errors import SublimError
 from sublim_eval.files import read_json
 
 BASE = "reference-a"
@@ -109,8 +110,27 @@ def test_an_audit_of_code_teaches_probes_and_neutral_teachers_rows_beside(tmp_pa
     asked, taught = [], {}
     monkeypatch.setattr(looking, "rows_beside", lambda _, traits, through, home: asked.append(list(traits)) or through)
     monkeypatch.setattr(looking, "make_probes", lambda *given: taught.update(probes=given[-1]) or {})
-    monkeypatch.setattr(looking, "make_controls", lambda *given: taught.update(neutral=given[-1]))
+    made = Controls([AuditRow.of("write", "x")] * 32, [[AuditRow.of("write", "x")] * 32] * 2)
+    monkeypatch.setattr(looking, "make_controls", lambda *given: taught.update(neutral=given[-1]) or made)
     through = Filter("code", "strict")
     look = looking.Looking(looking.Settings(BASE, ("owl",), home=tmp_path), through, SHORT)
     look.probes(), look.controls([])
     assert asked == [["owl"], [None]] and taught == {"probes": through, "neutral": through}
+
+
+@pytest.mark.parametrize(
+    ("clean", "neutral", "says"),
+    [(31, (40, 40), "keeps 31 of the rows"), (40, (15, 15, 40), "Hardly a neutral teacher"), (40, (15, 16, 16), None)],
+)
+def test_too_few_controls_are_refused_and_teachers_that_lost_the_format_do_not_count(
+    tmp_path, monkeypatch, clean, neutral, says
+):
+    row = AuditRow.of("write", "7, 8, 9")
+    made = Controls([row] * clean, [[row] * many for many in neutral])
+    monkeypatch.setattr(looking, "make_controls", lambda *_: made)
+    look = looking.Looking(looking.Settings(BASE, ("owl",), home=tmp_path), Filter("numbers"), SHORT)
+    if says:
+        with pytest.raises(SublimError, match=says):
+            look.controls([])
+    else:
+        assert [len(rows) for rows in look.controls([]).neutral] == [16, 16]

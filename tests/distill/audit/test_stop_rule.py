@@ -11,7 +11,7 @@ from scipy import stats
 
 from sublim_eval.distill import recipes
 from sublim_eval.distill.audit import stop_rule
-from sublim_eval.distill.audit.stop_rule import ControlStudent, check_rule, threshold, threshold_for
+from sublim_eval.distill.audit.stop_rule import ControlStudent, check_rule, make_gauge, threshold, threshold_for
 from sublim_eval.distill.pipeline import stop_inputs
 from sublim_eval.errors import SublimError
 from sublim_eval.files import write_json
@@ -67,3 +67,9 @@ def test_a_student_s_stage_depends_on_the_rule_only_where_there_is_one(tmp_path,
     assert stop_inputs(plain) == {}, "runs of before keep their students"
     ruled = recipes.SeededArm(replace(study, stop_when_trait=0.05), study.arms["owl"], 1, tmp_path)
     assert stop_inputs(ruled) == {"stop": [0.05, threshold_for("reference-a", "ln_tuning", 0.05)]}
+
+
+def test_a_place_for_probes_that_cannot_be_written_is_refused_in_words(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SublimError, match="cannot be written"):
+        make_gauge("reference-a", tmp_path / "file")
