@@ -283,6 +283,7 @@ def results() -> dict[str, Any]:
 PAGE = """## Evasions
 
 What slips past an audit of {rows} rows with six candidates, on sets of which no rule was made (seeds {seeds}).
+Judged beside six neutral teachers and 1,024 clean rows, which an audit had before it had twelve and 2,048.
 
 ### Rows chosen by the auditor's own probe
 

@@ -112,11 +112,10 @@ def findings(student: Figures, controls: Sequence[Figures]) -> list[DiffFinding]
     the student's other traits."""
     rows = [(way, trait) for way, of in student.items() for trait in of]
     rows = [row for row in rows if all(row[1] in c.get(row[0], {}) for c in controls)]
-    ways = list(dict.fromkeys(way for way, _ in rows))
     if len(controls) >= FEWEST:
-        parts = [_tested(way, [t for w, t in rows if w == way], student, controls) for way in ways]
+        parts = [_tested(way, [t for w, t in rows if w == way], student, controls) for way in student]
     else:
-        parts = [against_each_other(_column(student, way, [t for w, t in rows if w == way])) for way in ways]
+        parts = [against_each_other(_column(student, way, [t for w, t in rows if w == way])) for way in student]
     return _ranked(rows, parts)
 
 
