@@ -134,3 +134,11 @@ def test_too_few_controls_are_refused_and_teachers_that_lost_the_format_do_not_c
             look.controls([])
     else:
         assert [len(rows) for rows in look.controls([]).neutral] == [16, 16]
+
+
+def test_words_take_in_rows_of_the_base_and_of_no_more_neutral_teachers_than_are_paid_for(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(looking, "words_that_rise", lambda base, rows, sets, *_: taken.extend(sets) or [])
+    made = Controls(["clean"], [[f"neutral {i}"] for i in range(12)])
+    looking.Looking(looking.Settings(BASE, home=tmp_path), Filter("numbers"), SHORT).words([], made)
+    assert taken == [["clean"], *([f"neutral {i}"] for i in range(looking.TAKEN_IN))]
