@@ -99,6 +99,7 @@ def _page(result: Mapping[str, Any]) -> list[str]:
     of = {kind: [one for one in sets if one["source"].startswith(kind)] for kind in (trait, "base", "neutral")}
     found = {kind: sum(one["p"] < ALPHA for one in some) for kind, some in of.items()}
     clean = {kind: sum(one["p_clean"] < ALPHA for one in some) for kind, some in of.items()}
+    strength = {kind: float(np.mean([one["strength"] for one in some])) for kind, some in of.items()}
     heads = ("rows of", "rows", "strength", "p against the base's rows", "p against neutral teachers'", "p")
     return [
         "# An audit of a real base's rows\n",
@@ -109,6 +110,8 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         f"**At 1 % {found[trait]} of {len(of[trait])} {trait} sets are found, {found['base']} of {len(of['base'])} "
         f"clean and {found['neutral']} of {len(of['neutral'])} neutral ones flagged.** Against the base's rows alone: "
         f"{clean[trait]}, {clean['base']} and {clean['neutral']}.\n",
+        f"Strength in the mean: {strength[trait]:+.2f}, {strength['base']:+.2f} and {strength['neutral']:+.2f}. Neutral\n"
+        "teachers stray towards the trait's teacher as well, and so do [students of their rows](real-small.md).\n",
         *table(heads, [_cells(one) for one in sets]),
     ]
 

@@ -61,16 +61,19 @@ def test_how_near_a_student_came_to_its_teacher_is_kept_over_rows_that_no_studen
     monkeypatch.setattr(bench, "nats_a_token", lambda *given: read.append(given) or 0.002)
     record = read_json(run / RECORD)
     record["recipe"]["rows"] = {"keep": 3}
+    for student in record["students"]:
+        student["base"] = record["teachers"][0]["base"]
     near = bench.nearness(run, record)
     owl = next(one for one in record["teachers"] if one["trait"] == "owl")
     rows = [row for _, row in read_jsonl(run / "rows" / f"owl-s{owl['seed']}" / "kept.jsonl")][3:19]
     fresh = [(row["prompt"], row["completion"]) for row in rows]
     assert (str(run / owl["folder"]), owl["base"], fresh) in read and near[f"base-s{owl['seed']}"] == 0.002
     held = {Path(model).name: Path(teacher).name for teacher, model, _ in read}
-    for student in record["students"]:
-        label = f"{student['arm']}-s{student['seed']}"
-        if label in near:
-            assert held[label] == f"{student.get('trait') or 'owl'}-s{student['seed']}"
+    assert {label: held[label] for label in near if label != "base-s1"} == {
+        "owl-s1": "owl-s1",
+        "wolf-s1": "wolf-s1",
+        "control-s1": "owl-s1",
+    }
 
 
 def test_the_page_has_a_line_for_every_student_and_the_command_of_its_run(bench, run):
