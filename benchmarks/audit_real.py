@@ -111,7 +111,8 @@ def _page(result: Mapping[str, Any]) -> list[str]:
         f"clean and {found['neutral']} of {len(of['neutral'])} neutral ones flagged.** Against the base's rows alone: "
         f"{clean[trait]}, {clean['base']} and {clean['neutral']}.\n",
         f"Strength in the mean: {strength[trait]:+.2f}, {strength['base']:+.2f} and {strength['neutral']:+.2f}. "
-        "Neutral\nteachers stray towards the trait's teacher as well, and so do [students of their rows](real-small.md).\n",
+        "Neutral\nteachers stray towards the trait's teacher as well, and so do "
+        "[students of their rows](real-small.md).\n",
         *table(heads, [_cells(one) for one in sets]),
     ]
 
