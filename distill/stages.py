@@ -81,8 +81,8 @@ def _writing(folder: Path) -> Iterator[None]:
         if not _of_the_system(error):
             raise
         raise SublimError(
-            f"Could not write {folder} ({error}). Free some space or choose another folder with --out; "
-            "the same command then goes on where it stopped."
+            f"Could not write {folder} ({error}). Free some space or choose another folder with --out (audit, diff: "
+            "--keep); the same command then goes on where it stopped."
         ) from error
 
 

@@ -49,8 +49,8 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         part.replace(path)
     except OSError as error:
         raise SublimError(
-            f"Could not write {path}: {error.strerror or error}. Free some space or choose another folder with --out; "
-            "what was finished before is kept."
+            f"Could not write {path}: {error.strerror or error}. Free some space or choose another folder with --out "
+            "(audit, diff: --keep); what was finished before is kept."
         ) from error
     finally:
         if part is not None:
@@ -215,7 +215,8 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise SublimError(
-            f"{folder} cannot be written ({error.strerror or error}). Choose another folder with --out."
+            f"{folder} cannot be written ({error.strerror or error}). "
+            "Choose another folder with --out (audit, diff: --keep)."
         ) from None
     try:
         yield
